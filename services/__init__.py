@@ -1,0 +1,1 @@
+"""Gantry's serving side: it reads archives and never imports `training`."""

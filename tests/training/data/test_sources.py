@@ -1,0 +1,87 @@
+"""Loading data sets by name: where files are looked for, and the real data where it is at hand."""
+
+import gzip
+import os
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.data import MissingDataError, load
+
+
+@pytest.fixture(autouse=True)
+def _no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def write_split(folder: Path, stem: str, count: int, suffix: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    pack = gzip.compress if suffix else bytes
+    images = bytes([0, 0, 8, 3]) + struct.pack(">3I", count, 28, 28) + bytes(count * 784)
+    labels = bytes([0, 0, 8, 1]) + struct.pack(">I", count) + bytes(range(count))
+    (folder / f"{stem}-images-idx3-ubyte{suffix}").write_bytes(pack(images))
+    (folder / f"{stem}-labels-idx1-ubyte{suffix}").write_bytes(pack(labels))
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+@pytest.mark.parametrize("subfolder", ["", "{name}"])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_finds_idx_files_in_the_folder_or_in_its_own_subfolder(
+    tmp_path: Path, name: str, subfolder: str, suffix: str
+) -> None:
+    folder = tmp_path / subfolder.format(name=name)
+    write_split(folder, "train", 3, suffix)
+    write_split(folder, "t10k", 2, suffix)
+    train, test = load(name, "train", tmp_path), load(name, "test", tmp_path)
+    assert (len(train), len(test)) == (3, 2)
+    assert train.labels.tolist() == [0, 1, 2]
+    assert train.info.size == 28
+
+
+def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_split(tmp_path / "mnist", "train", 3)
+    monkeypatch.setenv("GANTRY_DATA_DIR", str(tmp_path))
+    assert len(load("mnist", "train")) == 3
+
+
+def test_finds_an_earlier_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GANTRY_DATA_DIR", raising=False)
+    write_split(tmp_path / "cache/gantry/data/MNIST/raw", "train", 3)
+    assert len(load("mnist", "train", download=False)) == 3
+
+
+def test_missing_data_says_where_it_looked_and_what_brings_it(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError) as caught:
+        load("mnist", "train", tmp_path, download=False)
+    message = str(caught.value)
+    for part in (str(tmp_path / "mnist"), str(tmp_path / "cache"), "--data-dir", "GANTRY_DATA_DIR", "torchvision"):
+        assert part in message
+
+
+def test_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="'cifar': --data must be one of digits, mnist, fashion-mnist"):
+        load("cifar", "train")
+
+
+def test_digits_are_split_by_class_and_without_overlap() -> None:
+    train, test = load("digits", "train"), load("digits", "test")
+    assert len(train) + len(test) == 1797
+    shares = test.labels.bincount() / (train.labels.bincount() + test.labels.bincount())
+    assert shares.min() > 0.19
+    assert shares.max() < 0.21
+    assert train.images.shape[1:] == (1, 16, 16)
+    assert train.images.max() > 240
+    assert torch.equal(train.images, load("digits", "train").images)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_the_real_data_have_their_known_sizes(name: str) -> None:
+    try:
+        train, test = load(name, "train", download=False), load(name, "test", download=False)
+    except MissingDataError:
+        pytest.skip(f"{name} is not on this machine (GANTRY_DATA_DIR is {os.environ.get('GANTRY_DATA_DIR')})")
+    assert train.images.shape == (60_000, 1, 28, 28)
+    assert test.images.shape == (10_000, 1, 28, 28)
+    assert len(train.labels.unique()) == len(train.class_names) == 10

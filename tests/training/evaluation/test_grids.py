@@ -1,0 +1,46 @@
+"""Every image lies where it should, with its own values."""
+
+import numpy as np
+import pytest
+import torch
+
+from training.evaluation.grids import BACKGROUND, grid, to_uint8
+
+
+def test_to_uint8_maps_the_range_and_clips():
+    values = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0]).view(1, 1, 1, 5)
+    assert to_uint8(values).flatten().tolist() == [0, 0, 128, 255, 255]
+
+
+def test_to_uint8_undoes_the_scaling_of_every_byte():
+    every_byte = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(to_uint8(every_byte.float() / 127.5 - 1), every_byte)
+    assert to_uint8(every_byte) is every_byte
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_images_lie_row_by_row(channels, mode):
+    images = torch.randint(0, 256, (5, channels, 4, 6), dtype=torch.uint8)
+
+    picture = grid(images, columns=3, gap=1)
+
+    assert picture.mode == mode
+    assert picture.size == (3 * 7 + 1, 2 * 5 + 1)
+    pixels = np.asarray(picture).reshape(11, 22, channels)
+    for index, image in enumerate(images):
+        top, left = 1 + 5 * (index // 3), 1 + 7 * (index % 3)
+        np.testing.assert_array_equal(pixels[top : top + 4, left : left + 6], image.permute(1, 2, 0).numpy())
+    assert (pixels[6:, 15:] == BACKGROUND).all()  # the place of the sixth
+    assert (pixels[0] == BACKGROUND).all()
+    assert (pixels[:, -1] == BACKGROUND).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 4, 4), (3, 4, 4), (2, 2, 4, 4)])
+def test_what_is_no_batch_of_images_is_refused(shape):
+    with pytest.raises(ValueError, match=r"images must be \[N, C, H, W\]"):
+        grid(torch.zeros(shape), columns=2)
+
+
+def test_columns_must_be_positive():
+    with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
+        grid(torch.zeros(1, 1, 4, 4), columns=0)

@@ -1,0 +1,105 @@
+"""The metrics against closed forms, and against formulas written out in numpy."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training.evaluation.metrics import frechet_distance, overlap
+
+
+def normal(seed, count, size, scale=1.0, shift=0.0):
+    return torch.randn(count, size, generator=torch.Generator().manual_seed(seed)) * scale + shift
+
+
+def overlap_by_definition(real, fake, k):
+    """The papers' sums, one term after another."""
+
+    def radius(points, i):
+        return np.sort(np.linalg.norm(points - points[i], axis=1))[k]  # place 0 is the point itself
+
+    real_radii = [radius(real, i) for i in range(len(real))]
+    fake_radii = [radius(fake, j) for j in range(len(fake))]
+    distance = np.linalg.norm(real[:, None] - fake[None], axis=2)
+    in_real = np.array([[distance[i, j] < real_radii[i] for j in range(len(fake))] for i in range(len(real))])
+    in_fake = np.array([[distance[i, j] < fake_radii[j] for j in range(len(fake))] for i in range(len(real))])
+    nearest_covers = [distance[i].min() < real_radii[i] for i in range(len(real))]
+    return in_real.any(0).mean(), in_fake.any(1).mean(), in_real.sum() / (k * len(fake)), np.mean(nearest_covers)
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=seeds,
+    reals=st.integers(6, 40),
+    fakes=st.integers(6, 40),
+    k=st.integers(1, 5),
+    shift=st.floats(0, 4),
+    scale=st.floats(0.1, 3),
+)
+def test_overlap_is_what_the_papers_define(seed, reals, fakes, k, shift, scale):
+    # float64, so that the two ways of rounding cannot decide a comparison.
+    real, fake = normal(seed, reals, 3).double(), normal(seed + 1, fakes, 3, scale, shift).double()
+    np.testing.assert_allclose(overlap(real, fake, k), overlap_by_definition(real.numpy(), fake.numpy(), k))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, count=st.integers(7, 60), k=st.integers(1, 6))
+def test_equal_sets_overlap_wholly(seed, count, k):
+    points = normal(seed, count, 4)
+    # Each point lies in its own ball and those of k - 1 others on average: density is 1, not only near it.
+    assert overlap(points, points, k) == pytest.approx((1, 1, 1, 1))
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds)
+def test_far_sets_do_not_overlap(seed):
+    assert overlap(normal(seed, 30, 4), normal(seed + 1, 20, 4, shift=1e3)) == (0, 0, 0, 0)
+
+
+def test_a_collapsed_model_is_plausible_but_covers_little():
+    real = torch.cat([normal(0, 50, 2), normal(1, 50, 2, shift=100.0)])
+    fake = normal(2, 100, 2)  # one of two modes
+
+    figures = overlap(real, fake)
+
+    assert figures.precision > 0.9
+    assert figures.recall <= 0.5
+    assert figures.coverage <= 0.5
+
+
+def test_sets_larger_than_one_block_of_rows_give_the_same(monkeypatch):
+    real, fake = normal(0, 50, 3), normal(1, 43, 3, scale=1.2)
+    whole = overlap(real, fake)
+    monkeypatch.setattr("training.evaluation.metrics._ROWS", 7)
+    assert overlap(real, fake) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(("reals", "fakes", "k"), [(5, 9, 5), (9, 5, 5), (9, 9, 0)])
+def test_overlap_needs_more_points_than_neighbours(reals, fakes, k):
+    with pytest.raises(ValueError, match="k must be at least 1 and below the size of both sets"):
+        overlap(normal(0, reals, 2), normal(1, fakes, 2), k)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds, shift=st.floats(-5, 5), scale=st.floats(0.5, 2))
+def test_frechet_distance_of_a_shifted_and_scaled_set(seed, shift, scale):
+    """With y = s x + d: |mean difference|² + (1 - s)² tr(cov), exactly, since the two covariances commute."""
+    size = 5
+    real = normal(seed, 200, size).double()
+    fake = real * scale + shift
+
+    mean_term = (real.mean(0) - fake.mean(0)).square().sum()
+    expected = mean_term + (1 - scale) ** 2 * torch.cov(real.T).trace()
+
+    assert frechet_distance(real, fake) == pytest.approx(float(expected), rel=1e-6, abs=1e-6)
+
+
+def test_frechet_distance_is_symmetric_and_zero_for_equal_sets():
+    one, other = normal(0, 300, 6), normal(1, 200, 6, scale=1.5, shift=0.3)
+    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(one, other) == pytest.approx(frechet_distance(other, one))
+    assert frechet_distance(one, other) > 0.5

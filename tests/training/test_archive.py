@@ -1,0 +1,153 @@
+"""Archives are written reproducibly, complete, and without a trace of the machine that wrote them."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from gantry.v1 import models_pb2
+from services.worker.archive import open_archive
+from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator, tiny_card, write_tiny_archive
+from training import archive
+from training.archive import CHUNK_ITEMS, MAX_BATCH_ITEMS, export_graph, git_commit, write_archive
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def graph() -> bytes:
+    return export_graph(TinyGenerator(channels=1, seed=0), LATENT_SIZE)
+
+
+@pytest.fixture(scope="module")
+def mar(graph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "tiny.mar"
+    write_archive(path, tiny_card(), graph)
+    return path
+
+
+def members_of(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def test_the_serving_side_opens_what_was_written(mar: Path, graph: bytes) -> None:
+    opened = open_archive(mar)
+    assert opened.graph == graph
+    assert [known.name for known in opened.card.classes] == list(CLASS_NAMES)
+    assert opened.card.execution == models_pb2.ExecutionSpec(chunk_items=CHUNK_ITEMS, max_batch_items=MAX_BATCH_ITEMS)
+    assert opened.card.library_versions["torch"] == torch.__version__
+
+
+def test_the_digest_is_that_of_the_card(tmp_path: Path, graph: bytes) -> None:
+    path = tmp_path / "tiny.mar"
+    digest = write_archive(path, tiny_card(), graph)
+    assert digest == hashlib.sha256(members_of(path)["card.json"]).hexdigest() == open_archive(path).digest
+
+
+def test_the_card_lists_every_other_member(mar: Path) -> None:
+    members = members_of(mar)
+    card = json.loads(members.pop("card.json"))
+    assert card["member_sha256"] == {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+
+
+def test_the_worker_is_packed_as_it_stands(mar: Path) -> None:
+    members = members_of(mar)
+    worker = ROOT / "services" / "worker"
+    packed = {path.name: path.read_bytes() for path in worker.glob("*.py")}
+    assert members["handler.py"] == packed.pop("handler.py")
+    assert {name: members[f"services/worker/{name}"] for name in packed} == packed
+    assert {"services/__init__.py", "gantry/v1/worker_pb2.py", "model-config.yaml"} <= set(members)
+
+
+def test_the_manifest_names_what_torchserve_loads(mar: Path) -> None:
+    members = members_of(mar)
+    manifest = json.loads(members["MAR-INF/MANIFEST.json"])
+    model = manifest["model"]
+    assert manifest["runtime"] == "python"
+    assert (model["modelName"], model["modelVersion"]) == ("tiny", "1.0.0")
+    assert {model["serializedFile"], model["handler"], model["configFile"]} <= set(members)
+
+
+def test_the_same_inputs_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    write_tiny_archive(here)
+    script = f"from pathlib import Path; from tests.archives import *; write_tiny_archive(Path({str(there)!r}))"
+    search = os.pathsep.join([str(ROOT), str(ROOT / "protos" / "gen")])
+    subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": search, "PYTHONHASHSEED": "7"},
+        check=True,
+        capture_output=True,
+    )
+    assert (here / "tiny-1.0.0.mar").read_bytes() == (there / "tiny-1.0.0.mar").read_bytes()
+
+
+def test_other_weights_give_another_digest(tmp_path: Path, mar: Path) -> None:
+    write_tiny_archive(tmp_path, seed=1)
+    assert open_archive(tmp_path / "tiny-1.0.0.mar").digest != open_archive(mar).digest
+
+
+def test_an_archive_tells_nothing_of_the_machine(mar: Path) -> None:
+    members = members_of(mar)
+    with zipfile.ZipFile(io.BytesIO(members["model.pt2"])) as program:
+        members |= {f"model.pt2/{name}": program.read(name) for name in program.namelist()}
+    for trace in (str(ROOT).encode(), str(Path.home()).encode(), sys.prefix.encode(), b"site-packages"):
+        assert [name for name, content in members.items() if trace in content] == []
+
+
+def test_a_program_holds_nothing_pickled(graph: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(graph)) as program:
+        contents = {name.partition("/")[2]: program.read(name) for name in program.namelist()}
+    assert contents["data/sample_inputs/model.pt"] == b""
+    assert not any(b'"use_pickle": true' in content for content in contents.values())
+
+
+def test_writing_replaces_in_one_step(tmp_path: Path, graph: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "tiny.mar"
+    path.write_bytes(b"the former archive")
+
+    class FullDiskError(OSError):
+        pass
+
+    def fail(*_: object) -> None:
+        raise FullDiskError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "writestr", fail)
+        with pytest.raises(FullDiskError):
+            write_archive(path, tiny_card(), graph)
+    assert path.read_bytes() == b"the former archive"
+    write_archive(path, tiny_card(), graph)
+    assert open_archive(path).card.name == "tiny"
+
+
+def test_the_commit_is_that_of_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    monkeypatch.setattr(archive, "_SOURCE_ROOT", tmp_path)
+    # Else the search for a repository could find one above.
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_commit() == "unknown"
+    git("init")
+    (tmp_path / "file").write_text("1")
+    git("add", "file")
+    git("commit", "-m", "first")
+    clean = git_commit()
+    assert len(clean) == 40
+    (tmp_path / "untracked").write_text("2")
+    assert git_commit() == clean
+    (tmp_path / "file").write_text("2")
+    assert git_commit() == f"{clean}-dirty"

@@ -1,0 +1,1 @@
+"""Trains generative adversarial networks and packs them into archives; never imports `services`."""

@@ -1,0 +1,1 @@
+"""How good a trained generator is: the judge, the metrics and the report."""

@@ -1,0 +1,62 @@
+"""The losses of both players under each adversarial objective.
+
+`real` and `fake` are the discriminator's raw outputs ("logits", any shape); a higher output means more likely real.
+Every loss is a float32 scalar, whatever the precision of its inputs, since sums of half-precision numbers drift.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What each player minimises.
+
+    Attributes:
+        discriminator: (real outputs, fake outputs) → its loss.
+        generator: (fake outputs) → its loss.
+    """
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+
+def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's binary cross-entropy, −log σ(real) − log(1 − σ(fake)); Goodfellow et al., 2014, eq. 1."""
+    return functional.softplus(-real.float()).mean() + functional.softplus(fake.float()).mean()
+
+
+def non_saturating(fake: Tensor) -> Tensor:
+    """The generator's −log σ(fake), whose gradient does not vanish early on; Goodfellow et al., 2014, section 3."""
+    return functional.softplus(-fake.float()).mean()
+
+
+def hinge(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's max(0, 1 − real) + max(0, 1 + fake); Lim & Ye, 2017, arXiv:1705.02894."""
+    return functional.relu(1 - real.float()).mean() + functional.relu(1 + fake.float()).mean()
+
+
+def negative_mean(fake: Tensor) -> Tensor:
+    """The generator's −fake, which goes with `hinge`."""
+    return -fake.float().mean()
+
+
+def least_squares(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's ½(real − 1)² + ½ fake²; Mao et al., 2017, arXiv:1611.04076, eq. 9."""
+    return 0.5 * (real.float() - 1).square().mean() + 0.5 * fake.float().square().mean()
+
+
+def least_squares_generator(fake: Tensor) -> Tensor:
+    """The generator's ½(fake − 1)², which goes with `least_squares`."""
+    return 0.5 * (fake.float() - 1).square().mean()
+
+
+OBJECTIVES = {
+    "non_saturating": Objective(cross_entropy, non_saturating),
+    "hinge": Objective(hinge, negative_mean),
+    "least_squares": Objective(least_squares, least_squares_generator),
+}
+"""Every objective by its name in the configuration."""
