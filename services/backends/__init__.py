@@ -1,0 +1,1 @@
+"""Where the pictures are made, behind one small interface."""

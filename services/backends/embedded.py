@@ -1,0 +1,92 @@
+"""The model in the gateway's own process, off the event loop: the default, with nothing else to start."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from gantry.v1 import models_pb2, worker_pb2
+from services.backends.base import (
+    Backend,
+    BackendFailedError,
+    BackendTimeoutError,
+    BackendUnavailableError,
+    ModelKey,
+)
+from services.backends.store import open_store
+from services.worker.archive import Archive
+from services.worker.runner import Runner
+
+
+class EmbeddedBackend(Backend):
+    """Runs the models of a store on a few threads; torch releases the interpreter lock while a graph runs."""
+
+    name = "embedded"
+
+    def __init__(self, model_store: Path, threads: int | None = None) -> None:
+        """Keep the settings; `start` does the work.
+
+        Args:
+            model_store: Folder of `.mar` files.
+            threads: Envelopes that run at once. Default: the number of CPU cores.
+        """
+        self._model_store = model_store
+        self._threads = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="gantry-worker")
+        self._models: dict[ModelKey, models_pb2.LoadedModel] = {}
+        self._runners: dict[ModelKey, Runner] = {}
+        self._refused: list[models_pb2.RefusedArchive] = []
+
+    @property
+    def models(self) -> Mapping[ModelKey, models_pb2.LoadedModel]:
+        """The models that are loaded."""
+        return self._models
+
+    @property
+    def refused(self) -> Sequence[models_pb2.RefusedArchive]:
+        """The archives that were refused, and why."""
+        return self._refused
+
+    async def start(self) -> None:
+        """Open the store and warm every model up.
+
+        Raises:
+            BackendUnavailableError: The model store is not a folder.
+        """
+        if not self._model_store.is_dir():
+            raise BackendUnavailableError(f"model store: {self._model_store} is not a folder")
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+
+    async def run(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None) -> worker_pb2.WorkReply:
+        """Run one envelope on a thread.
+
+        Args:
+            key: A key of `models`.
+            request: The envelope.
+            timeout: Seconds after which nobody waits any more. The thread finishes its work all the same.
+
+        Returns:
+            One result per item, in order.
+
+        Raises:
+            BackendTimeoutError: The time was over.
+            BackendFailedError: The graph failed.
+        """
+        running = asyncio.get_running_loop().run_in_executor(self._threads, self._runners[key].run, request)
+        try:
+            return await asyncio.wait_for(running, timeout)
+        except TimeoutError as error:
+            raise BackendTimeoutError("the time was over before the pictures were made") from error
+        except (RuntimeError, MemoryError) as error:
+            raise BackendFailedError("the graph failed") from error
+
+    async def stop(self) -> None:
+        """Wait for running envelopes and end the threads."""
+        await asyncio.to_thread(self._threads.shutdown)
+
+    def _load(self) -> None:
+        def load(_: Path, archive: Archive) -> models_pb2.LoadedModel:
+            self._runners[ModelKey(archive.card.name, archive.card.version)] = Runner(archive)
+            return models_pb2.LoadedModel(card=archive.card, digest=archive.digest)
+
+        self._models, self._refused = open_store(self._model_store, load)

@@ -1,0 +1,257 @@
+"""Start and stop a TorchServe that only the gateway talks to.
+
+TorchServe's own launcher keeps one process id file per machine, so it can start only one; this starts the Java
+frontend itself, as a process that is the gateway's to stop. Everything it writes stays in a private temporary folder,
+HTTP listens on sockets in that folder, and gRPC on loopback.
+"""
+
+import asyncio
+import importlib.util
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from services.backends.base import BackendUnavailableError
+
+_LEAST_JAVA = 17
+_POLL_SECONDS = 0.1
+# TorchServe ends its workers and then itself within about four seconds.
+_STOP_SECONDS = 15.0
+_LOG_TAIL_LINES = 12
+_FRONTEND = "org.pytorch.serve.ModelServer"
+_JVM_HEAP = "-Xmx512m"
+
+_CONFIG = """\
+inference_address=unix:{folder}/inference.sock
+management_address=unix:{folder}/management.sock
+grpc_inference_address=127.0.0.1
+grpc_inference_port={inference_port}
+grpc_management_address=127.0.0.1
+grpc_management_port={management_port}
+enable_metrics_api=false
+disable_system_metrics=true
+model_store={store}
+load_models=all
+allowed_urls=file://{store}/.*
+enable_model_api=false
+disable_token_authorization=true
+install_py_dep_per_model=false
+default_workers_per_model={workers}
+max_request_size={message_bytes}
+max_response_size={message_bytes}
+"""
+
+# At INFO the frontend logs every call several times, which costs more than the call. What workers print is kept, since
+# it says why a model did not load, but for their line per call.
+_LOGGING = """\
+<Configuration status="error">
+  <Appenders>
+    <RollingFile name="log" fileName="{log}" filePattern="{log}.%i">
+      <PatternLayout pattern="%d{{ISO8601}} %-5p %c{{1}} - %m%n"/>
+      <SizeBasedTriggeringPolicy size="10 MB"/>
+      <DefaultRolloverStrategy max="1"/>
+    </RollingFile>
+  </Appenders>
+  <Loggers>
+    <Logger name="MODEL_LOG" level="info">
+      <RegexFilter regex="Backend received inference.*" onMatch="DENY" onMismatch="NEUTRAL"/>
+    </Logger>
+    <Root level="warn"><AppenderRef ref="log"/></Root>
+  </Loggers>
+</Configuration>
+"""
+
+
+class TorchServeProcess:
+    """A TorchServe on loopback with given archives."""
+
+    def __init__(self, archives: Sequence[Path], workers: int, message_bytes: int) -> None:
+        """Keep the settings; `start` does the work.
+
+        Args:
+            archives: The `.mar` files to load.
+            workers: Worker processes of a model whose archive does not say how many.
+            message_bytes: The most bytes of a call or an answer.
+        """
+        self._archives, self._workers, self._message_bytes = archives, workers, message_bytes
+        self._resources = ExitStack()
+        self._process: psutil.Popen | None = None
+        self.address = ""
+        self.management_address = ""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the frontend; 0 where none runs."""
+        return 0 if self._process is None else int(self._process.pid)
+
+    async def start(self, timeout: float) -> None:
+        """Start it and wait until it listens; its workers still load their models then.
+
+        Args:
+            timeout: Seconds it may take.
+
+        Raises:
+            BackendUnavailableError: Java 17 or TorchServe is not there, or it did not come up.
+        """
+        java = await asyncio.to_thread(find_java)
+        home = find_torchserve()
+        self._folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="gantry-torchserve-")))
+        inference_port, management_port = _free_ports(2)
+        self.address, self.management_address = f"127.0.0.1:{inference_port}", f"127.0.0.1:{management_port}"
+        self._write_settings(inference_port, management_port)
+        self._process = self._launch(java, home)
+        await self._listening(management_port, timeout)
+
+    def check(self) -> None:
+        """Check that it still runs.
+
+        Raises:
+            BackendUnavailableError: It has ended; the message has the end of its log.
+        """
+        if self._process is None or self._process.poll() is not None:
+            raise BackendUnavailableError(f"TorchServe ended while it started:\n{self.log_tail()}")
+
+    async def stop(self) -> None:
+        """Stop the frontend and its workers, and remove the folder."""
+        if self._process is not None:
+            await asyncio.to_thread(_end, self._process)
+            self._process = None
+        self._resources.close()
+
+    def log_tail(self) -> str:
+        """Return the last lines that Java and TorchServe wrote."""
+        lines: list[str] = []
+        for log in (self._folder / "java.log", self._folder / "torchserve.log"):
+            if log.exists():
+                lines += log.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-_LOG_TAIL_LINES:])
+
+    def _write_settings(self, inference_port: int, management_port: int) -> None:
+        folder, store = self._folder, self._folder / "store"
+        # A store of its own, so that it can load exactly these archives, whatever their files are called.
+        store.mkdir()
+        for index, archive in enumerate(self._archives):
+            (store / f"{index}.mar").symlink_to(archive.resolve())
+        config = _CONFIG.format(
+            folder=folder,
+            store=store,
+            inference_port=inference_port,
+            management_port=management_port,
+            workers=self._workers,
+            message_bytes=self._message_bytes,
+        )
+        (folder / "config.properties").write_text(config)
+        (folder / "log4j2.xml").write_text(_LOGGING.format(log=folder / "torchserve.log"))
+
+    def _launch(self, java: str, home: Path) -> psutil.Popen:
+        folder = self._folder
+        command = [
+            java,
+            _JVM_HEAP,
+            f"-Dmodel_server_home={home}",
+            f"-Dlog4j.configurationFile=file://{folder / 'log4j2.xml'}",
+            # The sockets of the workers lie here; under the common /tmp two TorchServes take each other's.
+            f"-Djava.io.tmpdir={folder}",
+            "-cp",
+            f"{home}/ts/frontend/*",
+            _FRONTEND,
+            "--python",
+            sys.executable,
+            "-ncs",
+        ]
+        with (folder / "java.log").open("w") as log:
+            return psutil.Popen(
+                command,
+                cwd=folder,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _environment(self) -> dict[str, str]:
+        """The gateway's environment without its own settings, which are none of a worker's business."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GANTRY_")}
+        return inherited | {"TS_CONFIG_FILE": str(self._folder / "config.properties"), "OMP_NUM_THREADS": "1"}
+
+    async def _listening(self, port: int, timeout: float) -> None:
+        give_up = time.monotonic() + timeout
+        while not _accepts(port):
+            self.check()
+            if time.monotonic() > give_up:
+                raise BackendUnavailableError(f"TorchServe did not listen within {timeout:g} s:\n{self.log_tail()}")
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+def find_java() -> str:
+    """Find Java 17 or later, under JAVA_HOME or else on the path.
+
+    Returns:
+        The path of `java`.
+
+    Raises:
+        BackendUnavailableError: There is none, or it is older.
+    """
+    java_home = os.environ.get("JAVA_HOME")
+    java = shutil.which(f"{java_home}/bin/java" if java_home else "java")
+    if java is None:
+        raise BackendUnavailableError(f"TorchServe needs Java {_LEAST_JAVA}: `java` was not found")
+    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', told)
+    if version is None or int(version[1]) < _LEAST_JAVA:
+        first_line = told.partition("\n")[0]
+        raise BackendUnavailableError(f"TorchServe needs Java {_LEAST_JAVA}: {java} is {first_line or 'not Java'}")
+    return java
+
+
+def find_torchserve() -> Path:
+    """Find the installed TorchServe.
+
+    Returns:
+        The folder that holds its package `ts`.
+
+    Raises:
+        BackendUnavailableError: It is not installed.
+    """
+    found = importlib.util.find_spec("ts")
+    if found is None or found.origin is None:
+        raise BackendUnavailableError("TorchServe is not installed: pip install 'gantry[torchserve]'")
+    return Path(found.origin).resolve().parent.parent
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [taken.getsockname()[1] for taken in sockets]
+
+
+def _accepts(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def _end(process: psutil.Popen) -> None:
+    """End a process and its descendants: with SIGTERM to the first, with SIGKILL to those that outlive it."""
+    try:
+        family = [process, *process.children(recursive=True)]
+        process.terminate()
+    except psutil.NoSuchProcess:
+        return
+    _, outliving = psutil.wait_procs(family, timeout=_STOP_SECONDS)
+    for member in outliving:
+        member.kill()
+    psutil.wait_procs(outliving)

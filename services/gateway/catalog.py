@@ -1,0 +1,65 @@
+"""Which model a caller means: a name, and a version or the newest."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gantry.v1 import models_pb2
+from services.backends.base import ModelKey
+from services.gateway.errors import InvalidRequestError, UnknownModelError, Violation
+
+
+class Catalog:
+    """Finds loaded models by name and version."""
+
+    def __init__(self, models: Mapping[ModelKey, models_pb2.LoadedModel]) -> None:
+        """Keep the models of a backend.
+
+        Args:
+            models: The loaded models.
+        """
+        self._models = dict(sorted(models.items(), key=lambda entry: (entry[0].name, _version_order(entry[0].version))))
+
+    def __iter__(self) -> Iterator[models_pb2.LoadedModel]:
+        """Iterate over the loaded models, ordered by name, then version."""
+        return iter(self._models.values())
+
+    def find(self, name: str, version: str, field: str) -> models_pb2.LoadedModel:
+        """Find a model.
+
+        Args:
+            name: Its name.
+            version: Its version; the newest where empty.
+            field: Path of the request's field that holds the name, for the error.
+
+        Returns:
+            The model.
+
+        Raises:
+            InvalidRequestError: The name is empty.
+            UnknownModelError: It is not loaded; the message names what is.
+        """
+        if not name:
+            raise InvalidRequestError(Violation(field, f"required; loaded: {self._names()}"))
+        versions = {key.version: loaded for key, loaded in self._models.items() if key.name == name}
+        if not versions:
+            raise UnknownModelError(f"model {_shown(name)} is not loaded; loaded: {self._names()}")
+        if version and version not in versions:
+            raise UnknownModelError(
+                f"model {name} has no version {_shown(version)}; loaded versions: {', '.join(versions)}"
+            )
+        return versions[version or list(versions)[-1]]
+
+    def _names(self) -> str:
+        return ", ".join(dict.fromkeys(key.name for key in self._models)) or "none"
+
+
+def _version_order(version: str) -> tuple[Any, ...]:
+    """Order as semver.org does: "1.9.0", "1.10.0-rc.1", "1.10.0"; versions that differ in their build by letter."""
+    release, _, candidate = version.partition("+")[0].partition("-")
+    parts = [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in candidate.split(".")]
+    return [int(part) for part in release.split(".")], not candidate, parts, version
+
+
+def _shown(text: str) -> str:
+    """Quote a caller's text in an error, not more of it than is useful."""
+    return repr(text if len(text) <= 80 else f"{text[:80]}…")

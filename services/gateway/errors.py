@@ -1,0 +1,140 @@
+"""One table: domain error → gRPC code, reason, whether a retry can help. Every refusal a caller sees comes from here.
+
+A status carries google.rpc.ErrorInfo (domain "gantry", the reason), RetryInfo where a retry can help, and BadRequest
+with field paths where the request is at fault (https://google.aip.dev/193). What is not in the table is answered as
+INTERNAL without a word of its message, and logged.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from services.backends.base import BackendFailedError, BackendTimeoutError, BackendUnavailableError
+
+DOMAIN = "gantry"
+
+_log = logging.getLogger(__name__)
+
+
+class Violation(NamedTuple):
+    """One thing that is wrong with a request."""
+
+    field: str
+    description: str
+
+
+class InvalidRequestError(Exception):
+    """The request is at fault."""
+
+    def __init__(self, *violations: Violation) -> None:
+        super().__init__("; ".join(f"{field}: {description}" for field, description in violations))
+        self.violations: Sequence[Violation] = violations
+
+
+class UnknownModelError(Exception):
+    """No such model is loaded; the message names those that are."""
+
+
+class QueueFullError(Exception):
+    """The model's queue has no room."""
+
+    def __init__(self, message: str, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class DeadlineError(Exception):
+    """The caller's deadline passed before its work began."""
+
+
+class ItemFailedError(Exception):
+    """The worker could not make one of the pictures."""
+
+
+class ShuttingDownError(Exception):
+    """The gateway is stopping and takes no new work."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    code: grpc.StatusCode
+    reason: str
+    retry_seconds: float | None = None
+
+
+# The seconds are a first guess for callers; an error that knows better carries `retry_seconds` of its own.
+TABLE: dict[type[Exception], _Row] = {
+    InvalidRequestError: _Row(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    UnknownModelError: _Row(grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
+    QueueFullError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 1.0),
+    DeadlineError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED"),
+    ShuttingDownError: _Row(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", 1.0),
+    ItemFailedError: _Row(grpc.StatusCode.INTERNAL, "ITEM_FAILED"),
+    BackendUnavailableError: _Row(grpc.StatusCode.UNAVAILABLE, "BACKEND_UNAVAILABLE", 2.0),
+    BackendTimeoutError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "BACKEND_TIMEOUT"),
+    BackendFailedError: _Row(grpc.StatusCode.INTERNAL, "BACKEND_FAILED"),
+}
+_UNEXPECTED = _Row(grpc.StatusCode.INTERNAL, "INTERNAL")
+
+
+@asynccontextmanager
+async def answered(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    """Turn any domain error of the block into the status that the table gives it.
+
+    Args:
+        context: The call that the block serves.
+    """
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:
+        row = TABLE.get(type(error))
+        if row is None:
+            _log.exception("unexpected error in a call")
+        await _abort(context, error, row or _UNEXPECTED, str(error) if row else "internal error")
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, row: _Row, message: str) -> None:
+    status = status_of(error, row, message)
+    await context.abort(row.code, message, trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),))
+
+
+def status_of(error: Exception, row: _Row, message: str) -> status_pb2.Status:
+    """Build the rich status of an error.
+
+    Args:
+        error: The error.
+        row: Its row of the table.
+        message: What the caller is told.
+
+    Returns:
+        A status with ErrorInfo and, where they apply, RetryInfo and BadRequest.
+    """
+    details: list[Any] = [error_details_pb2.ErrorInfo(reason=row.reason, domain=DOMAIN)]
+    retry_seconds = getattr(error, "retry_seconds", row.retry_seconds)
+    if retry_seconds is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(retry_seconds * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    if isinstance(error, InvalidRequestError):
+        details.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
+                    for field, description in error.violations
+                ]
+            )
+        )
+    status = status_pb2.Status(code=code_pb2.Code.Value(row.code.name), message=message)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status

@@ -1,0 +1,157 @@
+"""Whether the gateway can do its work: a tiny real inference per model, told over gRPC health and over HTTP.
+
+A ping of TorchServe says nothing about its models, so readiness is a picture that came back.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from socketserver import ThreadingMixIn
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import aio as health_aio
+from prometheus_client import make_wsgi_app
+
+from services.backends.base import Backend, BackendError, ModelKey
+from services.gateway.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+
+class Readiness:
+    """Probes every model and tells the health service, the metrics and /readyz what came of it."""
+
+    def __init__(
+        self, backend: Backend, health: health_aio.HealthServicer, services: Sequence[str], metrics: Metrics
+    ) -> None:
+        """Begin as not ready.
+
+        Args:
+            backend: A started backend.
+            health: The gRPC health service.
+            services: Full names of the services it speaks for, "" for the whole server.
+            metrics: Where `gantry_backend_up` stands.
+        """
+        self._backend, self._health, self._services, self._metrics = backend, health, services, metrics
+        self._faults: Mapping[ModelKey, str] = dict.fromkeys(backend.models, "not probed yet")
+        self._is_draining = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a model, every model brought a picture back, and the gateway is not stopping."""
+        return bool(self._backend.models) and not self._faults and not self._is_draining
+
+    def report(self) -> dict[str, Any]:
+        """Say what /readyz shows: readiness, what each model's last probe said, and the refused archives."""
+        return {
+            "ready": self.is_ready,
+            "draining": self._is_draining,
+            "models": {f"{key.name} {key.version}": self._faults.get(key, "ok") for key in self._backend.models},
+            "refused": {refused.archive: refused.reason for refused in self._backend.refused},
+        }
+
+    async def probe(self) -> None:
+        """Make one picture with every model."""
+        faults: dict[ModelKey, str] = {}
+        for key in self._backend.models:
+            try:
+                await self._backend.probe(key)
+            except BackendError as error:
+                faults[key] = str(error)
+                _log.warning("model %s %s: probe failed: %s", *key, error)
+            except Exception:
+                # Probing must outlive anything a backend does.
+                faults[key] = "the probe failed"
+                _log.exception("model %s %s: unexpected error of the backend", *key)
+            self._metrics.backend_up.labels(self._backend.name, *key).set(key not in faults)
+        self._faults = faults
+        await self._tell()
+
+    async def probe_forever(self, seconds: float) -> None:
+        """Probe again and again.
+
+        Args:
+            seconds: Pause between two probes.
+        """
+        while True:
+            await asyncio.sleep(seconds)
+            await self.probe()
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING from now on."""
+        self._is_draining = True
+        await self._tell()
+
+    async def _tell(self) -> None:
+        status = health_pb2.HealthCheckResponse.SERVING if self.is_ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in self._services:
+            await self._health.set(service, status)
+
+
+class ProbeServer:
+    """Serves /metrics, /healthz and /readyz over HTTP on a thread of its own."""
+
+    def __init__(self, host: str, port: int, metrics: Metrics, readiness: Readiness) -> None:
+        """Bind the port.
+
+        Args:
+            host: Address to listen on.
+            port: Port to listen on; 0 takes a free one.
+            metrics: What /metrics shows.
+            readiness: What /readyz shows.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        self._metrics_app = make_wsgi_app(metrics.registry)
+        self._readiness = readiness
+        self._server = make_server(host, port, self._answer, _ThreadingServer, _QuietHandler)
+        self._thread = Thread(target=self._server.serve_forever, name="gantry-probes", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._server.server_port
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop answering and free the port."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
+        match environ["PATH_INFO"]:
+            case "/metrics":
+                return self._metrics_app(environ, start_response)
+            case "/healthz":
+                return _respond(start_response, HTTPStatus.OK, {"alive": True})
+            case "/readyz":
+                ready = self._readiness.is_ready
+                status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+                return _respond(start_response, status, self._readiness.report())
+            case _:
+                return _respond(start_response, HTTPStatus.NOT_FOUND, {"paths": ["/metrics", "/healthz", "/readyz"]})
+
+
+def _respond(start_response: Any, status: HTTPStatus, body: Mapping[str, Any]) -> list[bytes]:
+    start_response(f"{status.value} {status.phrase}", [("Content-Type", "application/json")])
+    return [json.dumps(body, indent=2).encode() + b"\n"]
+
+
+class _ThreadingServer(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Probes come every few seconds; a log line for each would bury the rest."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""

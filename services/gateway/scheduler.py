@@ -1,0 +1,255 @@
+"""The heart: admits work or refuses it now, groups what waits into envelopes, and never runs what nobody awaits.
+
+Each model has a lane: a bounded queue and a few runners. A free runner takes whatever waits, up to the model's batch
+size, and never idles to fill a batch; under load batches grow by themselves, since work piles up while one is away.
+An item whose caller has gone, or whose deadline has passed, is dropped when its turn comes.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from gantry.v1 import worker_pb2
+from services.backends.base import Backend, BackendError, BackendFailedError, BackendUnavailableError, ModelKey
+from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError
+from services.gateway.metrics import Metrics
+
+# Weight of the newest envelope in the running mean of seconds per item.
+_NEWEST_WEIGHT = 0.2
+# Before the first envelope is back nothing is known of the wait.
+_LEAST_RETRY_SECONDS = 0.1
+
+_log = logging.getLogger(__name__)
+
+
+def abandon(results: Iterable[asyncio.Future[worker_pb2.WorkResult]]) -> None:
+    """Say that nobody awaits these results any more: what has not run is not run, what has failed is not reported."""
+    for result in results:
+        if not result.cancel() and not result.cancelled():
+            result.exception()
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One item in a queue; its future is cancelled when its caller goes."""
+
+    item: worker_pb2.WorkItem
+    result: asyncio.Future[worker_pb2.WorkResult]
+    deadline: float | None
+    admitted: float
+
+
+class Scheduler:
+    """Hands items of any number of callers to one backend, model by model."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        metrics: Metrics,
+        *,
+        queue_items: int,
+        envelopes_in_flight: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """Make a lane per model of the backend; `start` sets them going.
+
+        Args:
+            backend: A started backend.
+            metrics: Where queues, batches and times are counted.
+            queue_items: The most items that wait per model.
+            envelopes_in_flight: The most envelopes of one model that are away at once.
+            clock: Seconds on the clock that deadlines are given in.
+        """
+        self._lanes = {
+            key: _Lane(backend, key, loaded.card.execution.max_batch_items, metrics, queue_items, clock)
+            for key, loaded in backend.models.items()
+        }
+        self._envelopes_in_flight = envelopes_in_flight
+        self._runners: list[asyncio.Task[None]] = []
+        self._is_open = True
+
+    def start(self) -> None:
+        """Begin to run work; needs a running event loop."""
+        self._runners = [
+            asyncio.create_task(lane.run_forever())
+            for lane in self._lanes.values()
+            for _ in range(self._envelopes_in_flight)
+        ]
+
+    def submit(
+        self, key: ModelKey, items: Sequence[worker_pb2.WorkItem], deadline: float | None
+    ) -> list[asyncio.Future[worker_pb2.WorkResult]]:
+        """Admit all items or none.
+
+        Args:
+            key: A model of the backend.
+            items: The work, in order.
+            deadline: When the caller stops waiting, on the scheduler's clock; None for never.
+
+        Returns:
+            One future per item. Each gives a result, or raises BackendError or DeadlineError. Cancel those that
+            nobody awaits any more, and they are not run.
+
+        Raises:
+            QueueFullError: There is no room, or the wait would outlast the deadline. It says when to retry.
+            ShuttingDownError: The gateway is stopping.
+        """
+        if not self._is_open:
+            raise ShuttingDownError("the gateway is shutting down")
+        return self._lanes[key].admit(items, deadline)
+
+    async def stop(self) -> None:
+        """Refuse new work, finish what was admitted, and end the runners."""
+        self._is_open = False
+        await asyncio.gather(*(lane.idle() for lane in self._lanes.values()))
+        for runner in self._runners:
+            runner.cancel()
+        await asyncio.gather(*self._runners, return_exceptions=True)
+
+
+class _Lane:
+    """The queue of one model."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        key: ModelKey,
+        batch_items: int,
+        metrics: Metrics,
+        queue_items: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._backend, self._key, self._metrics, self._clock = backend, key, metrics, clock
+        self._batch_items, self._queue_items = batch_items, queue_items
+        self._queue: deque[_Entry] = deque()
+        self._envelopes_away = 0
+        self._seconds_per_item = 0.0
+        self._has_work = asyncio.Event()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    def admit(
+        self, items: Sequence[worker_pb2.WorkItem], deadline: float | None
+    ) -> list[asyncio.Future[worker_pb2.WorkResult]]:
+        now = self._clock()
+        if self._refusal(len(items), now, deadline):
+            self._forget_abandoned()
+        if refusal := self._refusal(len(items), now, deadline):
+            raise refusal
+        loop = asyncio.get_running_loop()
+        entries = [_Entry(item, loop.create_future(), deadline, now) for item in items]
+        self._queue.extend(entries)
+        self._note_queue()
+        return [entry.result for entry in entries]
+
+    def _refusal(self, items: int, now: float, deadline: float | None) -> QueueFullError | None:
+        wait = self._expected_wait()
+        if len(self._queue) + items > self._queue_items:
+            reason = f"{len(self._queue)} of {self._queue_items} places in the queue are taken"
+        elif deadline is not None and now + wait >= deadline:
+            reason = f"the wait of about {wait:.2f} s would outlast the deadline"
+        else:
+            return None
+        return QueueFullError(f"model {self._key.name}: {reason}", retry_seconds=max(wait, _LEAST_RETRY_SECONDS))
+
+    async def idle(self) -> None:
+        await self._is_idle.wait()
+
+    async def run_forever(self) -> None:
+        while True:
+            await self._has_work.wait()
+            self._envelopes_away += 1
+            try:
+                if batch := self._take_batch():
+                    await self._run(batch)
+            finally:
+                self._envelopes_away -= 1
+                self._note_queue()
+
+    def _take_batch(self) -> list[_Entry]:
+        """Take the oldest items that somebody still awaits."""
+        batch: list[_Entry] = []
+        now = self._clock()
+        while self._queue and len(batch) < self._batch_items:
+            entry = self._queue.popleft()
+            if entry.result.done():
+                continue
+            self._metrics.queue_seconds.labels(self._key.name).observe(now - entry.admitted)
+            if entry.deadline is not None and entry.deadline <= now:
+                entry.result.set_exception(DeadlineError("the deadline passed while the request waited"))
+                continue
+            batch.append(entry)
+        self._note_queue()
+        return batch
+
+    async def _run(self, batch: Sequence[_Entry]) -> None:
+        started = self._clock()
+        self._metrics.batch_items.labels(self._key.name).observe(len(batch))
+        try:
+            reply = await self._backend.run(
+                self._key,
+                worker_pb2.WorkRequest(items=[entry.item for entry in batch]),
+                _time_left(batch, started),
+            )
+            if len(reply.results) != len(batch):
+                raise BackendFailedError(f"{len(batch)} items went out and {len(reply.results)} results came back")
+        except BackendError as error:
+            _fail(batch, error)
+        except asyncio.CancelledError:
+            _fail(batch, BackendUnavailableError("the backend gave the envelope up"))
+            if (runner := asyncio.current_task()) and runner.cancelling():
+                raise
+        except Exception as error:
+            # A lane must outlive anything a backend does.
+            _log.exception("model %s: unexpected error of the backend", self._key.name)
+            _fail(batch, BackendFailedError("the backend failed"), cause=error)
+        else:
+            self._settle(batch, reply, self._clock() - started)
+
+    def _settle(self, batch: Sequence[_Entry], reply: worker_pb2.WorkReply, seconds: float) -> None:
+        self._metrics.encode_seconds.labels(self._key.name).observe(reply.encode_seconds)
+        self._learn(seconds, len(batch))
+        for entry, result in zip(batch, reply.results, strict=True):
+            if not entry.result.done():
+                entry.result.set_result(result)
+
+    def _learn(self, seconds: float, items: int) -> None:
+        self._metrics.backend_seconds.labels(self._key.name).observe(seconds)
+        newest = seconds / items
+        before = self._seconds_per_item or newest
+        self._seconds_per_item = before + _NEWEST_WEIGHT * (newest - before)
+
+    def _expected_wait(self) -> float:
+        """Seconds until what waits now is done, judged by the last envelopes."""
+        return len(self._queue) * self._seconds_per_item
+
+    def _forget_abandoned(self) -> None:
+        """Make room: places of callers that have gone are free."""
+        self._queue = deque(entry for entry in self._queue if not entry.result.done())
+        self._note_queue()
+
+    def _note_queue(self) -> None:
+        self._metrics.queue_items.labels(*self._key).set(len(self._queue))
+        if self._queue:
+            self._has_work.set()
+            self._is_idle.clear()
+        else:
+            self._has_work.clear()
+            if not self._envelopes_away:
+                self._is_idle.set()
+
+
+def _time_left(batch: Sequence[_Entry], now: float) -> float | None:
+    """Seconds until the last deadline of a batch; None where an item has none."""
+    deadlines = [entry.deadline for entry in batch]
+    known = [deadline for deadline in deadlines if deadline is not None]
+    return max(known) - now if len(known) == len(deadlines) else None
+
+
+def _fail(batch: Sequence[_Entry], error: BackendError, cause: Exception | None = None) -> None:
+    error.__cause__ = cause or error.__cause__
+    for entry in batch:
+        if not entry.result.done():
+            entry.result.set_exception(error)

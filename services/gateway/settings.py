@@ -1,0 +1,61 @@
+"""All settings of the gateway, each from a GANTRY_* environment variable or a flag of `gantry serve`."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The gateway's settings: the field `port` is the environment variable GANTRY_PORT, and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="GANTRY_", frozen=True, use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """Address that gRPC listens on."""
+    port: int = Field(default=50051, ge=0, le=65535)
+    """Port of gRPC; 0 takes a free one."""
+    metrics_host: str = "127.0.0.1"
+    """Address that metrics and probes listen on."""
+    metrics_port: int = Field(default=9464, ge=0, le=65535)
+    """Port of /metrics, /healthz and /readyz over HTTP; 0 takes a free one."""
+    reflection: bool = True
+    """Whether gRPC server reflection answers."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe messages that are logged."""
+
+    backend: Literal["embedded", "torchserve"] = "embedded"
+    """What runs the models."""
+    model_store: Path = Path("model_store")
+    """Folder of .mar archives, for the embedded backend and for a TorchServe of the gateway's own."""
+    worker_threads: int | None = Field(default=None, ge=1, le=256)
+    """Envelopes the embedded backend runs at once. Default: the number of CPU cores."""
+    torchserve_address: str | None = None
+    """host:port of a running TorchServe's gRPC inference API. Default: the gateway starts one of its own."""
+    torchserve_management_address: str = "127.0.0.1:7071"
+    """host:port of its gRPC management API; only asked which models there are."""
+    torchserve_workers: int = Field(default=1, ge=1, le=64)
+    """Worker processes per model of a TorchServe of the gateway's own."""
+
+    max_images: int = Field(default=256, ge=1, le=65536)
+    """The most images of one request."""
+    queue_items: int = Field(default=1024, ge=1, le=1_000_000)
+    """The most images that wait per model."""
+    envelopes_in_flight: int = Field(default=2, ge=1, le=64)
+    """The most envelopes of one model that are with the backend at once."""
+    max_response_bytes: int = Field(default=4_000_000, ge=65_536, le=1 << 30)
+    """The most bytes of one answer; below the 4 MiB that gRPC clients accept unless told otherwise."""
+    probe_seconds: float = Field(default=15.0, gt=0)
+    """Seconds between two probes of every model."""
+    drain_seconds: float = Field(default=20.0, ge=0)
+    """Seconds that admitted calls have to finish after SIGTERM."""
+
+    @model_validator(mode="after")
+    def _queue_holds_a_request(self) -> Self:
+        if self.queue_items < self.max_images:
+            raise ValueError(
+                f"queue_items ({self.queue_items}) must be at least max_images ({self.max_images}), "
+                "else the largest request could never be admitted"
+            )
+        return self
