@@ -1,0 +1,111 @@
+"""The page that a benchmark run leaves: protocol, machine, targets and figures."""
+
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.load import Figures, Load
+
+EMBEDDED, TORCHSERVE, DIRECT = "gateway + embedded", "gateway + TorchServe", "TorchServe direct"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the figures were taken.
+
+    Attributes:
+        model: The model that was sampled.
+        rounds: How often each cell was measured.
+        seconds: How long a cell was pressed each time.
+    """
+
+    model: str
+    rounds: int
+    seconds: float
+
+
+def write_report(path: Path, protocol: Protocol, figures: Mapping[tuple[str, Load], Figures]) -> None:
+    """Write the page.
+
+    Args:
+        path: The Markdown file to write.
+        protocol: How the figures were taken.
+        figures: Medians by name of the target and load.
+    """
+    loads = list(dict.fromkeys(load for _, load in figures))
+    sections = [_introduction(protocol), _targets(figures), _throughput(figures, loads), _latency(figures, loads)]
+    path.write_text("\n\n".join(sections) + "\n")
+
+
+def _introduction(protocol: Protocol) -> str:
+    return f"""\
+# Benchmarks
+
+Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}: model `{protocol.model}`, PNG, {protocol.rounds} rounds of
+{protocol.seconds:g} s a cell after 0.3 s of warm-up; the figures are medians over the rounds.
+
+All targets run at the same time on one machine and are pressed in turn by one closed-loop client process, which shares
+the cores with them, so ratios say more than absolute figures. "TorchServe direct" is its gRPC API called with one image
+per call, as its own clients do; where a request is of 16 images, it takes 16 calls one after another.
+
+Machine: {_machine()}."""
+
+
+def _targets(figures: Mapping[tuple[str, Load], Figures]) -> str:
+    busy, alone = Load(concurrency=32, images=1), Load(concurrency=1, images=1)
+    base = figures[DIRECT, busy].images_per_second
+    embedded, torchserve = (figures[name, busy].images_per_second / base for name in (EMBEDDED, TORCHSERVE))
+    added = figures[TORCHSERVE, alone].p50_ms - figures[DIRECT, alone].p50_ms
+    rows = [
+        (f"images/s of {EMBEDDED} to {DIRECT}, concurrency 32, 1 image", "≥ 4×", f"{embedded:.2f}×", embedded >= 4),
+        (f"images/s of {TORCHSERVE} to {DIRECT}, the same", "≥ 2×", f"{torchserve:.2f}×", torchserve >= 2),
+        (f"p50 that {TORCHSERVE} adds at concurrency 1", "≤ 2 ms", f"{added:.2f} ms", added <= 2),
+    ]
+    return _table(
+        ("target", "wanted", "measured", ""),
+        [(what, wanted, measured, "met" if met else "**not met**") for what, wanted, measured, met in rows],
+    )
+
+
+def _throughput(figures: Mapping[tuple[str, Load], Figures], loads: Iterable[Load]) -> str:
+    rows = []
+    for load in loads:
+        rates = [figures[name, load].images_per_second for name in (EMBEDDED, TORCHSERVE, DIRECT)]
+        ratios = [f"{rate:,.0f} ({rate / rates[-1]:.2f}×)" for rate in rates]
+        rows.append((str(load.concurrency), str(load.images), *ratios))
+    return "## Images/s, and the ratio to TorchServe direct\n\n" + _table(
+        ("concurrency", "images a request", EMBEDDED, TORCHSERVE, DIRECT), rows
+    )
+
+
+def _latency(figures: Mapping[tuple[str, Load], Figures], loads: Iterable[Load]) -> str:
+    rows = []
+    for load in loads:
+        cells = [figures[name, load] for name in (EMBEDDED, TORCHSERVE, DIRECT)]
+        latencies = [f"{cell.p50_ms:.1f} / {cell.p99_ms:.1f}" for cell in cells]
+        rows.append((str(load.concurrency), str(load.images), *latencies))
+    return "## Latency of a request, p50 / p99 in ms\n\n" + _table(
+        ("concurrency", "images a request", EMBEDDED, TORCHSERVE, DIRECT), rows
+    )
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _machine() -> str:
+    cpu = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        cpu = names[0] if names else cpu
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}, "
+        f"torch {version('torch')}, TorchServe {version('torchserve')}, grpcio {version('grpcio')}"
+    )
