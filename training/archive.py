@@ -29,6 +29,7 @@ MAX_BATCH_ITEMS = 64
 
 # Also a DNS label, so that it can name things of Kubernetes.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){2}([-+][0-9A-Za-z.+-]{1,63})?")
 _SOURCE_ROOT = Path(__file__).resolve().parent.parent
 # What a zip holds as a time is its earliest moment: the real ones would make every archive different.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -86,8 +87,10 @@ def write_archive(path: Path, card: models_pb2.ModelCard, graph: bytes) -> str:
         The archive's digest: SHA-256 of its card, 64 hexadecimal digits.
 
     Raises:
-        ArchivingError: The card's name is not allowed.
+        ArchivingError: The card's name or version is not allowed.
     """
+    if not _VERSION.fullmatch(card.version):
+        raise ArchivingError(f"--version {card.version}: must be a semantic version, for example 1.0.0")
     if not _NAME.fullmatch(card.name):
         raise ArchivingError(f"--name {card.name}: must be 1 to 63 of a-z, 0-9 and '-', beginning with a letter")
     members = {"model.pt2": graph, "model-config.yaml": _MODEL_CONFIG.encode(), **_worker_sources()}

@@ -29,7 +29,7 @@ def digits_cgan() -> TrainConfig:
 
 def mnist_cgan() -> TrainConfig:
     """What model_store's mnist-cgan was trained with."""
-    return TrainConfig(family="cgan", data="mnist", images=600_000, tick=60_000)
+    return TrainConfig(family="cgan", data="mnist", images=640_000, tick=60_000)
 
 
 def fashion_cgan() -> TrainConfig:
@@ -37,7 +37,7 @@ def fashion_cgan() -> TrainConfig:
     return TrainConfig(
         family="cgan",
         data="fashion-mnist",
-        images=900_000,
+        images=800_000,
         tick=60_000,
         classifier_weight=0.2,
         discriminator=DiscriminatorConfig(concat=False),

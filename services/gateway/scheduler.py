@@ -33,12 +33,16 @@ def abandon(results: Iterable[asyncio.Future[worker_pb2.WorkResult]]) -> None:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One item in a queue; its future is cancelled when its caller goes."""
+    """One item in a queue, which rides in envelopes of at most `batch_items`.
+
+    Its future is cancelled when its caller goes.
+    """
 
     item: worker_pb2.WorkItem
     result: asyncio.Future[worker_pb2.WorkResult]
     deadline: float | None
     admitted: float
+    batch_items: int
 
 
 class Scheduler:
@@ -68,6 +72,7 @@ class Scheduler:
         }
         self._envelopes_in_flight = envelopes_in_flight
         self._runners: list[asyncio.Task[None]] = []
+        self._awaited: set[asyncio.Future[worker_pb2.WorkResult]] = set()
         self._is_open = True
 
     def start(self) -> None:
@@ -79,7 +84,11 @@ class Scheduler:
         ]
 
     def submit(
-        self, key: ModelKey, items: Sequence[worker_pb2.WorkItem], deadline: float | None
+        self,
+        key: ModelKey,
+        items: Sequence[worker_pb2.WorkItem],
+        deadline: float | None,
+        batch_items: int | None = None,
     ) -> list[asyncio.Future[worker_pb2.WorkResult]]:
         """Admit all items or none.
 
@@ -87,6 +96,8 @@ class Scheduler:
             key: A model of the backend.
             items: The work, in order.
             deadline: When the caller stops waiting, on the scheduler's clock; None for never.
+            batch_items: The most items of an envelope that these ride in: the fewer, the sooner the first is back.
+                Default: the model's batch size.
 
         Returns:
             One future per item. Each gives a result, or raises BackendError or DeadlineError. Cancel those that
@@ -98,12 +109,17 @@ class Scheduler:
         """
         if not self._is_open:
             raise ShuttingDownError("the gateway is shutting down")
-        return self._lanes[key].admit(items, deadline)
+        results = self._lanes[key].admit(items, deadline, batch_items)
+        for result in results:
+            self._awaited.add(result)
+            result.add_done_callback(self._awaited.discard)
+        return results
 
     async def stop(self) -> None:
-        """Refuse new work, finish what was admitted, and end the runners."""
+        """Refuse new work, finish what somebody still awaits, and end the runners."""
         self._is_open = False
-        await asyncio.gather(*(lane.idle() for lane in self._lanes.values()))
+        if self._awaited:
+            await asyncio.wait(self._awaited)
         for runner in self._runners:
             runner.cancel()
         await asyncio.gather(*self._runners, return_exceptions=True)
@@ -124,14 +140,11 @@ class _Lane:
         self._backend, self._key, self._metrics, self._clock = backend, key, metrics, clock
         self._batch_items, self._queue_items = batch_items, queue_items
         self._queue: deque[_Entry] = deque()
-        self._envelopes_away = 0
         self._seconds_per_item = 0.0
         self._has_work = asyncio.Event()
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
 
     def admit(
-        self, items: Sequence[worker_pb2.WorkItem], deadline: float | None
+        self, items: Sequence[worker_pb2.WorkItem], deadline: float | None, batch_items: int | None
     ) -> list[asyncio.Future[worker_pb2.WorkResult]]:
         now = self._clock()
         if self._refusal(len(items), now, deadline):
@@ -139,7 +152,9 @@ class _Lane:
         if refusal := self._refusal(len(items), now, deadline):
             raise refusal
         loop = asyncio.get_running_loop()
-        entries = [_Entry(item, loop.create_future(), deadline, now) for item in items]
+        entries = [
+            _Entry(item, loop.create_future(), deadline, now, batch_items or self._batch_items) for item in items
+        ]
         self._queue.extend(entries)
         self._note_queue()
         return [entry.result for entry in entries]
@@ -154,25 +169,17 @@ class _Lane:
             return None
         return QueueFullError(f"model {self._key.name}: {reason}", retry_seconds=max(wait, _LEAST_RETRY_SECONDS))
 
-    async def idle(self) -> None:
-        await self._is_idle.wait()
-
     async def run_forever(self) -> None:
         while True:
             await self._has_work.wait()
-            self._envelopes_away += 1
-            try:
-                if batch := self._take_batch():
-                    await self._run(batch)
-            finally:
-                self._envelopes_away -= 1
-                self._note_queue()
+            if batch := self._take_batch():
+                await self._run(batch)
 
     def _take_batch(self) -> list[_Entry]:
         """Take the oldest items that somebody still awaits."""
         batch: list[_Entry] = []
-        now = self._clock()
-        while self._queue and len(batch) < self._batch_items:
+        now, room = self._clock(), self._batch_items
+        while self._queue and len(batch) < min(room, self._queue[0].batch_items):
             entry = self._queue.popleft()
             if entry.result.done():
                 continue
@@ -181,6 +188,7 @@ class _Lane:
                 entry.result.set_exception(DeadlineError("the deadline passed while the request waited"))
                 continue
             batch.append(entry)
+            room = min(room, entry.batch_items)
         self._note_queue()
         return batch
 
@@ -234,11 +242,8 @@ class _Lane:
         self._metrics.queue_items.labels(*self._key).set(len(self._queue))
         if self._queue:
             self._has_work.set()
-            self._is_idle.clear()
         else:
             self._has_work.clear()
-            if not self._envelopes_away:
-                self._is_idle.set()
 
 
 def _time_left(batch: Sequence[_Entry], now: float) -> float | None:

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 from services.backends.base import Backend, BackendUnavailableError
 from services.gateway.catalog import Catalog
+from services.gateway.decoding import RequestDecoder
 from services.gateway.health import ProbeServer, Readiness
 from services.gateway.metrics import CallCounter, Metrics, kind_label
 from services.gateway.sampling import Limits
@@ -83,7 +84,7 @@ class Gateway:
         health = health_aio.HealthServicer()
         readiness = Readiness(backend, health, ("", *_SERVICES), self.metrics)
         self._server = grpc.aio.server(
-            interceptors=[CallCounter(self.metrics)],
+            interceptors=[CallCounter(self.metrics), RequestDecoder()],
             options=[("grpc.max_receive_message_length", _MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)],
         )
         limits = Limits(settings.max_images, settings.max_response_bytes)

@@ -91,7 +91,8 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         async with answered(context):
             loaded = self._catalog.find(request.sample.model, request.sample.version, field="sample.model")
             plan = plan_sample(request.sample, loaded.card, self._limits, streamed=True)
-            results = self._submit(loaded, plan, context)
+            # Envelopes of one run of the graph: the first pictures are sent while the next are made.
+            results = self._submit(loaded, plan, context, batch_items=loaded.card.execution.chunk_items)
             try:
                 for index, (item, result) in enumerate(zip(plan.items, results, strict=True)):
                     image = _image(loaded, item, await result)
@@ -101,11 +102,12 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
                 abandon(results)
 
     def _submit(
-        self, loaded: models_pb2.LoadedModel, plan: SamplePlan, context: Context
+        self, loaded: models_pb2.LoadedModel, plan: SamplePlan, context: Context, batch_items: int | None = None
     ) -> list[asyncio.Future[worker_pb2.WorkResult]]:
         remaining = context.time_remaining()
         deadline = None if remaining is None else self._clock() + remaining
-        return self._scheduler.submit(ModelKey(loaded.card.name, loaded.card.version), plan.items, deadline)
+        key = ModelKey(loaded.card.name, loaded.card.version)
+        return self._scheduler.submit(key, plan.items, deadline, batch_items)
 
     def _count_images(self, loaded: models_pb2.LoadedModel, images: int) -> None:
         self._metrics.images.labels(loaded.card.name, kind_label(loaded.card.kind)).inc(images)

@@ -20,7 +20,7 @@ from training.evaluation.grids import grid, to_uint8
 SAMPLES_PER_CLASS = 10
 """Columns of a grid."""
 
-_SMALLEST_VIEW = 48  # pixels; smaller images are enlarged by a whole factor, so that one can judge them by eye
+_SMALLEST_VIEW = 56  # pixels; smaller images are enlarged by a whole factor, so that one can judge them by eye
 
 
 class Observer:

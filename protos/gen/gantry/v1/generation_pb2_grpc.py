@@ -67,7 +67,8 @@ class GenerationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SampleStream(self, request, context):
-        """SampleStream makes the same pictures as Sample and sends each as soon as it and those before it are made.
+        """SampleStream makes the same pictures as Sample, a few at a time (the card's execution.chunk_items), and sends each
+        as soon as it and those before it are made.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

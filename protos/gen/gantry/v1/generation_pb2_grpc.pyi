@@ -41,7 +41,9 @@ class GenerationServiceStub:
     Sample: _grpc.UnaryUnaryMultiCallable[_generation_pb2.SampleRequest, _generation_pb2.SampleResponse]
     """Sample makes the pictures asked for and returns them together."""
     SampleStream: _grpc.UnaryStreamMultiCallable[_generation_pb2.SampleStreamRequest, _generation_pb2.SampleStreamResponse]
-    """SampleStream makes the same pictures as Sample and sends each as soon as it and those before it are made."""
+    """SampleStream makes the same pictures as Sample, a few at a time (the card's execution.chunk_items), and sends each
+    as soon as it and those before it are made.
+    """
 
 @_typing.type_check_only
 class GenerationServiceAsyncStub(GenerationServiceStub):
@@ -56,7 +58,9 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     Sample: _aio.UnaryUnaryMultiCallable[_generation_pb2.SampleRequest, _generation_pb2.SampleResponse]  # type: ignore[assignment]
     """Sample makes the pictures asked for and returns them together."""
     SampleStream: _aio.UnaryStreamMultiCallable[_generation_pb2.SampleStreamRequest, _generation_pb2.SampleStreamResponse]  # type: ignore[assignment]
-    """SampleStream makes the same pictures as Sample and sends each as soon as it and those before it are made."""
+    """SampleStream makes the same pictures as Sample, a few at a time (the card's execution.chunk_items), and sends each
+    as soon as it and those before it are made.
+    """
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     """GenerationService makes pictures. A picture is a function of the archive, the inputs and the seed: the same
@@ -80,6 +84,8 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_pb2.SampleStreamRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_pb2.SampleStreamResponse], _abc.AsyncIterator[_generation_pb2.SampleStreamResponse]]:
-        """SampleStream makes the same pictures as Sample and sends each as soon as it and those before it are made."""
+        """SampleStream makes the same pictures as Sample, a few at a time (the card's execution.chunk_items), and sends each
+        as soon as it and those before it are made.
+        """
 
 def add_GenerationServiceServicer_to_server(servicer: GenerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

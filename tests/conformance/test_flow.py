@@ -1,0 +1,211 @@
+"""The order of things: what is sent before what is made, and what is never made, the same through every backend.
+
+A gate in front of a real backend holds envelopes back until a test lets them pass, so that nothing depends on time.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from gantry.v1 import models_pb2, worker_pb2
+from gantry.v1.generation_pb2 import SampleRequest, SampleStreamRequest
+from services.backends.base import Backend, ModelKey
+from services.gateway.settings import Settings
+from tests.conformance.harness import EventLoop, Served, serving
+
+BATCH_ITEMS = 64
+CHUNK_ITEMS = 8
+QUEUE_ITEMS = 128
+
+
+class Gate(Backend):
+    """Lets envelopes through to a backend that runs already, one for every `admit`; probes always pass."""
+
+    name = "gate"
+
+    def __init__(self, behind: Backend, loop: EventLoop) -> None:
+        self._behind, self._loop = behind, loop
+        self._passes = asyncio.Semaphore(0)
+        self.arrived: list[list[int]] = []
+        """Seeds of each envelope that has come to the gate."""
+
+    @property
+    def models(self) -> Mapping[ModelKey, models_pb2.LoadedModel]:
+        return self._behind.models
+
+    @property
+    def refused(self) -> Sequence[models_pb2.RefusedArchive]:
+        return self._behind.refused
+
+    async def start(self) -> None:
+        """The backend behind runs already."""
+
+    async def run(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None) -> worker_pb2.WorkReply:
+        self.arrived.append([item.seed for item in request.items])
+        await self._passes.acquire()
+        return await self._behind.run(key, request, timeout)
+
+    async def stop(self) -> None:
+        """The backend behind goes on."""
+
+    async def probe(self, key: ModelKey) -> None:
+        await self._behind.probe(key)
+
+    def admit(self, envelopes: int) -> None:
+        """Let so many envelopes through, those that wait first."""
+        for _ in range(envelopes):
+            self._loop.call(self._passes.release)
+
+    def seeds(self) -> set[int]:
+        """Seeds of all items that have come to the gate."""
+        return {seed for envelope in self.arrived for seed in envelope}
+
+
+@pytest.fixture
+def gated(served: Served, loop: EventLoop, store: Path) -> Iterator[Served]:
+    """A gateway with one envelope in flight at a time, behind a closed gate."""
+    settings = Settings(
+        port=0,
+        metrics_port=0,
+        model_store=store,
+        envelopes_in_flight=1,
+        queue_items=QUEUE_ITEMS,
+        max_images=QUEUE_ITEMS,
+    )
+    gate = Gate(served.backend, loop)
+    with serving(loop, settings, gate) as behind_gate:
+        yield behind_gate
+        # Whatever a failed test left at the gate must not hold up the gateway's end.
+        gate.admit(1000)
+
+
+def gate_of(served: Served) -> Gate:
+    assert isinstance(served.backend, Gate)
+    return served.backend
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that other threads bring about soon."""
+    give_up = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < give_up, "it did not come about"
+        time.sleep(0.005)
+
+
+def stream(served: Served, count: int, seed: int, timeout: float | None = None) -> grpc.Call:
+    request = SampleStreamRequest(sample=SampleRequest(model="grey", label_ids=[0], count=count, seed=seed))
+    call: grpc.Call = served.generation.SampleStream(request, timeout=timeout)
+    return call
+
+
+def calls_ended(served: Served, code: str) -> float:
+    """How many streams have ended with a code."""
+    labels = {
+        "grpc_service": "gantry.v1.GenerationService",
+        "grpc_method": "SampleStream",
+        "grpc_type": "server_stream",
+        "grpc_code": code,
+    }
+    return served.gateway.metrics.registry.get_sample_value("grpc_server_handled_total", labels) or 0.0
+
+
+def queued(served: Served) -> float:
+    """How many items wait, whatever the model."""
+    return sum(
+        sample.value
+        for metric in served.gateway.metrics.registry.collect()
+        for sample in metric.samples
+        if sample.name == "gantry_queue_items"
+    )
+
+
+def test_stream_sends_the_first_picture_before_the_last_is_made(gated: Served) -> None:
+    gate = gate_of(gated)
+    call = stream(gated, count=CHUNK_ITEMS + 1, seed=0)
+
+    gate.admit(1)
+    first = [next(call).index for _ in range(CHUNK_ITEMS)]
+
+    assert first == list(range(CHUNK_ITEMS))
+    until(lambda: len(gate.arrived) == 2)
+    assert gate.arrived[1] == [CHUNK_ITEMS], "the last one still stands before the gate"
+    gate.admit(1)
+    assert [response.index for response in call] == [CHUNK_ITEMS]
+
+
+def test_work_of_a_caller_who_has_gone_is_never_run(gated: Served) -> None:
+    gate = gate_of(gated)
+    patient = stream(gated, count=2, seed=100)
+    until(lambda: gate.seeds() == {100, 101})
+    impatient = stream(gated, count=10, seed=200)
+    until(lambda: queued(gated) == 10)
+
+    impatient.cancel()
+    until(lambda: calls_ended(gated, "CANCELLED") == 1)
+    last = stream(gated, count=1, seed=300)
+    gate.admit(2)
+
+    assert len(list(patient)) == 2
+    assert len(list(last)) == 1
+    assert gate.seeds() == {100, 101, 300}
+
+
+def test_work_whose_deadline_has_passed_is_never_run(gated: Served) -> None:
+    gate = gate_of(gated)
+    patient = stream(gated, count=2, seed=100)
+    until(lambda: gate.seeds() == {100, 101})
+
+    late = stream(gated, count=10, seed=200, timeout=0.2)
+    with pytest.raises(grpc.RpcError) as raised:
+        next(late)
+    assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    last = stream(gated, count=1, seed=300)
+    gate.admit(2)
+
+    assert len(list(patient)) == 2
+    assert len(list(last)) == 1
+    assert gate.seeds() == {100, 101, 300}
+
+
+def test_full_queue_is_told_at_once_with_a_time_to_retry(gated: Served) -> None:
+    gate = gate_of(gated)
+    running = stream(gated, count=1, seed=0)
+    until(lambda: gate.seeds() == {0})
+    waiting = stream(gated, count=QUEUE_ITEMS, seed=1000)
+    until(lambda: queued(gated) == QUEUE_ITEMS)
+
+    with pytest.raises(grpc.RpcError) as raised:
+        next(stream(gated, count=1, seed=5))
+
+    assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    details = rpc_status.from_call(raised.value).details
+    assert details[0].Unpack(info)
+    assert info.reason == "QUEUE_FULL"
+    assert details[1].Unpack(retry)
+    assert retry.retry_delay.ToMilliseconds() > 0
+    gate.admit(1 + QUEUE_ITEMS // CHUNK_ITEMS)
+    assert len(list(running)) == 1
+    assert len(list(waiting)) == QUEUE_ITEMS
+
+
+def test_what_waits_leaves_together(gated: Served) -> None:
+    gate = gate_of(gated)
+    first = stream(gated, count=1, seed=0)
+    until(lambda: gate.seeds() == {0})
+    others = [
+        gated.generation.Sample.future(SampleRequest(model="grey", seed=seed), timeout=60.0) for seed in range(1, 31)
+    ]
+    until(lambda: queued(gated) == 30)
+
+    gate.admit(2)
+
+    assert len(list(first)) == 1
+    assert [len(call.result().images) for call in others] == [1] * 30
+    assert [sorted(envelope) for envelope in gate.arrived] == [[0], list(range(1, 31))]

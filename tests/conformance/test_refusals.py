@@ -1,0 +1,179 @@
+"""What is refused, and how a program reads it: codes, field paths and retry delays, the same through every backend."""
+
+import json
+import math
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import descriptor
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from gantry.v1 import generation_pb2, worker_pb2
+from gantry.v1.generation_pb2 import IMAGE_FORMAT_PNG, GridOptions, SampleRequest, SampleStreamRequest
+from services.backends.base import ModelKey
+from services.worker.handler import ENVELOPE_FIELD
+from tests.conformance.harness import EventLoop, Served
+from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, management_pb2_grpc
+
+BAD_FIELDS: list[tuple[dict[str, Any], str, str]] = [
+    ({"count": 0}, "count", "1 to 256"),
+    ({"count": 257}, "count", "at most 256"),
+    ({"each_class": True, "count": 86}, "count", "86 for each of 3 classes"),
+    ({"count": 0xFFFFFFFF, "each_class": True}, "count", "at most 256"),
+    ({"label_ids": [0, 3]}, "label_ids[1]", "0 'circle', 1 'square', 2 'three words here'"),
+    ({"label_names": ["triangle"]}, "label_names[0]", "0 'circle', 1 'square', 2 'three words here'"),
+    ({"label_ids": [0], "label_names": ["circle"]}, "label_names", "at most one of"),
+    ({"label_ids": [0], "each_class": True}, "each_class", "at most one of"),
+    ({"label_ids": [0, 1], "count": 3}, "count", "must be 2"),
+    ({"truncation": 1.5}, "truncation", "0 to 1"),
+    ({"truncation": -0.1}, "truncation", "0 to 1"),
+    ({"truncation": math.nan}, "truncation", "0 to 1"),
+    ({"format": 99}, "format", "PNG, JPEG, WEBP, RAW"),
+    ({"quality": 50}, "quality", "only JPEG and WEBP"),
+    ({"format": generation_pb2.IMAGE_FORMAT_JPEG, "quality": 101}, "quality", "1 to 100"),
+]
+
+
+def details_of(error: grpc.RpcError) -> dict[str, Any]:
+    """The rich details of an error by their message names."""
+    found: dict[str, Any] = {}
+    for packed in rpc_status.from_call(error).details:
+        detail = getattr(error_details_pb2, packed.TypeName().rpartition(".")[2])()
+        assert packed.Unpack(detail)
+        assert isinstance(detail.DESCRIPTOR, descriptor.Descriptor)
+        found[detail.DESCRIPTOR.name] = detail
+    return found
+
+
+def assert_invalid(error: grpc.RpcError, field: str, description: str) -> None:
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    details = details_of(error)
+    assert (details["ErrorInfo"].domain, details["ErrorInfo"].reason) == ("gantry", "INVALID_REQUEST")
+    violations = {violation.field: violation.description for violation in details["BadRequest"].field_violations}
+    assert list(violations) == [field]
+    assert description in violations[field]
+    assert "RetryInfo" not in details
+
+
+@pytest.mark.parametrize(("fields", "field", "description"), BAD_FIELDS)
+def test_bad_field_is_named(served: Served, fields: dict[str, Any], field: str, description: str) -> None:
+    request = SampleRequest(model="grey", **fields)
+
+    with pytest.raises(grpc.RpcError) as raised:
+        served.generation.Sample(request)
+    assert_invalid(raised.value, field, description)
+
+    with pytest.raises(grpc.RpcError) as raised:
+        next(served.generation.SampleStream(SampleStreamRequest(sample=request)))
+    assert_invalid(raised.value, f"sample.{field}", description)
+
+
+@pytest.mark.parametrize(
+    ("grid", "field", "description"),
+    [(GridOptions(columns=0), "grid.columns", "at least 1"), (GridOptions(gap=65), "grid.gap", "0 to 64")],
+)
+def test_bad_grid_is_named(served: Served, grid: GridOptions, field: str, description: str) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        served.generation.Sample(SampleRequest(model="grey", grid=grid))
+
+    assert_invalid(raised.value, field, description)
+
+
+def test_grid_is_refused_in_a_stream(served: Served) -> None:
+    request = SampleRequest(model="grey", grid=GridOptions())
+
+    with pytest.raises(grpc.RpcError) as raised:
+        next(served.generation.SampleStream(SampleStreamRequest(sample=request)))
+
+    assert_invalid(raised.value, "sample.grid", "use Sample")
+
+
+def test_every_bad_field_is_named_at_once(served: Served) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        served.generation.Sample(SampleRequest(model="grey", count=0, truncation=2.0, format=99))  # type: ignore[arg-type]
+
+    violations = details_of(raised.value)["BadRequest"].field_violations
+    assert [violation.field for violation in violations] == ["count", "truncation", "format"]
+
+
+def test_missing_model_name_is_named(served: Served) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        served.generation.Sample(SampleRequest())
+
+    assert_invalid(raised.value, "model", "grey, rgb")
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "message"),
+    [
+        ("nope", "", "model 'nope' is not loaded; loaded: grey, rgb"),
+        ("grey", "3.0.0", "model grey has no version '3.0.0'; loaded versions: 1.9.0, 1.10.0"),
+    ],
+)
+def test_unknown_model_is_not_found_and_says_what_is_loaded(
+    served: Served, model: str, version: str, message: str
+) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        served.generation.Sample(SampleRequest(model=model, version=version))
+
+    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+    assert raised.value.details() == message
+    assert details_of(raised.value)["ErrorInfo"].reason == "MODEL_NOT_FOUND"
+
+
+def test_bad_item_gets_an_error_of_its_own_and_never_touches_its_neighbours(served: Served, loop: EventLoop) -> None:
+    sound = worker_pb2.WorkItem(seed=1, label=1, truncation=1.0, format=IMAGE_FORMAT_PNG)
+    bad = [
+        worker_pb2.WorkItem(label=1_000_000, truncation=1.0, format=IMAGE_FORMAT_PNG),
+        worker_pb2.WorkItem(truncation=math.nan, format=IMAGE_FORMAT_PNG),
+        worker_pb2.WorkItem(truncation=1.0, format=99),  # type: ignore[arg-type]
+    ]
+    envelope = worker_pb2.WorkRequest(items=[sound, *bad, sound])
+
+    reply = loop.run(served.backend.run(ModelKey("grey", "1.10.0"), envelope, timeout=30.0))
+
+    assert [result.WhichOneof("outcome") for result in reply.results] == ["image", *["error"] * 3, "image"]
+    (expected,) = served.generation.Sample(SampleRequest(model="grey", label_ids=[1], seed=1)).images
+    assert reply.results[0].image == reply.results[-1].image == expected.encoded
+
+
+def test_bytes_that_are_no_message_harm_nobody_but_their_sender(served: Served) -> None:
+    for call in (
+        served.channel.unary_unary("/gantry.v1.GenerationService/Sample"),
+        lambda raw: list(served.channel.unary_stream("/gantry.v1.GenerationService/SampleStream")(raw)),
+    ):
+        with pytest.raises(grpc.RpcError) as refusal:
+            call(b"\xff" * 1000)
+        assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+    assert served.generation.Sample(SampleRequest(model="grey")).images
+
+
+@pytest.mark.torchserve
+@pytest.mark.parametrize(
+    "inputs", [{ENVELOPE_FIELD: b"\xff" * 1000}, {"other": b"1"}, {}], ids=["bytes", "field", "none"]
+)
+def test_garbage_sent_to_torchserve_itself_does_not_end_the_worker(gateways: Any, inputs: dict[str, bytes]) -> None:
+    served = gateways("torchserve")
+    workers = workers_of(served, "rgb")
+    call = inference_pb2.PredictionsRequest(model_name="rgb", model_version="2.0.0", input=inputs)
+    with grpc.insecure_channel(served.backend.address) as channel:
+        stub = inference_pb2_grpc.InferenceAPIsServiceStub(channel)
+
+        answers = [worker_pb2.WorkReply.FromString(stub.Predictions(call).prediction) for _ in range(3)]
+
+    expected = worker_pb2.WorkResult(error="envelope: must be a serialized gantry.v1.WorkRequest")
+    assert all(list(answer.results) == [expected] for answer in answers)
+    assert workers_of(served, "rgb") == workers
+
+
+def workers_of(served: Any, model: str) -> list[dict[str, Any]]:
+    """What TorchServe says of the workers of a model: process id, when it began, and more."""
+    with grpc.insecure_channel(served.backend.management_address) as channel:
+        management = management_pb2_grpc.ManagementAPIsServiceStub(channel)
+        (described,) = json.loads(management.DescribeModel(management_pb2.DescribeModelRequest(model_name=model)).msg)
+    workers: list[dict[str, Any]] = described["workers"]
+    assert workers
+    return workers

@@ -1,0 +1,46 @@
+"""The embedded backend runs real archives, and fails in the ways that the gateway knows."""
+
+from pathlib import Path
+
+import pytest
+
+from gantry.v1 import worker_pb2
+from gantry.v1.generation_pb2 import IMAGE_FORMAT_RAW
+from services.backends.base import BackendTimeoutError, BackendUnavailableError, ModelKey
+from services.backends.embedded import EmbeddedBackend
+from tests.archives import tiny_card, write_tiny_archive
+from training.archive import write_archive
+
+KEY = ModelKey("tiny", "1.0.0")
+ENVELOPE = worker_pb2.WorkRequest(items=[worker_pb2.WorkItem(truncation=1.0, format=IMAGE_FORMAT_RAW)] * 64)
+
+
+async def test_models_of_the_store_are_served_and_a_broken_graph_is_refused(tmp_path: Path) -> None:
+    write_tiny_archive(tmp_path)
+    write_archive(tmp_path / "broken.mar", tiny_card("broken"), b"no graph")
+    backend = EmbeddedBackend(tmp_path, threads=1)
+    await backend.start()
+    try:
+        assert list(backend.models) == [KEY]
+        assert [refused.archive for refused in backend.refused] == ["broken.mar"]
+        assert backend.refused[0].reason.startswith("model.pt2: not an exported program")
+        await backend.probe(KEY)
+        assert len((await backend.run(KEY, ENVELOPE, timeout=None)).results) == 64
+    finally:
+        await backend.stop()
+
+
+async def test_envelope_that_takes_too_long_is_a_timeout(tmp_path: Path) -> None:
+    write_tiny_archive(tmp_path)
+    backend = EmbeddedBackend(tmp_path, threads=1)
+    await backend.start()
+    try:
+        with pytest.raises(BackendTimeoutError):
+            await backend.run(KEY, ENVELOPE, timeout=0.0)
+    finally:
+        await backend.stop()
+
+
+async def test_store_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BackendUnavailableError, match="none is not a folder"):
+        await EmbeddedBackend(tmp_path / "none").start()

@@ -1,0 +1,40 @@
+"""A store gives its sound archives, and the reason for each that it refuses."""
+
+import shutil
+from pathlib import Path
+
+from services.backends.base import ModelKey
+from services.backends.store import open_store
+from services.worker.archive import ArchiveError
+from tests.archives import write_tiny_archive
+
+
+def test_sound_archives_are_kept_and_others_refused(tmp_path: Path) -> None:
+    tiny = write_tiny_archive(tmp_path)
+    write_tiny_archive(tmp_path, version="2.0.0")
+    (tmp_path / "garbage.mar").write_bytes(b"nope")
+    (tmp_path / "notes.txt").write_text("not an archive, and not looked at")
+    shutil.copy(tiny, tmp_path / "z-twin.mar")
+
+    opened, refused = open_store(tmp_path, lambda path, archive: (path.name, archive.card.name))
+
+    assert opened == {
+        ModelKey("tiny", "1.0.0"): ("tiny-1.0.0.mar", "tiny"),
+        ModelKey("tiny", "2.0.0"): ("tiny-2.0.0.mar", "tiny"),
+    }
+    assert [(archive.archive, archive.reason) for archive in refused] == [
+        ("garbage.mar", "not a readable .mar file: File is not a zip file"),
+        ("z-twin.mar", "tiny 1.0.0 is in the store more than once"),
+    ]
+
+
+def test_archive_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    write_tiny_archive(tmp_path)
+
+    def use(path: Path, archive: object) -> None:
+        raise ArchiveError("model.pt2: no good")
+
+    opened, refused = open_store(tmp_path, use)
+
+    assert not opened
+    assert [(archive.archive, archive.reason) for archive in refused] == [("tiny-1.0.0.mar", "model.pt2: no good")]

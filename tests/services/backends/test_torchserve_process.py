@@ -1,0 +1,104 @@
+"""A TorchServe starts, stops without a trace, and says what it lacks."""
+
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.backends import torchserve_process
+from services.backends.base import BackendUnavailableError
+from services.backends.torchserve_process import TorchServeProcess, find_java
+from tests.archives import write_tiny_archive
+
+
+def install_java(folder: Path, version_line: str) -> None:
+    """Put a `java` into the folder that tells this version."""
+    java = folder / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text(f"#!/bin/sh\necho '{version_line}' >&2\n")
+    java.chmod(0o755)
+
+
+@pytest.fixture
+def java_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_missing_java_is_told(java_home: Path) -> None:
+    with pytest.raises(BackendUnavailableError, match="TorchServe needs Java 17: `java` was not found"):
+        find_java()
+
+
+@pytest.mark.parametrize("line", ['openjdk version "11.0.22" 2024-01-16', 'java version "1.8.0_401"', "not a java"])
+def test_old_java_is_told_with_its_version(java_home: Path, line: str) -> None:
+    install_java(java_home, line)
+
+    with pytest.raises(BackendUnavailableError) as raised:
+        find_java()
+
+    assert str(raised.value) == f"TorchServe needs Java 17: {java_home}/bin/java is {line}"
+
+
+@pytest.mark.parametrize("line", ['openjdk version "17.0.15" 2025-04-15', 'openjdk version "21" 2023-09-19'])
+def test_java_17_and_later_will_do(java_home: Path, line: str) -> None:
+    install_java(java_home, line)
+
+    assert find_java() == f"{java_home}/bin/java"
+
+
+async def test_start_without_java_leaves_nothing(java_home: Path) -> None:
+    process = TorchServeProcess([], workers=1, message_bytes=1 << 20)
+
+    with pytest.raises(BackendUnavailableError, match="Java 17"):
+        await process.start(timeout=1.0)
+
+    await process.stop()
+
+
+@pytest.mark.torchserve
+async def test_stopped_torchserve_leaves_no_process_and_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not under tmp_path: the paths of sockets must be short.
+    with tempfile.TemporaryDirectory(prefix="g-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        archive = write_tiny_archive(tmp_path).rename(tmp_path / "name, with = signs.mar")
+        process = TorchServeProcess([archive], workers=1, message_bytes=1 << 20)
+        try:
+            await process.start(timeout=60.0)
+            frontend = psutil.Process(process.pid)
+            family = [frontend, *frontend.children(recursive=True)]
+            assert len(family) == 2, "the frontend and a worker"
+        finally:
+            await process.stop()
+
+        assert not any(member.is_running() for member in family)
+        assert not list(Path(folder).iterdir())
+
+
+@pytest.mark.torchserve
+async def test_torchserve_listens_on_loopback_alone(tmp_path: Path) -> None:
+    process = TorchServeProcess([write_tiny_archive(tmp_path)], workers=1, message_bytes=1 << 20)
+    await process.start(timeout=60.0)
+    try:
+        listening = {
+            connection.laddr.ip
+            for connection in psutil.Process(process.pid).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+    finally:
+        await process.stop()
+
+
+@pytest.mark.torchserve
+async def test_torchserve_that_ends_at_once_shows_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchserve_process, "_JVM_HEAP", "-Xmx1g -no-such-option")
+    process = TorchServeProcess([], workers=1, message_bytes=1 << 20)
+
+    with pytest.raises(BackendUnavailableError, match=r"ended while it started:\n.*Invalid maximum heap size"):
+        await process.start(timeout=60.0)
+
+    await process.stop()

@@ -1,0 +1,27 @@
+"""One running gateway for the tests of those who call it: the client and the command line."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from services.gateway.server import make_backend
+from services.gateway.settings import Settings
+from tests.archives import write_tiny_archive
+from tests.conformance.harness import EventLoop, serving
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of a gateway with the models `tiny` (grey, two versions) and `rgb`, and one refused archive."""
+    store = tmp_path_factory.mktemp("store")
+    write_tiny_archive(store)
+    write_tiny_archive(store, version="1.1.0", seed=1)
+    write_tiny_archive(store, "rgb", "2.0.0", channels=3)
+    (store / "garbage.mar").write_bytes(b"PK, but not a zip")
+    settings = Settings(backend="embedded", model_store=store, port=0, metrics_port=0)
+    loop = EventLoop()
+    try:
+        with serving(loop, settings, make_backend(settings)) as served:
+            yield f"127.0.0.1:{served.gateway.port}"
+    finally:
+        loop.close()

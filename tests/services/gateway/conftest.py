@@ -1,0 +1,36 @@
+"""A real gateway on free ports, over a backend that tests drive."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from services.gateway.server import Gateway
+from services.gateway.settings import Settings
+from tests.archives import write_tiny_archive
+from tests.services.gateway.cards import tiny_card
+from tests.services.gateway.fakes import DrivenBackend
+
+
+@pytest.fixture
+def backend() -> DrivenBackend:
+    return DrivenBackend(tiny_card(), tiny_card(version="1.1.0"), answers_at_once=True)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(port=0, metrics_port=0, max_images=1000, drain_seconds=5)
+
+
+@pytest_asyncio.fixture
+async def gateway(backend: DrivenBackend, settings: Settings) -> AsyncIterator[Gateway]:
+    async with Gateway(settings, backend) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def tiny_store(tmp_path: Path) -> Path:
+    """A model store with one real archive."""
+    write_tiny_archive(tmp_path)
+    return tmp_path

@@ -1,0 +1,114 @@
+"""What the gateway's tests drive by hand: a clock, and a backend whose envelopes come back when the test says so."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import grpc
+
+from gantry.v1 import generation_pb2, models_pb2, models_pb2_grpc, worker_pb2
+from services.backends.base import Backend, ModelKey
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+def reply_to(request: worker_pb2.WorkRequest) -> worker_pb2.WorkReply:
+    """Answer each item with one grey pixel, darker or lighter by its seed."""
+    results = [
+        worker_pb2.WorkResult(
+            image=generation_pb2.EncodedImage(
+                data=bytes([item.seed % 256]), width=1, height=1, channels=1, format=item.format
+            )
+        )
+        for item in request.items
+    ]
+    return worker_pb2.WorkReply(results=results, encode_seconds=0.25)
+
+
+@dataclass
+class Envelope:
+    """An envelope that is with the backend."""
+
+    key: ModelKey
+    request: worker_pb2.WorkRequest
+    timeout: float | None
+    outcome: asyncio.Future[worker_pb2.WorkReply] = field(default_factory=asyncio.Future)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of its items."""
+        return [item.seed for item in self.request.items]
+
+    def come_back(self) -> None:
+        """Answer as a sound worker does."""
+        self.outcome.set_result(reply_to(self.request))
+
+
+class DrivenBackend(Backend):
+    """Keeps every envelope until the test ends it; or answers at once."""
+
+    name = "driven"
+
+    def __init__(self, *cards: models_pb2.ModelCard, answers_at_once: bool = False) -> None:
+        self._models = {
+            ModelKey(card.name, card.version): models_pb2.LoadedModel(card=card, digest="d" * 64) for card in cards
+        }
+        self.answers_at_once = answers_at_once
+        self.refused_archives: list[models_pb2.RefusedArchive] = []
+        self.probe_fault: Exception | None = None
+        self.away: asyncio.Queue[Envelope] = asyncio.Queue()
+        self.envelopes: list[Envelope] = []
+        self.is_running = False
+
+    @property
+    def models(self) -> Mapping[ModelKey, models_pb2.LoadedModel]:
+        """The models it was made with."""
+        return self._models
+
+    @property
+    def refused(self) -> Sequence[models_pb2.RefusedArchive]:
+        """What the test says."""
+        return self.refused_archives
+
+    async def start(self) -> None:
+        """Note it."""
+        self.is_running = True
+
+    async def stop(self) -> None:
+        """Note it."""
+        self.is_running = False
+
+    async def run(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None) -> worker_pb2.WorkReply:
+        """Keep the envelope until the test ends it."""
+        envelope = Envelope(key, request, timeout)
+        self.envelopes.append(envelope)
+        if self.answers_at_once:
+            return reply_to(request)
+        self.away.put_nowait(envelope)
+        return await envelope.outcome
+
+    async def probe(self, key: ModelKey) -> None:
+        """Do what the test says."""
+        if self.probe_fault:
+            raise self.probe_fault
+
+
+async def eventually(condition: Callable[[], bool], channel: grpc.aio.Channel) -> None:
+    """Make calls until something has happened in the gateway that no answer tells of."""
+    while not condition():
+        await models_pb2_grpc.ModelServiceStub(channel).ListModels(models_pb2.ListModelsRequest())
+
+
+async def settled() -> None:
+    """Let every task run until all wait for something."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -1,0 +1,252 @@
+"""Requests to work: every violation names its field, and nothing but a violation comes of a bad request."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gantry.v1 import generation_pb2, models_pb2
+from services.gateway.errors import InvalidRequestError
+from services.gateway.sampling import DEFAULT_GAP, DEFAULT_QUALITY, Limits, SamplePlan, plan_sample
+from services.worker.latents import draw_label
+from tests.services.gateway.cards import tiny_card
+
+LIMITS = Limits(max_images=20, max_response_bytes=4_000_000)
+PNG, RAW = generation_pb2.IMAGE_FORMAT_PNG, generation_pb2.IMAGE_FORMAT_RAW
+JPEG, WEBP = generation_pb2.IMAGE_FORMAT_JPEG, generation_pb2.IMAGE_FORMAT_WEBP
+
+
+def request(**fields: Any) -> generation_pb2.SampleRequest:
+    return generation_pb2.SampleRequest(model="tiny", **fields)
+
+
+def labels(**fields: Any) -> list[int]:
+    return [item.label for item in plan_sample(request(**fields), tiny_card(), LIMITS).items]
+
+
+def violations(limits: Limits = LIMITS, *, streamed: bool = False, **fields: Any) -> list[tuple[str, str]]:
+    with pytest.raises(InvalidRequestError) as error:
+        plan_sample(request(**fields), tiny_card(), limits, streamed=streamed)
+    return [(violation.field, violation.description) for violation in error.value.violations]
+
+
+def test_defaults() -> None:
+    plan = plan_sample(request(), tiny_card(), LIMITS)
+    assert plan.grid is None
+    (item,) = plan.items
+    assert (item.seed, item.truncation, item.format, item.quality) == (plan.seed, 1.0, PNG, DEFAULT_QUALITY)
+    assert item.label == draw_label(plan.seed, 3)
+
+
+def test_the_server_picks_a_seed_below_2_to_32_each_time_anew() -> None:
+    seeds = {plan_sample(request(), tiny_card(), LIMITS).seed for _ in range(20)}
+    assert len(seeds) > 15
+    assert max(seeds) < 1 << 32
+
+
+def test_seed_zero_is_a_seed() -> None:
+    assert plan_sample(request(seed=0), tiny_card(), LIMITS).seed == 0
+
+
+def test_seeds_count_up_and_wrap() -> None:
+    plan = plan_sample(request(seed=2**64 - 2, count=4), tiny_card(), LIMITS)
+    assert [item.seed for item in plan.items] == [2**64 - 2, 2**64 - 1, 0, 1]
+    assert plan.seed == 2**64 - 2
+
+
+def test_settings_reach_every_item() -> None:
+    plan = plan_sample(request(count=3, truncation=0.25, format=WEBP, quality=100), tiny_card(), LIMITS)
+    assert {(item.truncation, item.format, item.quality) for item in plan.items} == {(0.25, WEBP, 100)}
+
+
+def test_truncation_zero_is_not_the_default() -> None:
+    assert plan_sample(request(truncation=0.0), tiny_card(), LIMITS).items[0].truncation == 0.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"label_ids": [2]}, [2]),
+        ({"label_ids": [2], "count": 3}, [2, 2, 2]),
+        ({"label_ids": [2, 0, 2]}, [2, 0, 2]),
+        ({"label_ids": [2, 0], "count": 2}, [2, 0]),
+        ({"label_names": ["three words here", "circle"]}, [2, 0]),
+        ({"label_names": ["square"], "count": 2}, [1, 1]),
+        ({"each_class": True}, [0, 1, 2]),
+        ({"each_class": True, "count": 3}, [0, 0, 0, 1, 1, 1, 2, 2, 2]),
+    ],
+)
+def test_labels(fields: dict[str, Any], expected: list[int]) -> None:
+    assert labels(**fields) == expected
+
+
+def test_labels_that_are_not_given_are_drawn_from_each_images_seed() -> None:
+    drawn = labels(seed=5, count=20)
+    assert drawn == [draw_label(5 + index, 3) for index in range(20)]
+    assert set(drawn) == {0, 1, 2}
+    assert labels(seed=9, count=2) == drawn[4:6]
+
+
+@pytest.mark.parametrize(
+    ("fields", "columns"),
+    [
+        ({"count": 1}, 1),
+        ({"count": 4}, 2),
+        ({"count": 5}, 3),
+        ({"count": 10}, 4),
+        ({"each_class": True, "count": 5}, 5),
+        ({"count": 7, "columns": 2}, 2),
+        ({"count": 3, "columns": 100}, 3),
+    ],
+)
+def test_columns_of_a_grid(fields: dict[str, Any], columns: int) -> None:
+    options = {"columns": fields.pop("columns")} if "columns" in fields else {}
+    asked = request(**fields, format=JPEG, quality=50, grid=generation_pb2.GridOptions(**options))
+    plan = plan_sample(asked, tiny_card(), LIMITS)
+    assert plan.grid is not None
+    assert (plan.grid.columns, plan.grid.gap, plan.grid.format, plan.grid.quality) == (columns, DEFAULT_GAP, JPEG, 50)
+    assert {item.format for item in plan.items} == {RAW}
+
+
+def test_a_grid_may_have_no_gap() -> None:
+    plan = plan_sample(request(grid=generation_pb2.GridOptions(gap=0)), tiny_card(), LIMITS)
+    assert plan.grid is not None
+    assert plan.grid.gap == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "description"),
+    [
+        ({"count": 0}, "count", "must be 1 to 20, got 0"),
+        ({"count": 21}, "count", "at most 20 images, got 21"),
+        ({"count": 2**32 - 1}, "count", "at most 20 images, got 4294967295"),
+        ({"count": 7, "each_class": True}, "count", "at most 20 images, got 7 for each of 3 classes"),
+        ({"label_ids": [0] * 21}, "count", "at most 20 images, got 21"),
+        ({"label_ids": [0, 1], "count": 3}, "count", "must be 2, the number of labels"),
+        ({"label_ids": [0, 1], "count": 1}, "count", "must be 2, the number of labels"),
+        ({"label_ids": [0, 3]}, "label_ids[1]", "model tiny has no class 3; its classes: 0 'circle', 1 'square', 2 "),
+        ({"label_names": ["Circle"]}, "label_names[0]", "no class 'Circle'; its classes: 0 'circle', 1 'square'"),
+        ({"label_names": [""]}, "label_names[0]", "no class ''"),
+        ({"label_ids": [0], "label_names": ["circle"]}, "label_names", "at most one of"),
+        ({"label_ids": [0], "each_class": True}, "each_class", "at most one of"),
+        ({"label_names": ["circle"], "each_class": True}, "each_class", "at most one of"),
+        ({"truncation": -0.01}, "truncation", "must be 0 to 1, got -0.01"),
+        ({"truncation": 1.01}, "truncation", "must be 0 to 1, got 1.01"),
+        ({"truncation": math.nan}, "truncation", "must be 0 to 1, got nan"),
+        ({"truncation": math.inf}, "truncation", "must be 0 to 1, got inf"),
+        ({"format": 99}, "format", "99 is not supported; allowed: PNG, JPEG, WEBP, RAW"),
+        ({"quality": 50}, "quality", "only JPEG and WEBP have a quality"),
+        ({"quality": 50, "format": RAW}, "quality", "only JPEG and WEBP have a quality"),
+        ({"quality": 0, "format": JPEG}, "quality", "must be 1 to 100, got 0"),
+        ({"quality": 101, "format": WEBP}, "quality", "must be 1 to 100, got 101"),
+        ({"grid": generation_pb2.GridOptions(columns=0)}, "grid.columns", "must be at least 1, got 0"),
+        ({"grid": generation_pb2.GridOptions(gap=65)}, "grid.gap", "must be 0 to 64, got 65"),
+    ],
+)
+def test_a_violation_names_its_field(fields: dict[str, Any], field: str, description: str) -> None:
+    ((named, text),) = violations(**fields)
+    assert named == field
+    assert description in text
+
+
+def test_the_fields_of_a_stream_lie_in_its_sample() -> None:
+    told = violations(count=0, label_ids=[7], truncation=2, streamed=True)
+    assert [field for field, _ in told] == ["sample.count", "sample.label_ids[0]", "sample.truncation"]
+
+
+def test_a_stream_has_no_grid() -> None:
+    ((field, description),) = violations(grid=generation_pb2.GridOptions(), streamed=True)
+    assert (field, description) == ("sample.grid", "not allowed in a stream; use Sample")
+
+
+def test_all_violations_are_told_at_once() -> None:
+    told = violations(count=0, label_ids=[7], truncation=2, format=99, grid=generation_pb2.GridOptions(gap=99))
+    assert [field for field, _ in told] == ["count", "label_ids[0]", "truncation", "format", "grid.gap"]
+
+
+def test_a_violation_fits_into_a_header_however_much_is_wrong() -> None:
+    card = tiny_card()
+    del card.classes[:]
+    card.classes.extend(models_pb2.ClassInfo(id=index, name=f"class {index}") for index in range(1000))
+    asked = request(label_ids=range(5000, 6000), label_names=["x" * 10_000] * 1000)
+    with pytest.raises(InvalidRequestError) as error:
+        plan_sample(asked, card, Limits(10_000, 1 << 30))
+    assert len(str(error.value)) < 2000
+    assert "(1000 in all)" in str(error.value)
+
+
+def test_an_answer_that_would_be_too_large_is_refused_unless_streamed() -> None:
+    small = Limits(max_images=1000, max_response_bytes=65_536)
+    ((field, description),) = violations(small, count=1000)
+    assert field == "count"
+    assert "use SampleStream" in description
+    assert len(plan_sample(request(count=1000), tiny_card(), small, streamed=True).items) == 1000
+
+
+def test_the_whole_sheet_of_a_grid_counts() -> None:
+    """Eleven tiles in ten columns fill twenty places, and gaps are pixels too."""
+    card = tiny_card()
+    card.image.width = card.image.height = 1000
+    limits = Limits(max_images=100, max_response_bytes=12_000_000)
+    grid = generation_pb2.GridOptions(columns=10)
+    assert plan_sample(request(count=10, grid=grid), card, limits).grid
+    with pytest.raises(InvalidRequestError, match="count"):
+        plan_sample(request(count=11, grid=grid), card, limits)
+
+
+@pytest.mark.parametrize(("image_format", "most"), [(WEBP, 16383), (JPEG, 65500)])
+def test_a_sheet_beyond_what_its_format_holds_is_refused(image_format: int, most: int) -> None:
+    card = tiny_card()
+    card.image.width, card.image.height = 100, 1
+    limits = Limits(max_images=10_000, max_response_bytes=1 << 30)
+    images = most // 100
+    grid = generation_pb2.GridOptions(columns=10_000, gap=0)
+    assert plan_sample(request(count=images, format=image_format, grid=grid), card, limits).grid
+    with pytest.raises(InvalidRequestError, match=f"grid: .* at most {most} a side"):
+        plan_sample(request(count=images + 1, format=image_format, grid=grid), card, limits)
+    assert plan_sample(request(count=images + 1, format=PNG, grid=grid), card, limits).grid
+
+
+_REQUESTS = st.builds(
+    generation_pb2.SampleRequest,
+    model=st.text(max_size=5),
+    label_ids=st.lists(st.integers(0, 5) | st.integers(0, 2**32 - 1), max_size=4),
+    label_names=st.lists(st.sampled_from(["circle", "square"]) | st.text(max_size=5), max_size=4),
+    each_class=st.booleans(),
+    count=st.none() | st.integers(0, 25) | st.integers(0, 2**32 - 1),
+    seed=st.none() | st.integers(0, 2**64 - 1),
+    truncation=st.none() | st.floats(width=32),
+    format=st.integers(0, 6) | st.integers(-(2**31), 2**31 - 1),
+    quality=st.none() | st.integers(0, 120) | st.integers(0, 2**32 - 1),
+    grid=st.none()
+    | st.builds(
+        generation_pb2.GridOptions,
+        columns=st.none() | st.integers(0, 30) | st.integers(0, 2**32 - 1),
+        gap=st.none() | st.integers(0, 70) | st.integers(0, 2**32 - 1),
+    ),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(asked=_REQUESTS, streamed=st.booleans())
+@example(asked=generation_pb2.SampleRequest(count=0, grid=generation_pb2.GridOptions(columns=0)), streamed=False)
+def test_any_request_is_work_or_a_violation(asked: generation_pb2.SampleRequest, streamed: bool) -> None:
+    try:
+        plan = plan_sample(asked, tiny_card(), LIMITS, streamed=streamed)
+    except InvalidRequestError as refusal:
+        faults = refusal.violations
+    else:
+        faults = []
+        check_plan(plan, streamed=streamed)
+    assert all(field and description for field, description in faults)
+
+
+def check_plan(plan: SamplePlan, *, streamed: bool) -> None:
+    assert 1 <= len(plan.items) <= LIMITS.max_images
+    for index, item in enumerate(plan.items):
+        assert item.seed == (plan.seed + index) % 2**64
+        assert item.label < 3
+        assert 0 <= item.truncation <= 1
+    assert plan.grid is None or not streamed

@@ -1,0 +1,273 @@
+"""A gateway from its ports: what callers see of refusals, limits and the end."""
+
+import asyncio
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import pytest_asyncio
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+from PIL import Image
+
+from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc, worker_pb2
+from services.gateway.server import Gateway
+from services.gateway.settings import Settings
+from tests.services.gateway.cards import tiny_card
+from tests.services.gateway.fakes import DrivenBackend, eventually, reply_to, settled
+
+Request = generation_pb2.SampleRequest
+RAW = generation_pb2.IMAGE_FORMAT_RAW
+
+
+@pytest_asyncio.fixture
+async def channel(gateway: Gateway) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+        yield channel
+
+
+@pytest.fixture
+def stub(channel: grpc.aio.Channel) -> generation_pb2_grpc.GenerationServiceStub:
+    return generation_pb2_grpc.GenerationServiceStub(channel)
+
+
+@pytest.fixture
+def driven(backend: DrivenBackend) -> DrivenBackend:
+    """The gateway's backend, from now on holding every envelope until the test ends it."""
+    backend.answers_at_once = False
+    return backend
+
+
+async def test_images_come_back_in_order_with_their_story(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
+    response = await stub.Sample(Request(model="tiny", seed=254, label_ids=[2, 0, 1], truncation=0.5, format=RAW))
+    assert response.seed == 254
+    assert not response.HasField("grid")
+    assert [(image.seed, image.label_id, image.label_name) for image in response.images] == [
+        (254, 2, "three words here"),
+        (255, 0, "circle"),
+        (256, 1, "square"),
+    ]
+    assert [image.encoded.data for image in response.images] == [b"\xfe", b"\xff", b"\x00"]
+    assert {(i.truncation, i.model, i.version, i.digest) for i in response.images} == {(0.5, "tiny", "1.1.0", "d" * 64)}
+
+
+async def test_more_images_than_an_envelope_holds(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
+    response = await stub.Sample(Request(model="tiny", seed=0, count=300))
+    assert [image.encoded.data[0] for image in response.images] == [seed % 256 for seed in range(300)]
+
+
+async def test_a_grid_holds_all_images(stub: generation_pb2_grpc.GenerationServiceStub, gateway: Gateway) -> None:
+    options = generation_pb2.GridOptions(columns=2, gap=1)
+    response = await stub.Sample(Request(model="tiny", version="1.0.0", seed=7, label_ids=[0, 1, 2], grid=options))
+    assert all(image.encoded.data == b"" for image in response.images)
+    grid = Image.open(io.BytesIO(response.grid.data))
+    assert np.asarray(grid).tolist() == [[7, 255, 8], [255, 255, 255], [9, 255, 255]]
+    assert (response.grid.width, response.grid.height) == grid.size
+    assert grid.text == {
+        "gantry:model": "tiny",
+        "gantry:version": "1.0.0",
+        "gantry:digest": "d" * 64,
+        "gantry:seed": "7",
+        "gantry:labels": "0,1,2",
+        "gantry:truncation": "1",
+    }
+
+
+async def test_a_stream_sends_the_first_image_before_the_last_is_made(
+    stub: generation_pb2_grpc.GenerationServiceStub, driven: DrivenBackend
+) -> None:
+    stream = stub.SampleStream(generation_pb2.SampleStreamRequest(sample=Request(model="tiny", seed=1, count=20)))
+    first, second = await driven.away.get(), await driven.away.get()
+    first.come_back()
+    for index in range(8):
+        response = await stream.read()
+        assert (response.index, response.image.seed) == (index, index + 1)
+    last = await driven.away.get()
+    assert not last.outcome.done()
+    second.come_back()
+    last.come_back()
+    assert [(await stream.read()).index for _ in range(12)] == list(range(8, 20))
+    assert await stream.read() is grpc.aio.EOF
+
+
+async def test_a_violation_names_its_field(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await stub.Sample(Request(model="tiny", truncation=3, label_ids=[9]))
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    status = rpc_status.from_call(error.value)
+    assert status is not None
+    bad_request = error_details_pb2.BadRequest()
+    assert status.details[1].Unpack(bad_request)
+    assert [violation.field for violation in bad_request.field_violations] == ["label_ids[0]", "truncation"]
+
+
+async def test_a_refusal_reaches_the_caller_however_much_is_wrong(
+    stub: generation_pb2_grpc.GenerationServiceStub,
+) -> None:
+    """Statuses travel in headers, and clients drop headers beyond a few kilobytes."""
+    request = Request(model="tiny", label_ids=[999] * 5000, label_names=["ü" * 80] * 2000, count=5)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await stub.Sample(request)
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_request_beyond_a_mebibyte_is_refused(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await stub.Sample(Request(model="x" * (1 << 20)))
+    assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await stub.Sample(Request(model="tiny"))).images
+
+
+async def test_an_item_that_failed_is_named_without_internals(
+    stub: generation_pb2_grpc.GenerationServiceStub, driven: DrivenBackend
+) -> None:
+    call = asyncio.ensure_future(stub.Sample(Request(model="tiny", seed=5, count=2)))
+    envelope = await driven.away.get()
+    reply = reply_to(envelope.request)
+    reply.results[1].CopyFrom(worker_pb2.WorkResult(error="the picture could not be encoded"))
+    envelope.outcome.set_result(reply)
+    with pytest.raises(grpc.aio.AioRpcError, match="seed 6 could not be made: the picture could not be encoded"):
+        await call
+
+
+async def test_a_call_without_a_deadline_has_no_timeout(
+    stub: generation_pb2_grpc.GenerationServiceStub, driven: DrivenBackend
+) -> None:
+    for timeout in (None, 60):
+        call = asyncio.ensure_future(stub.Sample(Request(model="tiny"), timeout=timeout))
+        envelope = await driven.away.get()
+        assert envelope.timeout is None if timeout is None else 0 < envelope.timeout < timeout + 1
+        envelope.come_back()
+        await call
+
+
+async def test_what_a_caller_who_left_had_queued_is_not_run(
+    gateway: Gateway,
+    stub: generation_pb2_grpc.GenerationServiceStub,
+    driven: DrivenBackend,
+    channel: grpc.aio.Channel,
+) -> None:
+    def value(name: str, **labels: str) -> float | None:
+        return gateway.metrics.registry.get_sample_value(name, labels)
+
+    first, away = [], []
+    for _ in range(2):
+        first.append(asyncio.ensure_future(stub.Sample(Request(model="tiny"))))
+        away.append(await driven.away.get())
+    leaving = stub.Sample(Request(model="tiny", seed=77))
+    await eventually(lambda: value("gantry_queue_items", model="tiny", version="1.1.0") == 1, channel)
+    leaving.cancel()
+    call = {"grpc_service": "gantry.v1.GenerationService", "grpc_method": "Sample", "grpc_type": "unary"}
+    await eventually(lambda: value("grpc_server_handled_total", **call, grpc_code="CANCELLED") == 1, channel)
+    for envelope in away:
+        envelope.come_back()
+    await asyncio.gather(*first)
+    await settled()
+    assert all(77 not in envelope.seeds for envelope in driven.envelopes)
+
+
+async def test_models_are_listed_and_found(channel: grpc.aio.Channel, backend: DrivenBackend) -> None:
+    backend.refused_archives.append(models_pb2.RefusedArchive(archive="bad.mar", reason="broken"))
+    stub = models_pb2_grpc.ModelServiceStub(channel)
+    listed = await stub.ListModels(models_pb2.ListModelsRequest())
+    assert [loaded.card.version for loaded in listed.models] == ["1.0.0", "1.1.0"]
+    assert [refused.archive for refused in listed.refused] == ["bad.mar"]
+    assert (await stub.GetModel(models_pb2.GetModelRequest(model="tiny"))).model == listed.models[1]
+    with pytest.raises(grpc.aio.AioRpcError, match="loaded: tiny") as error:
+        await stub.GetModel(models_pb2.GetModelRequest(model="nope"))
+    assert error.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def test_stopping_finishes_admitted_calls_and_frees_everything(
+    settings: Settings, backend: DrivenBackend, driven: DrivenBackend
+) -> None:
+    gateway = Gateway(settings, backend)
+    await gateway.__aenter__()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
+        call = asyncio.ensure_future(generation_pb2_grpc.GenerationServiceStub(channel).Sample(Request(model="tiny")))
+        envelope = await driven.away.get()
+        stopping = asyncio.create_task(gateway.__aexit__(None, None, None))
+        assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watching.cancel()
+        assert not call.done()
+        envelope.come_back()
+        assert len((await call).images) == 1
+        await stopping
+    assert not backend.is_running
+    for port in (gateway.port, gateway.metrics_port):
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.parametrize("which", ["port", "metrics_port"])
+async def test_a_taken_port_is_told_and_nothing_is_left_behind(which: str, settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        backend = DrivenBackend(tiny_card())
+        gateway = Gateway(settings.model_copy(update={which: port}), backend)
+        with pytest.raises(OSError, match=f"127.0.0.1:{port}" if which == "port" else "in use"):
+            await gateway.__aenter__()
+    assert not backend.is_running
+    if which == "port":
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", gateway.metrics_port)) != 0
+
+
+def test_the_command_serves_until_sigterm_and_ends_well(tiny_store: Path) -> None:
+    (tiny_store / "broken.mar").write_bytes(b"broken")
+    command = [sys.executable, "-m", "services.cli", "serve", "--port", "0", "--metrics-port", "0"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GANTRY_")}
+    environment["GANTRY_MODEL_STORE"] = str(tiny_store)
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        log = []
+        for line in process.stderr:
+            log.append(line)
+            if ports := re.search(r"gRPC on 127\.0\.0\.1:(\d+), metrics on http://127\.0\.0\.1:(\d+)/", line):
+                break
+        else:
+            pytest.fail("".join(log))
+        try:
+            with grpc.insecure_channel(f"127.0.0.1:{ports[1]}") as channel:
+                response = generation_pb2_grpc.GenerationServiceStub(channel).Sample(Request(model="tiny", seed=1))
+            with urllib.request.urlopen(f"http://127.0.0.1:{ports[2]}/readyz") as readyz:
+                report = json.load(readyz)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            rest = process.stderr.read()
+    assert process.returncode == 0, rest
+    assert Image.open(io.BytesIO(response.images[0].encoded.data)).size == (6, 8)
+    assert list(report["refused"]) == ["broken.mar"]
+    assert any("refused broken.mar: not a readable .mar file" in line for line in log)
+    assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--model-store", "/nowhere"], "/nowhere is not a folder"),
+        (["--port", "70000"], "port"),
+    ],
+)
+def test_the_command_says_what_is_wrong(arguments: list[str], told: str) -> None:
+    command = [sys.executable, "-m", "services.cli", "serve", "--metrics-port", "0", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
