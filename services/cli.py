@@ -68,7 +68,11 @@ def models(
 
     with _errors_told("models", GantryError), Client(address, timeout=timeout) as client:
         if name is not None:
-            typer.echo(MessageToJson(client.model(name), preserving_proto_field_name=True))
+            loaded = client.model(name)
+            card = MessageToJson(
+                loaded, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, ensure_ascii=False
+            )
+            typer.echo(card)
             return
         rows = [
             (

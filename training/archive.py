@@ -11,6 +11,7 @@ import json
 import platform
 import re
 import subprocess
+import warnings
 import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version as library_version
@@ -63,8 +64,11 @@ def export_graph(generator: nn.Module, latent_size: int) -> bytes:
     """
     batch = torch.export.Dim("batch", min=1, max=1024)
     example = (torch.zeros(2, latent_size), torch.zeros(2, dtype=torch.int64))
-    program = torch.export.export(generator.eval(), example, dynamic_shapes=({0: batch}, {0: batch}))
-    program = program.run_decompositions()
+    with warnings.catch_warnings():
+        # torch warns of its own use of an old name.
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.export.export(generator.eval(), example, dynamic_shapes=({0: batch}, {0: batch}))
+        program = program.run_decompositions()
     for node in program.graph.nodes:
         for key in _TRACE_METADATA:
             node.meta.pop(key, None)
@@ -148,7 +152,13 @@ def _library_versions() -> dict[str, str]:
 
 
 def _card_json(card: models_pb2.ModelCard) -> bytes:
-    text = json_format.MessageToJson(card, preserving_proto_field_name=True, sort_keys=True, ensure_ascii=False)
+    text = json_format.MessageToJson(
+        card,
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+        sort_keys=True,
+        ensure_ascii=False,
+    )
     return text.encode()
 
 

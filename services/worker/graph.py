@@ -10,6 +10,7 @@ is a copy made of the checked entries: torch's zip reader and Python's might see
 import io
 import json
 import re
+import warnings
 import zipfile
 from typing import Any
 
@@ -71,7 +72,10 @@ def load_graph(program: bytes) -> nn.Module:
         GraphError: The file holds something that is not a raw tensor or a plain graph, or torch cannot read it.
     """
     try:
-        return torch.export.load(_checked_copy(program)).module(check_guards=False)
+        with warnings.catch_warnings():
+            # torch warns of its own use of an old name.
+            warnings.simplefilter("ignore", FutureWarning)
+            return torch.export.load(_checked_copy(program)).module(check_guards=False)
     except GraphError:
         raise
     except Exception as error:
