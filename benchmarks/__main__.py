@@ -5,6 +5,7 @@ whatever else the machine does falls on all of them alike. Figures are medians o
 """
 
 import asyncio
+import tempfile
 from collections import defaultdict
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from benchmarks.load import Figures, Load, median, press
 from benchmarks.report import Protocol, write_report
-from benchmarks.targets import Target, direct, gateway
+from benchmarks.targets import EMBEDDED, TORCHSERVE, Target, direct, gateway
 from services.backends.torchserve import OWN_MESSAGE_BYTES
 from services.backends.torchserve_process import TorchServeProcess
 
@@ -53,6 +54,7 @@ async def _measure(archives: list[Path], protocol: Protocol) -> dict[tuple[str, 
 
 async def _start(running: AsyncExitStack, archives: list[Path], model: str) -> list[Target]:
     """Start one TorchServe for both who call it, and two gateways."""
+    logs = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="gantry-bench-")))
     server = TorchServeProcess(archives, workers=1, message_bytes=OWN_MESSAGE_BYTES)
     running.push_async_callback(server.stop)
     await server.start(_START_SECONDS)
@@ -63,8 +65,8 @@ async def _start(running: AsyncExitStack, archives: list[Path], model: str) -> l
     )
     embedded = ("--backend=embedded", f"--model-store={archives[0].parent}")
     return [
-        await running.enter_async_context(gateway("gateway + embedded", model, *embedded)),
-        await running.enter_async_context(gateway("gateway + TorchServe", model, *attached)),
+        await running.enter_async_context(gateway(EMBEDDED, model, logs / "embedded.log", *embedded)),
+        await running.enter_async_context(gateway(TORCHSERVE, model, logs / "torchserve.log", *attached)),
         await running.enter_async_context(direct(server, model)),
     ]
 

@@ -9,8 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.load import Figures, Load
-
-EMBEDDED, TORCHSERVE, DIRECT = "gateway + embedded", "gateway + TorchServe", "TorchServe direct"
+from benchmarks.targets import DIRECT, EMBEDDED, TORCHSERVE
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,20 @@
 """What is measured: the gateway on either backend, and TorchServe called directly, all serving the same archive."""
 
-import asyncio
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, worker_pb2
 from services.backends.torchserve_process import TorchServeProcess
-from services.client.demo import free_port
+from services.client.local_gateway import running_gateway
 from services.worker.handler import ENVELOPE_FIELD
 from torchserve import inference_pb2, inference_pb2_grpc
 
+EMBEDDED, TORCHSERVE, DIRECT = "gateway + embedded", "gateway + TorchServe", "TorchServe direct"
 CLASSES = 10
-_START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -34,27 +31,21 @@ class Target:
 
 
 @asynccontextmanager
-async def gateway(name: str, model: str, *arguments: str) -> AsyncIterator[Target]:
+async def gateway(name: str, model: str, log: Path, *arguments: str) -> AsyncIterator[Target]:
     """Run `gantry serve` as a process of its own.
 
     Args:
         name: Name of the target.
         model: The model to sample.
+        log: File for what the process says.
         *arguments: Further arguments of `gantry serve`.
 
     Yields:
         The target.
     """
-    port = free_port()
-    command = [sys.executable, "-m", "services.cli", "serve", f"--port={port}", "--metrics-port=0", *arguments]
-    process = subprocess.Popen(command)
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            await asyncio.wait_for(channel.channel_ready(), _START_SECONDS)
+    with running_gateway(log, *arguments) as address:
+        async with grpc.aio.insecure_channel(address) as channel:
             yield Target(name, _gateway_request(generation_pb2_grpc.GenerationServiceStub(channel), model))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
 
 
 @asynccontextmanager
@@ -69,7 +60,7 @@ async def direct(server: TorchServeProcess, model: str) -> AsyncIterator[Target]
         The target.
     """
     async with grpc.aio.insecure_channel(server.address) as channel:
-        yield Target("TorchServe direct", _direct_request(inference_pb2_grpc.InferenceAPIsServiceStub(channel), model))
+        yield Target(DIRECT, _direct_request(inference_pb2_grpc.InferenceAPIsServiceStub(channel), model))
 
 
 def _gateway_request(

@@ -37,6 +37,9 @@ def serve(
     torchserve_address: Annotated[
         str | None, typer.Option(help="host:port of a running TorchServe. Default: one is started.")
     ] = None,
+    torchserve_management_address: Annotated[
+        str | None, typer.Option(help="host:port of its gRPC management API.")
+    ] = None,
 ) -> None:
     """Run the gateway until SIGTERM. Every setting is also a GANTRY_* environment variable."""
     from services.backends.base import BackendUnavailableError
@@ -50,6 +53,7 @@ def serve(
         "port": port,
         "metrics_port": metrics_port,
         "torchserve_address": torchserve_address,
+        "torchserve_management_address": torchserve_management_address,
     }
     with _errors_told("serve", ValidationError, BackendUnavailableError, OSError):
         settings = Settings(**{name: value for name, value in given.items() if value is not None})

@@ -4,24 +4,18 @@ The figures are taken on whatever machine this runs on, with one caller: p50 ove
 the other, images/s over one long stream. `make bench` measures with a protocol.
 """
 
-import socket
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import grpc
 import typer
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
 from gantry.v1 import models_pb2
 from services.client import Client, GantryError
+from services.client.local_gateway import LocalGatewayError, reasons_of, running_gateway
 from services.client.table import format_table
 from services.gateway.metrics import kind_label
 
@@ -31,10 +25,6 @@ SINGLE_CALLS = 20
 STREAMED_IMAGES = 128
 # Small pictures are enlarged until a tile is about this wide, so that a person sees them.
 TILE_PIXELS = 96
-START_SECONDS = 180.0
-STOP_SECONDS = 30.0
-# gRPC's own pauses between attempts to connect grow to minutes, longer than a gateway takes to start.
-_CHANNEL_OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
 
 
 class DemoError(Exception):
@@ -73,7 +63,10 @@ def main(
         out.mkdir(parents=True, exist_ok=True)
         log = out / "gateway.log"
         typer.echo(f"==> starting the gateway on {model_store} (log: {log})")
-        with running_gateway(model_store, log) as address, Client(address) as client:
+        with (
+            running_gateway(log, "--backend=embedded", f"--model-store={model_store}") as address,
+            Client(address) as client,
+        ):
             typer.echo(f"==> the gateway serves at {address}")
             rows = [show(client, loaded, out) for loaded in client.models()]
             refused = client.refused_archives()
@@ -81,7 +74,7 @@ def main(
         typer.echo(table_of(rows))
         if refused:
             raise DemoError(reasons_of(refused))
-    except (DemoError, GantryError, OSError) as error:
+    except (DemoError, LocalGatewayError, GantryError, OSError) as error:
         typer.echo(f"demo: {error}", err=True)
         raise typer.Exit(1) from error
 
@@ -139,90 +132,6 @@ def table_of(rows: list[Shown]) -> str:
             for row in rows
         ],
     )
-
-
-def reasons_of(refused: list[models_pb2.RefusedArchive]) -> str:
-    """Say which archives were refused and why."""
-    return "the gateway refused " + "; ".join(f"{archive.archive}: {archive.reason}" for archive in refused)
-
-
-@contextmanager
-def running_gateway(model_store: Path, log: Path) -> Iterator[str]:
-    """Run `gantry serve` as a process of its own.
-
-    Args:
-        model_store: Folder of .mar archives.
-        log: File for what the process says.
-
-    Yields:
-        host:port of the gateway, once it serves.
-
-    Raises:
-        DemoError: It does not come to serve.
-    """
-    address = f"127.0.0.1:{free_port()}"
-    host, port = address.split(":")
-    command = [sys.executable, "-m", "services.cli", "serve", "--backend", "embedded"]
-    command += ["--model-store", str(model_store), "--host", host, "--port", port, "--metrics-port", "0"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        wait_until_serving(address, process, log)
-        yield address
-    finally:
-        stop(process)
-
-
-def wait_until_serving(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait until the gateway's health service says SERVING, which follows a picture from every model.
-
-    Args:
-        address: host:port of the gateway.
-        process: The gateway's process.
-        log: What it says, shown where it fails.
-
-    Raises:
-        DemoError: The process ended, serves no model, or took longer than START_SECONDS.
-    """
-    deadline = time.monotonic() + START_SECONDS
-    with grpc.insecure_channel(address, _CHANNEL_OPTIONS) as channel, Client(address) as client:
-        health: Any = health_pb2_grpc.HealthStub(channel)
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise DemoError(f"the gateway ended with code {process.returncode}:\n{tail(log)}")
-            try:
-                answer = health.Check(health_pb2.HealthCheckRequest(), timeout=1.0, wait_for_ready=True)
-            except grpc.RpcError:
-                continue
-            if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                return
-            if not client.models():
-                raise DemoError(reasons_of(client.refused_archives()))
-            time.sleep(0.1)
-    raise DemoError(f"the gateway did not come to serve within {START_SECONDS:.0f} s:\n{tail(log)}")
-
-
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    """Let the gateway drain and end; kill it where it does not."""
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def tail(log: Path, lines: int = 15) -> str:
-    """Return the last lines of a log."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,109 @@
+"""A gateway of one's own: start `gantry serve` as a process on loopback, wait until it serves, stop it."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from gantry.v1 import models_pb2
+from services.client import Client
+
+START_SECONDS = 180.0
+STOP_SECONDS = 30.0
+# gRPC's own pauses between attempts to connect grow to minutes, longer than a gateway takes to start.
+_CHANNEL_OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+
+
+class LocalGatewayError(Exception):
+    """The gateway does not come to serve; the message says why."""
+
+
+@contextmanager
+def running_gateway(log: Path, *arguments: str) -> Iterator[str]:
+    """Run `gantry serve` as a process of its own.
+
+    Args:
+        log: File for what the process says.
+        *arguments: Arguments of `gantry serve`, but for its addresses.
+
+    Yields:
+        host:port of the gateway, once it serves.
+
+    Raises:
+        LocalGatewayError: It does not come to serve.
+    """
+    address = f"127.0.0.1:{free_port()}"
+    host, port = address.split(":")
+    command = [sys.executable, "-m", "services.cli", "serve", "--host", host, "--port", port, "--metrics-port", "0"]
+    command += arguments
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        wait_until_serving(address, process, log)
+        yield address
+    finally:
+        stop(process)
+
+
+def wait_until_serving(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until the gateway's health service says SERVING, which follows a picture from every model.
+
+    Args:
+        address: host:port of the gateway.
+        process: The gateway's process.
+        log: What it says, shown where it fails.
+
+    Raises:
+        LocalGatewayError: The process ended, serves no model, or took longer than START_SECONDS.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    with grpc.insecure_channel(address, _CHANNEL_OPTIONS) as channel, Client(address) as client:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise LocalGatewayError(f"the gateway ended with code {process.returncode}:\n{tail(log)}")
+            try:
+                answer = health.Check(health_pb2.HealthCheckRequest(), timeout=1.0, wait_for_ready=True)
+            except grpc.RpcError:
+                continue
+            if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                return
+            if not client.models():
+                raise LocalGatewayError(reasons_of(client.refused_archives()))
+            time.sleep(0.1)
+    raise LocalGatewayError(f"the gateway did not come to serve within {START_SECONDS:.0f} s:\n{tail(log)}")
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Let the gateway drain and end; kill it where it does not."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def reasons_of(refused: list[models_pb2.RefusedArchive]) -> str:
+    """Say which archives were refused and why."""
+    return "the gateway refused " + "; ".join(f"{archive.archive}: {archive.reason}" for archive in refused)
