@@ -34,6 +34,7 @@ _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){2}([-+][0-9A-Za-z.+-]{1,63})?")
 _SOURCE_ROOT = Path(__file__).resolve().parent.parent
 # What a zip holds as a time is its earliest moment: the real ones would make every archive different.
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_CODE = ("protos", "services", "training", "pyproject.toml")
 _RECORDED_LIBRARIES = ("numpy", "pillow", "protobuf", "torch", "torchvision")
 # Node metadata that names files and lines of the machine that exported the graph.
 _TRACE_METADATA = ("from_node", "nn_module_stack", "source_fn_stack", "stack_trace", "torch_fn")
@@ -108,10 +109,10 @@ def write_archive(path: Path, card: models_pb2.ModelCard, graph: bytes) -> str:
 
 
 def git_commit() -> str:
-    """Return the commit of this source tree, with "-dirty" where tracked files were changed, or "unknown"."""
+    """Return the commit of this source tree, with "-dirty" where its code was changed, or "unknown"."""
     try:
         commit = _git("rev-parse", "HEAD")
-        return f"{commit}-dirty" if _git("status", "--porcelain", "--untracked-files=no") else commit
+        return f"{commit}-dirty" if _git("status", "--porcelain", "--", *_CODE) else commit
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

@@ -34,6 +34,8 @@ class Backend(ABC):
     """Runs envelopes on the models it has loaded."""
 
     name: str
+    # The most envelopes of one model that it is best given at once: one that runs and one on its way.
+    envelopes_in_flight: int = 2
 
     @property
     @abstractmethod

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,11 +19,15 @@ from services.backends.store import open_store
 from services.worker.archive import Archive
 from services.worker.runner import Runner
 
+_SWITCH_SECONDS = 0.0005
+
 
 class EmbeddedBackend(Backend):
     """Runs the models of a store on a few threads; torch releases the interpreter lock while a graph runs."""
 
     name = "embedded"
+    # The chunks of an envelope share the cores, so one large envelope is better than two small ones.
+    envelopes_in_flight = 1
 
     def __init__(self, model_store: Path, threads: int | None = None) -> None:
         """Keep the settings; `start` does the work.
@@ -55,6 +60,8 @@ class EmbeddedBackend(Backend):
         """
         if not self._model_store.is_dir():
             raise BackendUnavailableError(f"model store: {self._model_store} is not a folder")
+        # Threads that encode must not make the event loop wait Python's usual 5 ms for the interpreter lock.
+        sys.setswitchinterval(_SWITCH_SECONDS)
         await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
 
     async def run(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None) -> worker_pb2.WorkReply:

@@ -109,6 +109,7 @@ class TorchServeBackend(Backend):
         self._model_store, self._workers, self._start_seconds = model_store, workers, start_seconds
         self.address, self.management_address = address, management_address
         self._message_bytes = DEFAULT_MESSAGE_BYTES
+        self.envelopes_in_flight = workers + 1
         self._process: TorchServeProcess | None = None
         self._channel: grpc.aio.Channel | None = None
         self._served: dict[ModelKey, _Served] = {}

@@ -78,7 +78,7 @@ class Gateway:
             backend,
             self.metrics,
             queue_items=settings.queue_items,
-            envelopes_in_flight=settings.envelopes_in_flight,
+            envelopes_in_flight=settings.envelopes_in_flight or backend.envelopes_in_flight,
             clock=time.monotonic,
         )
         health = health_aio.HealthServicer()

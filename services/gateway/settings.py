@@ -42,8 +42,8 @@ class Settings(BaseSettings):
     """The most images of one request."""
     queue_items: int = Field(default=1024, ge=1, le=1_000_000)
     """The most images that wait per model."""
-    envelopes_in_flight: int = Field(default=2, ge=1, le=64)
-    """The most envelopes of one model that are with the backend at once."""
+    envelopes_in_flight: int | None = Field(default=None, ge=1, le=64)
+    """The most envelopes of one model that are with the backend at once. Default: what suits the backend."""
     max_response_bytes: int = Field(default=4_000_000, ge=65_536, le=1 << 30)
     """The most bytes of one answer; below the 4 MiB that gRPC clients accept unless told otherwise."""
     probe_seconds: float = Field(default=15.0, gt=0)

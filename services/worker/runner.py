@@ -6,8 +6,10 @@ nothing but the archive, its inputs and its seed. A graph that makes another pic
 may use statistics of its batch, or a kernel may treat the last values of a tensor apart) runs on batches of one.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -36,6 +38,7 @@ class Runner:
         self._card_json = archive.card_json
         self._digest = archive.digest
         self._chunk_items = self._card.execution.chunk_items
+        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="gantry-chunk")
         try:
             self._graph = load_graph(archive.graph)
             self._warm_up()
@@ -99,8 +102,10 @@ class Runner:
 
     def _make(self, items: Sequence[worker_pb2.WorkItem]) -> Iterator[NDArray[np.float32]]:
         size = self._chunk_items
-        chunks = [self._run_chunk(items[start : start + size]) for start in range(0, len(items), size)]
-        return (picture for chunk in chunks for picture in chunk)
+        parts = [items[start : start + size] for start in range(0, len(items), size)]
+        # A single chunk stays on this thread; several share the cores, as torch gives up the interpreter lock.
+        chunks = map(self._run_chunk, parts) if len(parts) == 1 else self._threads.map(self._run_chunk, parts)
+        return iter([picture for chunk in chunks for picture in chunk])
 
     def _run_chunk(self, items: Sequence[worker_pb2.WorkItem]) -> NDArray[np.float32]:
         """Run at most one batch of items, padded with zeros; float32 [len(items), height, width, channels]."""
