@@ -142,12 +142,13 @@ def test_the_commit_is_that_of_the_tree(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_commit() == "unknown"
     git("init")
-    (tmp_path / "file").write_text("1")
-    git("add", "file")
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "code").write_text("1")
+    git("add", "training")
     git("commit", "-m", "first")
     clean = git_commit()
     assert len(clean) == 40
-    (tmp_path / "untracked").write_text("2")
+    (tmp_path / "README").write_text("no code")
     assert git_commit() == clean
-    (tmp_path / "file").write_text("2")
+    (tmp_path / "training" / "code").write_text("2")
     assert git_commit() == f"{clean}-dirty"
