@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -155,25 +156,23 @@ def _errors_told(command: str, *errors: type[Exception]) -> Iterator[None]:
 def _add_announced_commands() -> None:
     """Add the commands of other packages; one whose dependencies are not installed says so when called."""
     for entry in entry_points(group="gantry.commands"):
+        app.command(entry.name)(_told_what_is_missing(entry.load()))
+
+
+def _told_what_is_missing(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def told(*arguments: Any, **options: Any) -> None:
         try:
-            app.command(entry.name)(entry.load())
-        except ImportError as error:
-            app.command(entry.name, help=f"Not available: {error}.")(_unavailable(entry.name, str(error)))
+            command(*arguments, **options)
+        except ModuleNotFoundError as error:
+            typer.echo(f"gantry {command.__name__}: {error}; pip install 'gantry[training]'", err=True)
+            raise typer.Exit(1) from error
 
-
-def _unavailable(name: str, reason: str) -> Callable[[], None]:
-    def command() -> None:
-        typer.echo(f"gantry {name}: {reason}; pip install 'gantry[training]'", err=True)
-        raise typer.Exit(1)
-
-    return command
+    return told
 
 
 _add_announced_commands()
 
-
-if __name__ == "__main__":
-    app()
 
 if __name__ == "__main__":
     app()

@@ -1,6 +1,8 @@
 """`gantry models` and `gantry sample` against a real gateway."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,13 @@ def test_a_gateway_that_is_not_there(command: tuple[str, ...]) -> None:
     result = gantry("127.0.0.1:1", *command)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"gantry {command[0]}: UNAVAILABLE: ")
+
+
+def test_a_command_whose_dependencies_are_not_installed_says_what_to_install() -> None:
+    without_torch = "import sys; sys.modules['torch'] = None; from services.cli import app; app()"
+
+    done = subprocess.run([sys.executable, "-c", without_torch, "train"], capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert "pip install 'gantry[training]'" in done.stderr
+    assert "Traceback" not in done.stderr
