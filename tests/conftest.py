@@ -1,8 +1,13 @@
-"""What all suites share: tests of a real TorchServe are skipped, with the reason, where it cannot run."""
+"""What all suites share: steady property tests, and a skip with the reason where TorchServe cannot run."""
 
 import pytest
+from hypothesis import settings
 
 from services.backends.base import BackendUnavailableError
+
+# The same examples every time, and no limit on their time: what passes once passes again, on a busy machine too.
+settings.register_profile("gantry", derandomize=True, deadline=None)
+settings.load_profile("gantry")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
