@@ -174,8 +174,8 @@ def _class_list(card: models_pb2.ModelCard) -> str:
 
 
 def _format_violations(request: generation_pb2.SampleRequest) -> Iterator[tuple[str, str]]:
-    allowed = ", ".join(ImageFormat.Name(known).removeprefix("IMAGE_FORMAT_") for known in sorted(FORMATS))
     if request.format not in FORMATS | {IMAGE_FORMAT_UNSPECIFIED}:
+        allowed = ", ".join(ImageFormat.Name(known).removeprefix("IMAGE_FORMAT_") for known in sorted(FORMATS))
         yield "format", f"{request.format} is not supported; allowed: {allowed}"
     if not request.HasField("quality"):
         return

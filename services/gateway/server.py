@@ -66,10 +66,6 @@ class Gateway:
         """Drain: refuse new calls, finish admitted ones within the grace, then stop what was started, last first."""
         await self._started.aclose()
 
-    async def wait(self) -> None:
-        """Serve until the server stops."""
-        await self._server.wait_for_termination()
-
     async def _listen(self, started: AsyncExitStack) -> None:
         settings, backend = self._settings, self._backend
         self._note_models()
