@@ -6,6 +6,7 @@ under the entry-point group `gantry.commands`, and this file picks them up.
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -17,13 +18,32 @@ import typer
 from google.protobuf.json_format import MessageToJson
 from pydantic import ValidationError
 
-from services.client import Client, Format, GantryError, SampleOptions
-from services.client.client import DEFAULT_ADDRESS
-from services.client.files import destination
+from services.client import (
+    Client,
+    Codes,
+    Direction,
+    Format,
+    GantryError,
+    SampleOptions,
+    TranslateOptions,
+    Translation,
+    TraverseOptions,
+)
+from services.client.cards import summarise_image, summarise_inputs
+from services.client.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT
+from services.client.files import destination, plan_outputs, write_picture
 from services.client.table import format_table
+from services.client.typed import read_axis, read_codes, read_label, read_labels, read_path
 
 Address = Annotated[str, typer.Option(help="host:port of the gateway.", envvar="GANTRY_ADDRESS")]
 Timeout = Annotated[float, typer.Option(help="Deadline of a call in seconds.", min=0.001)]
+Model = Annotated[str, typer.Argument(help="Name of the model.")]
+Version = Annotated[str | None, typer.Option(help="Version of the model. Default: the newest.")]
+Truncation = Annotated[float | None, typer.Option(help="Truncation ψ, 0 to 1.")]
+Encoding = Annotated[Format | None, typer.Option("--format", help="Encoding. Default: as the output ends, else png.")]
+Quality = Annotated[int | None, typer.Option(help="Of jpeg and webp, 1 to 100.")]
+CodeTexts = Annotated[list[str] | None, typer.Option("--code", metavar="NAME=VALUE", help="Sets a code; repeatable.")]
+Seeds = Annotated[list[int] | None, typer.Option(help="A seed of this term of a - b + c; repeatable.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trained GANs as a service.")
 
@@ -32,6 +52,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trained GANs
 def serve(
     backend: Annotated[Literal["embedded", "torchserve"] | None, typer.Option(help="What runs the models.")] = None,
     model_store: Annotated[Path | None, typer.Option(help="Folder of .mar archives.")] = None,
+    execution: Annotated[
+        Literal["auto", "float32", "bfloat16"] | None, typer.Option(help="In which precision models run.")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address that gRPC listens on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of gRPC; 0 takes a free one.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of metrics and probes; 0 takes a free one.")] = None,
@@ -50,6 +73,7 @@ def serve(
     given: dict[str, Any] = {
         "backend": backend,
         "model_store": model_store,
+        "execution": execution,
         "host": host,
         "port": port,
         "metrics_port": metrics_port,
@@ -84,37 +108,37 @@ def models(
                 loaded.card.name,
                 loaded.card.version,
                 kind_label(loaded.card.kind),
-                f"{loaded.card.image.width}×{loaded.card.image.height}×{loaded.card.image.channels}",
-                str(len(loaded.card.classes)),
+                summarise_image(loaded.card),
+                summarise_inputs(loaded.card),
                 loaded.digest[:12],
             )
             for loaded in client.models()
         ]
-        typer.echo(format_table(("model", "version", "kind", "w×h×channels", "classes", "digest"), rows))
+        header = "model", "version", "kind", "w×h×channels", "takes", "digest"
+        typer.echo(format_table(header, rows))
         for refused in client.refused_archives():
             typer.echo(f"refused {refused.archive}: {refused.reason}", err=True)
 
 
 @app.command()
 def sample(
-    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    model: Model,
     label: Annotated[
         list[str] | None, typer.Option(help="Class by id or name: one for all, or one per picture.")
     ] = None,
     each_class: Annotated[bool, typer.Option("--each-class", help="Make --count pictures of every class.")] = False,
+    code: CodeTexts = None,
     count: Annotated[int | None, typer.Option(help="Number of pictures.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the first picture; those after it count on.")] = None,
-    truncation: Annotated[float | None, typer.Option(help="Truncation ψ, 0 to 1.")] = None,
-    image_format: Annotated[
-        Format | None, typer.Option("--format", help="Encoding. Default: as --out ends, else png.")
-    ] = None,
-    quality: Annotated[int | None, typer.Option(help="Of jpeg and webp, 1 to 100.")] = None,
-    version: Annotated[str | None, typer.Option(help="Version of the model. Default: the newest.")] = None,
+    truncation: Truncation = None,
+    image_format: Encoding = None,
+    quality: Quality = None,
+    version: Version = None,
     grid: Annotated[bool, typer.Option("--grid", help="Write one picture with all samples as tiles.")] = False,
     columns: Annotated[int | None, typer.Option(help="Tiles per row of the grid.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder, or file for a single picture or grid.")] = Path("samples"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder, or file for one picture.")] = Path("samples"),
     address: Address = DEFAULT_ADDRESS,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Sample pictures from a running gateway into files, and print their names."""
     with _errors_told("sample", GantryError, ValueError, OSError), Client(address, timeout=timeout) as client:
@@ -123,8 +147,9 @@ def sample(
             raise ValueError(f"--out {out} is one file, for several pictures: name a folder, or add --grid")
         options = SampleOptions(
             version=version,
-            labels=_ids_or_names(label) if label else None,
+            labels=read_labels(label) if label else None,
             each_class=each_class,
+            codes=_codes(client, model, version, code),
             count=count,
             seed=seed,
             truncation=truncation,
@@ -138,9 +163,144 @@ def sample(
             typer.echo(target.write(image, model))
 
 
-def _ids_or_names(labels: list[str]) -> list[int] | list[str]:
-    """Read labels as ids where all are whole numbers, else as names."""
-    return [int(label) for label in labels] if all(label.isdecimal() for label in labels) else labels
+@app.command()
+def traverse(
+    model: Model,
+    x: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[=START:END:STEPS]", help="Sweep a code, or 'class'; also NAME=VALUE,VALUE,…"),
+    ] = None,
+    y: Annotated[str | None, typer.Option(metavar="NAME[=…]", help="What to sweep from row to row.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of a sweep.")] = None,
+    label: Annotated[str | None, typer.Option(help="Class that is held, by id or name.")] = None,
+    code: CodeTexts = None,
+    from_seed: Annotated[int | None, typer.Option(help="Interpolate from the latent of this seed")] = None,
+    to_seed: Annotated[int | None, typer.Option(help="to that of this one.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Frames of an interpolation.")] = None,
+    from_label: Annotated[str | None, typer.Option(help="Class of its first frame.")] = None,
+    to_label: Annotated[str | None, typer.Option(help="Class of its last frame.")] = None,
+    from_code: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A code of its first frame; repeatable.")
+    ] = None,
+    to_code: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A code of its last frame; repeatable.")
+    ] = None,
+    a: Seeds = None,
+    b: Seeds = None,
+    c: Seeds = None,
+    truncation: Truncation = None,
+    image_format: Encoding = None,
+    quality: Quality = None,
+    version: Version = None,
+    grid: Annotated[bool, typer.Option("--grid", help="Write one picture with all frames as tiles.")] = False,
+    columns: Annotated[int | None, typer.Option(help="Tiles per row of the grid.")] = None,
+    animation: Annotated[bool, typer.Option("--animation", help="Write all frames as an animated WEBP.")] = False,
+    frame_milliseconds: Annotated[int | None, typer.Option(help="How long a frame of it stands.")] = None,
+    back_and_forth: Annotated[bool, typer.Option("--back-and-forth", help="Let it go back as it came.")] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder, or file for one picture.")] = Path("frames"),
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+) -> None:
+    """Walk through a model's latents and codes: write the frames, a grid or an animation, and print their names.
+
+    Sweep one code or two (--x, --y), interpolate (--from-seed, --to-seed), or add latents (--a, --b, --c).
+    """
+    with _errors_told("traverse", GantryError, ValueError, OSError), Client(address, timeout=timeout) as client:
+        target = destination(out, image_format)
+        if grid and animation:
+            raise ValueError("give --grid or --animation, not both")
+        if animation and target.is_file and target.format != "webp":
+            raise ValueError(f"an animation is a WEBP: end --out {out} in .webp")
+        if target.is_file and not (grid or animation):
+            raise ValueError(f"--out {out} is one file, for all frames: name a folder, or add --grid or --animation")
+        path = read_path(
+            x=read_axis(x) if x else None,
+            y=read_axis(y) if y else None,
+            seed=seed,
+            label=read_label(label) if label else None,
+            codes=_codes(client, model, version, code),
+            from_seed=from_seed,
+            to_seed=to_seed,
+            steps=steps,
+            from_label=read_label(from_label) if from_label else None,
+            to_label=read_label(to_label) if to_label else None,
+            from_codes=_codes(client, model, version, from_code),
+            to_codes=_codes(client, model, version, to_code),
+            a=a,
+            b=b,
+            c=c,
+        )
+        options = TraverseOptions(version=version, truncation=truncation, format=target.format, quality=quality)
+        if grid:
+            typer.echo(target.write(client.traverse_grid(model, path, columns=columns, **options), model))
+        elif animation:
+            animated = client.traverse_animation(
+                model, path, frame_milliseconds=frame_milliseconds, back_and_forth=back_and_forth, **options
+            )
+            typer.echo(target.write(animated, model))
+        else:
+            for frame in client.traverse(model, path, **options):
+                typer.echo(target.write(frame, model))
+
+
+@app.command()
+def translate(
+    model: Model,
+    images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", exists=True)],
+    to: Annotated[str | None, typer.Option(help="Domain that they are to be of, for example zebra.")] = None,
+    source: Annotated[str | None, typer.Option(help="Domain that they are of.")] = None,
+    direction: Annotated[Direction | None, typer.Option(help="By the domains A and B of the model's card.")] = None,
+    max_side: Annotated[int | None, typer.Option(help="Longer side in pixels to work at; then scaled back.")] = None,
+    cycle: Annotated[
+        bool, typer.Option("--cycle", help="Translate back too: write it beside, and print how far off it is.")
+    ] = False,
+    image_format: Encoding = None,
+    quality: Quality = None,
+    version: Version = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder, or file for one picture.")] = Path("translated"),
+    address: Address = DEFAULT_ADDRESS,
+    timeout: Annotated[float, typer.Option(help="The most seconds to wait for an answer.", min=0.001)] = 120.0,
+) -> None:
+    """Turn pictures of one domain into the other, and print the names of the files.
+
+    Each keeps its name. A picture that cannot be translated is reported, the others go on, and the exit code is 1.
+    """
+    with _errors_told("translate", GantryError, ValueError, OSError), Client(address, timeout=timeout) as client:
+        target = destination(out, image_format)
+        outputs = plan_outputs(images, target)
+        options = TranslateOptions(
+            version=version,
+            to=to,
+            source=source,
+            direction=direction,
+            max_side=max_side,
+            cycle=cycle,
+            format=target.format,
+            quality=quality,
+        )
+        failed = False
+        for file, result in client.translate_many(model, list(outputs), progress=sys.stderr.isatty(), **options):
+            if isinstance(result, GantryError):
+                typer.echo(f"gantry translate: {file}: {result}", err=True)
+                failed = True
+            else:
+                typer.echo(_write_translation(result, outputs[file]))
+        if failed:
+            raise typer.Exit(1)
+
+
+def _write_translation(result: Translation, path: Path) -> str:
+    """Write a translated picture, and what became of it translated back beside it; say what was written."""
+    write_picture(result, path)
+    if result.cycled is None:
+        return str(path)
+    cycled = write_picture(result.cycled, path.with_stem(f"{path.stem}-cycled"))
+    return f"{path} {cycled} cycle L1 {result.cycle_l1:.3f}"
+
+
+def _codes(client: Client, model: str, version: str | None, texts: list[str] | None) -> Codes | None:
+    """Read codes by the model's card, which tells numbers from names."""
+    return read_codes(texts, client.model(model, version).card) if texts else None
 
 
 @contextmanager

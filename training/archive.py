@@ -1,6 +1,6 @@
-"""Pack a trained generator into a `.mar` archive that TorchServe 0.12.0 loads as it is.
+"""Pack a trained model into a `.mar` archive that TorchServe 0.12.0 loads as it is.
 
-The archive is the only contract between training and serving. It holds the generator as an exported graph without
+The archive is the only contract between training and serving. It holds the generators as exported graphs without
 pickled objects, the worker's source code for TorchServe, and the model card with the digest of every other member.
 The same inputs give the same bytes.
 """
@@ -16,17 +16,19 @@ import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version as library_version
 from pathlib import Path
+from typing import Any
 
 import torch
 from google.protobuf import json_format
-from torch import nn
+from torch import Tensor, nn
 
 import gantry.v1
 from gantry.v1 import models_pb2
 
-# Images per run of the graph. Larger chunks are faster per image, smaller ones answer a single image sooner.
-CHUNK_ITEMS = 8
-MAX_BATCH_ITEMS = 64
+# Of models from latents. Larger chunks are faster per image, smaller ones answer a single image sooner.
+LATENT_EXECUTION = models_pb2.ExecutionSpec(chunk_items=8, max_batch_items=64)
+# Of translation models, whose pictures are of any size: a batch would have to be of one.
+TRANSLATION_EXECUTION = models_pb2.ExecutionSpec(chunk_items=1, max_batch_items=4, bfloat16=True)
 
 # Also a DNS label, so that it can name things of Kubernetes.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -39,12 +41,13 @@ _RECORDED_LIBRARIES = ("numpy", "pillow", "protobuf", "torch", "torchvision")
 # Node metadata that names files and lines of the machine that exported the graph.
 _TRACE_METADATA = ("from_node", "nn_module_stack", "source_fn_stack", "stack_trace", "torch_fn")
 
+_LEAST_SIDE = 16
 _MODEL_CONFIG = """\
 # The gateway forms the batches: one call carries one envelope of many items.
 batchSize: 1
 maxBatchDelay: 0
-responseTimeout: 60
-startupTimeout: 120
+responseTimeout: {response_seconds}
+startupTimeout: {startup_seconds}
 deviceType: cpu
 """
 
@@ -53,40 +56,48 @@ class ArchivingError(ValueError):
     """What is to be packed is not ready for it; the message says what to do."""
 
 
-def export_graph(generator: nn.Module, latent_size: int) -> bytes:
-    """Export a class-conditional generator as a program with a dynamic batch.
+def export_generator(generator: nn.Module, latent_size: int, condition_size: int) -> bytes:
+    """Export a generator of a class- or code-conditional model as a program with a dynamic batch.
 
     Args:
-        generator: `forward(latents float32 [B, latent_size], labels int64 [B])` → float32 [B, C, H, W]; on the CPU.
+        generator: `forward(latents float32 [B, latent_size], condition float32 [B, condition_size])` → float32
+            [B, C, H, W]; on the CPU.
         latent_size: Number of values of a latent.
+        condition_size: Number of values of a condition.
 
     Returns:
         The content of a `.pt2` file: raw tensors and a graph, nothing pickled, no paths of this machine.
     """
     batch = torch.export.Dim("batch", min=1, max=1024)
-    example = (torch.zeros(2, latent_size), torch.zeros(2, dtype=torch.int64))
-    with warnings.catch_warnings():
-        # torch warns of its own use of an old name.
-        warnings.simplefilter("ignore", FutureWarning)
-        program = torch.export.export(generator.eval(), example, dynamic_shapes=({0: batch}, {0: batch}))
-        program = program.run_decompositions()
-    for node in program.graph.nodes:
-        for key in _TRACE_METADATA:
-            node.meta.pop(key, None)
-    # Example inputs are the one thing that torch would pickle.
-    program.example_inputs = None
-    buffer = io.BytesIO()
-    torch.export.save(program, buffer)
-    return buffer.getvalue()
+    example = (torch.zeros(2, latent_size), torch.zeros(2, condition_size))
+    return _export(generator, example, ({0: batch}, {0: batch}))
 
 
-def write_archive(path: Path, card: models_pb2.ModelCard, graph: bytes) -> str:
+def export_translator(translator: nn.Module, multiple: int) -> bytes:
+    """Export one direction of a translation model as a program for a picture of dynamic height and width.
+
+    Args:
+        translator: `forward(pictures float32 [1, 3, H, W])` → the same shape; on the CPU.
+        multiple: Divides H and W; 1 to 256.
+
+    Returns:
+        The content of a `.pt2` file, as of `export_generator`.
+    """
+    least = -(-_LEAST_SIDE // multiple)
+    height, width = (multiple * torch.export.Dim(name, min=least) for name in ("rows", "columns"))
+    # The example's height and width differ, since the program would take equal ones to be equal always.
+    example = torch.zeros(1, 3, multiple * 2 * least, multiple * 3 * least)
+    return _export(translator, (example,), ({2: height, 3: width},))
+
+
+def write_archive(path: Path, card: models_pb2.ModelCard, graphs: Mapping[str, bytes]) -> str:
     """Write an archive.
 
     Args:
         path: The `.mar` file to write; replaced in one step where it exists.
         card: The card; its `member_sha256`, `execution` and `library_versions` are filled in.
-        graph: What `export_graph` returned.
+        graphs: Member name → exported program: `model.pt2` from `export_generator`, or `a_to_b.pt2` and `b_to_a.pt2`
+            from `export_translator`.
 
     Returns:
         The archive's digest: SHA-256 of its card, 64 hexadecimal digits.
@@ -98,9 +109,10 @@ def write_archive(path: Path, card: models_pb2.ModelCard, graph: bytes) -> str:
         raise ArchivingError(f"--version {card.version}: must be a semantic version, for example 1.0.0")
     if not _NAME.fullmatch(card.name):
         raise ArchivingError(f"--name {card.name}: must be 1 to 63 of a-z, 0-9 and '-', beginning with a letter")
-    members = {"model.pt2": graph, "model-config.yaml": _MODEL_CONFIG.encode(), **_worker_sources()}
-    members["MAR-INF/MANIFEST.json"] = _manifest(card)
-    card.execution.CopyFrom(models_pb2.ExecutionSpec(chunk_items=CHUNK_ITEMS, max_batch_items=MAX_BATCH_ITEMS))
+    translates = card.kind == models_pb2.MODEL_KIND_TRANSLATION
+    members = {**graphs, "model-config.yaml": _model_config(translates), **_worker_sources()}
+    members["MAR-INF/MANIFEST.json"] = _manifest(card, serialized_file=min(graphs))
+    card.execution.CopyFrom(TRANSLATION_EXECUTION if translates else LATENT_EXECUTION)
     card.library_versions.update(_library_versions())
     card.member_sha256.update({name: hashlib.sha256(content).hexdigest() for name, content in members.items()})
     card_json = _card_json(card)
@@ -115,6 +127,28 @@ def git_commit() -> str:
         return f"{commit}-dirty" if _git("status", "--porcelain", "--", *_CODE) else commit
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _export(module: nn.Module, example: tuple[Tensor, ...], dynamic_shapes: tuple[Any, ...]) -> bytes:
+    with warnings.catch_warnings():
+        # torch warns of its own use of an old name.
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.export.export(module.eval(), example, dynamic_shapes=dynamic_shapes)
+        program = program.run_decompositions()
+    for node in list(program.graph.nodes):
+        if node.target is torch.ops.aten._assert_tensor_metadata.default:
+            # What is left of a conversion to the type that a tensor has.
+            program.graph.erase_node(node)
+        for key in _TRACE_METADATA:
+            node.meta.pop(key, None)
+    # Of a product such as 4·rows torch writes a range beside that of its symbol, and does not know it again.
+    for expression in [known for known in program.range_constraints if not known.is_Symbol]:
+        del program.range_constraints[expression]
+    # Example inputs are the one thing that torch would pickle.
+    program.example_inputs = None
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
 
 
 def _git(*arguments: str) -> str:
@@ -132,13 +166,21 @@ def _worker_sources() -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in sorted(sources.items())}
 
 
-def _manifest(card: models_pb2.ModelCard) -> bytes:
+def _model_config(translates: bool) -> bytes:
+    # A translator may have to be compiled first, and takes seconds for a large picture.
+    config = _MODEL_CONFIG.format(
+        response_seconds=300 if translates else 60, startup_seconds=600 if translates else 120
+    )
+    return config.encode()
+
+
+def _manifest(card: models_pb2.ModelCard, serialized_file: str) -> bytes:
     manifest = {
         "createdOn": card.created.ToDatetime().strftime("%d/%m/%Y %H:%M:%S"),
         "runtime": "python",
         "model": {
             "modelName": card.name,
-            "serializedFile": "model.pt2",
+            "serializedFile": serialized_file,
             "handler": "handler.py",
             "modelVersion": card.version,
             "configFile": "model-config.yaml",

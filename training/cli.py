@@ -6,18 +6,40 @@ from typing import Annotated, Literal
 
 import typer
 
-from training.config import ConfigError
-from training.presets import preset
+from training.config import ConfigError, TrainConfig
+from training.presets import PRESETS, preset
+
+Family = Literal["cgan", "infogan", "cyclegan"]
 
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
 def train(
-    family: Annotated[Literal["cgan"], typer.Argument(help="What to train.")] = "cgan",
-    data: Annotated[Literal["digits", "mnist", "fashion-mnist"], typer.Option(help="The data set.")] = "digits",
+    family: Annotated[
+        Family | None, typer.Argument(help="What to train; that of --preset, or cgan.", show_default=False)
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="The data set: digits (the default), mnist or fashion-mnist; for cyclegan the name of a folder or "
+            "archive in --data-dir, horse2zebra if not given.",
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="Where to look for the data set first.", envvar="GANTRY_DATA_DIR"),
+        typer.Option(
+            help="Where to look for the data set first. For cyclegan it may itself be the folder with trainA, trainB, "
+            "testA and testB, or a zip or tar of it.",
+            envvar="GANTRY_DATA_DIR",
+        ),
+    ] = None,
+    preset_name: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help=f"Settings to begin with: {', '.join(PRESETS)}. If not given, <data>-<family>, for cyclegan "
+            "horse2zebra-lite.",
+        ),
     ] = None,
     run_dir: Annotated[
         Path | None, typer.Option(help="Where the run lives; runs/<data>-<family> if not given.")
@@ -32,7 +54,9 @@ def train(
     compile: Annotated[bool | None, typer.Option(help="Whether torch.compile makes the kernels.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any setting of --dry-run by name, e.g. generator.width=64; repeatable."),
+        typer.Option(
+            "--set", help="Any setting of --dry-run by name, e.g. generator.width=64, domain_a=apple; repeatable."
+        ),
     ] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the nets run.")] = "auto",
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the run in --run-dir and start over.")] = False,
@@ -42,8 +66,8 @@ def train(
 ) -> None:
     """Trains a GAN; the same command again goes on where it stopped.
 
-    Each family and data set has a preset, and the options change its settings. Without any option it trains on
-    scikit-learn's digits, for about a minute.
+    A preset gives the settings, and the options change them. Without any option it trains a cgan on scikit-learn's
+    digits, for about a minute.
     """
     try:
         given = {
@@ -55,7 +79,7 @@ def train(
             "compile": compile,
         }
         changes = {name: value for name, value in given.items() if value is not None}
-        config = preset(family, data).changed({**changes, **_assignments(settings or [])})
+        config = _chosen(family, data, data_dir, preset_name).changed({**changes, **_assignments(settings or [])})
     except ConfigError as error:
         raise _failure(error) from error
     if dry_run:
@@ -63,17 +87,19 @@ def train(
         return
 
     from training import engine
-    from training.data import IdxError, MissingDataError
+    from training.data import IdxError, MissingDataError, UnpairedDataError
 
-    place = run_dir or Path("runs", f"{data}-{family}")
+    place = run_dir or Path("runs", f"{config.data}-{config.family}")
     try:
         grid = engine.train(config, place, data_dir=data_dir, device=device, fresh=fresh)
     except engine.Interrupted as stop:
         typer.echo(str(stop), err=True)
         raise typer.Exit(130) from stop
-    except (ConfigError, MissingDataError, IdxError, engine.CheckpointError, engine.DivergedError) as error:
+    except (ConfigError, MissingDataError, IdxError, UnpairedDataError) as error:
         raise _failure(error) from error
-    typer.echo(f"samples, one row a class: {grid}")
+    except (engine.CheckpointError, engine.DivergedError) as error:
+        raise _failure(error) from error
+    typer.echo(f"what it makes now: {grid}")
 
 
 def evaluate(
@@ -82,26 +108,43 @@ def evaluate(
         Path | None,
         typer.Option(help="Where to look for the data set first.", envvar="GANTRY_DATA_DIR"),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Samples to judge, balanced over the classes.")] = 10_000,
+    samples: Annotated[
+        int,
+        typer.Option(
+            help="Samples to judge, balanced over the classes; of no effect on a cyclegan, which is judged "
+            "on all test pictures."
+        ),
+    ] = 10_000,
     cache_dir: Annotated[
         Path | None, typer.Option(help="Where trained judges are kept; .cache beside the run if not given.")
+    ] = None,
+    inception_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="torch-fidelity's file of Inception-v3 weights; a cyclegan's Inception FID is taken only with it.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
 ) -> None:
     """Measures a trained generator against the test split; writes figures and a report into the run's folder.
 
-    The first evaluation on a data set trains its judge, a classifier of the real images; later ones reuse it.
+    The first evaluation on a labelled data set trains its judge, a classifier of the real images; later ones reuse it.
     """
-    from training.data import IdxError, MissingDataError
+    from training.data import IdxError, MissingDataError, UnpairedDataError
     from training.engine import CheckpointError
     from training.evaluation.evaluate import EVALUATION_FILE, REPORT_FILE, TooFewSamplesError, evaluate_run
 
     try:
-        evaluation = evaluate_run(run, data_dir, samples, cache_dir)
-    except (ConfigError, MissingDataError, IdxError, CheckpointError, TooFewSamplesError) as error:
+        evaluation = evaluate_run(run, data_dir, samples, cache_dir, inception_weights)
+    except (ConfigError, MissingDataError, IdxError, UnpairedDataError) as error:
+        raise _failure(error) from error
+    except (CheckpointError, TooFewSamplesError) as error:
         raise _failure(error) from error
     for name, value, reference in evaluation.table():
         typer.echo(f"{name:<44}{value:>12}{reference:>14}")
-    typer.echo(f"judge: {evaluation.protocol['judge']}")
+    for name, text in evaluation.protocol.items():
+        typer.echo(f"{name}: {text}")
     typer.echo(f"figures and their protocol: {run / EVALUATION_FILE}")
     typer.echo(f"report: {run / REPORT_FILE}")
 
@@ -122,6 +165,36 @@ def archive(
     except (ArchivingError, ConfigError, CheckpointError) as error:
         raise _failure(error) from error
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _chosen(family: Family | None, data: str | None, data_dir: Path | None, name: str | None) -> TrainConfig:
+    """The preset that is named, or else the one for the family and the data; on these data."""
+    if name is None and family != "cyclegan":
+        return _of_labelled_data(family or "cgan", data or "digits")
+    config = preset(name or "horse2zebra-lite")
+    if family not in (None, config.family):
+        raise ConfigError(f"--preset {name} is for {config.family}, not for {family}")
+    if config.family == "cyclegan":
+        return _of_domains(config, data or _name_at(data_dir) or config.data)
+    return config.changed({"data": data or config.data})
+
+
+def _of_labelled_data(family: Family, data: str) -> TrainConfig:
+    known = [each().data for each in PRESETS.values() if each().family == family]
+    if data not in known:
+        raise ConfigError(f"--data {data}: {family} can be trained on {', '.join(known)}")
+    return preset(f"{data}-{family}")
+
+
+def _of_domains(config: TrainConfig, data: str) -> TrainConfig:
+    """A preset for horses and zebras, on other data: the domains then have no names but those of their folders."""
+    return config if data == config.data else config.changed({"data": data, "domain_a": "A", "domain_b": "B"})
+
+
+def _name_at(data_dir: Path | None) -> str | None:
+    from training.data import name_at
+
+    return name_at(data_dir) if data_dir else None
 
 
 def _count(flag: str, text: str | None) -> int | None:

@@ -4,7 +4,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
+from services.worker.card import condition_size
+from services.worker.decoding import LEAST_SIDE
+from services.worker.imaging import encode
+
+# A probe that takes longer than this has failed. It waits for the envelopes that run already, which takes minutes where
+# they hold large pictures.
+PROBE_SECONDS = 30.0
+TRANSLATION_PROBE_SECONDS = 300.0
 
 
 class ModelKey(NamedTuple):
@@ -84,11 +94,21 @@ class Backend(ABC):
         Raises:
             BackendError: The model does not work.
         """
-        item = worker_pb2.WorkItem(truncation=1.0, format=generation_pb2.IMAGE_FORMAT_RAW)
-        reply = await self.run(key, worker_pb2.WorkRequest(items=[item]), timeout=PROBE_SECONDS)
-        if len(reply.results) != 1 or reply.results[0].error:
+        card = self.models[key].card
+        translates = card.kind == models_pb2.MODEL_KIND_TRANSLATION
+        seconds = TRANSLATION_PROBE_SECONDS if translates else PROBE_SECONDS
+        reply = await self.run(key, worker_pb2.WorkRequest(items=[probe_item(card)]), seconds)
+        if [result.WhichOneof("outcome") for result in reply.results] != ["image"]:
             raise BackendFailedError("the probe brought no picture back")
 
 
-# A probe that takes longer than this has failed.
-PROBE_SECONDS = 30.0
+def probe_item(card: models_pb2.ModelCard) -> worker_pb2.WorkItem:
+    """Return the least work that a model can be asked for."""
+    if card.kind == models_pb2.MODEL_KIND_TRANSLATION:
+        grey = encode(np.full((LEAST_SIDE, LEAST_SIDE, 3), 128, np.uint8), generation_pb2.IMAGE_FORMAT_PNG, 0, {})
+        work = worker_pb2.TranslateWork(
+            image=grey.data, direction=generation_pb2.DIRECTION_A_TO_B, max_pixels=LEAST_SIDE * LEAST_SIDE
+        )
+        return worker_pb2.WorkItem(translate=work, format=generation_pb2.IMAGE_FORMAT_RAW)
+    generate = worker_pb2.GenerateWork(seed=0, condition=[0.0] * condition_size(card), truncation=1.0)
+    return worker_pb2.WorkItem(generate=generate, format=generation_pb2.IMAGE_FORMAT_RAW)

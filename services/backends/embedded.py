@@ -17,6 +17,7 @@ from services.backends.base import (
 )
 from services.backends.store import open_store
 from services.worker.archive import Archive
+from services.worker.execution import Execution
 from services.worker.runner import Runner
 
 _SWITCH_SECONDS = 0.0005
@@ -29,14 +30,15 @@ class EmbeddedBackend(Backend):
     # The chunks of an envelope share the cores, so one large envelope is better than two small ones.
     envelopes_in_flight = 1
 
-    def __init__(self, model_store: Path, threads: int | None = None) -> None:
+    def __init__(self, model_store: Path, threads: int | None = None, execution: Execution = "auto") -> None:
         """Keep the settings; `start` does the work.
 
         Args:
             model_store: Folder of `.mar` files.
             threads: Envelopes that run at once. Default: the number of CPU cores.
+            execution: The precision, or "auto"; see `services.worker.execution`.
         """
-        self._model_store = model_store
+        self._model_store, self._execution = model_store, execution
         self._threads = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="gantry-worker")
         self._models: dict[ModelKey, models_pb2.LoadedModel] = {}
         self._runners: dict[ModelKey, Runner] = {}
@@ -93,7 +95,7 @@ class EmbeddedBackend(Backend):
 
     def _load(self) -> None:
         def load(_: Path, archive: Archive) -> models_pb2.LoadedModel:
-            self._runners[ModelKey(archive.card.name, archive.card.version)] = Runner(archive)
+            self._runners[ModelKey(archive.card.name, archive.card.version)] = Runner(archive, self._execution)
             return models_pb2.LoadedModel(card=archive.card, digest=archive.digest)
 
         self._models, self._refused = open_store(self._model_store, load)

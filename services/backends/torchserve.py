@@ -26,8 +26,10 @@ from services.backends.base import (
     BackendUnavailableError,
     ModelKey,
 )
+from services.backends.parts import OVERHEAD_BYTES, cut, picture_bytes
 from services.backends.store import open_store
 from services.worker.archive import ArchiveError, card_digest, parse_card
+from services.worker.execution import Execution
 from services.worker.handler import ENVELOPE_FIELD
 from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, management_pb2_grpc
 
@@ -38,16 +40,14 @@ if TYPE_CHECKING:
 DEFAULT_MESSAGE_BYTES = 6_553_500
 # The same for a TorchServe of the gateway's own.
 OWN_MESSAGE_BYTES = 64 << 20
-# Workers load side by side, so one that is this long behind all the others is not coming.
-PATIENCE_SECONDS = 30.0
+# Workers load side by side, so one that is so long behind all the others is not coming: a share of the time that
+# TorchServe gives it, which is longer where graphs are compiled.
+PATIENCE = 0.4
 # The first calls of a Java frontend take several times as long as later ones.
 _WARM_UP_CALLS = 100
 # A worker can hang for ever without TorchServe noticing, so no call waits longer than this.
 _LONGEST_CALL_SECONDS = 300.0
 _PAGE_MODELS = 100
-# What a picture may take in an answer: encoders can exceed the raw pixels, and headers and facts come on top.
-_BYTES_PER_VALUE = 2
-_OVERHEAD_BYTES = 2048
 
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", OWN_MESSAGE_BYTES),
@@ -64,17 +64,23 @@ class WorkerDiedError(BackendError):
 
 
 @dataclass(frozen=True)
+class _Timeouts:
+    """What TorchServe gives a model's workers, in seconds: to load it, and to answer a call."""
+
+    startup: float
+    response: float
+
+
+@dataclass(frozen=True)
 class _Served:
     """A model that has shown its card.
 
     Attributes:
         loaded: What the gateway shows of it.
-        call_items: The most items of one call whose answer TorchServe surely lets through.
         response_seconds: The time after which TorchServe kills the worker that runs a call.
     """
 
     loaded: models_pb2.LoadedModel
-    call_items: int
     response_seconds: float
 
 
@@ -95,7 +101,8 @@ class TorchServeBackend(Backend):
         address: str | None,
         management_address: str,
         workers: int,
-        start_seconds: float = 120.0,
+        execution: Execution = "auto",
+        start_seconds: float = 600.0,
     ) -> None:
         """Keep the settings; `start` does the work.
 
@@ -104,9 +111,12 @@ class TorchServeBackend(Backend):
             address: host:port of the gRPC inference API of one that runs; None to start one.
             management_address: host:port of its gRPC management API; only asked which models there are.
             workers: Worker processes per model, in a TorchServe of its own.
+            execution: The precision of the models in a TorchServe of its own, or "auto"; see
+                `services.worker.execution`.
             start_seconds: How long `start` waits for TorchServe, and for its workers to load their models.
         """
-        self._model_store, self._workers, self._start_seconds = model_store, workers, start_seconds
+        self._model_store, self._workers, self._execution = model_store, workers, execution
+        self._start_seconds = start_seconds
         self.address, self.management_address = address, management_address
         self._message_bytes = DEFAULT_MESSAGE_BYTES
         self.envelopes_in_flight = workers + 1
@@ -164,16 +174,21 @@ class TorchServeBackend(Backend):
         """
         served = self._served[key]
         give_up = time.monotonic() + (_LONGEST_CALL_SECONDS if timeout is None else timeout)
-        if len(request.items) <= served.call_items:
-            return await self._run_twice(key, request, give_up, served.response_seconds)
-        whole = worker_pb2.WorkReply()
-        for start in range(0, len(request.items), served.call_items):
-            part = worker_pb2.WorkRequest(items=request.items[start : start + served.call_items])
-            reply = await self._run_twice(key, part, give_up, served.response_seconds)
-            whole.results.extend(reply.results)
-            whole.run_seconds += reply.run_seconds
-            whole.encode_seconds += reply.encode_seconds
-        return whole
+        parts = await self._cut(request, served.loaded.card)
+        replies = [
+            part
+            if isinstance(part, worker_pb2.WorkReply)
+            else await self._run_twice(key, part, give_up, served.response_seconds)
+            for part in parts
+        ]
+        if len(replies) == 1:
+            return replies[0]
+        return worker_pb2.WorkReply(
+            results=[result for reply in replies for result in reply.results],
+            run_seconds=sum(reply.run_seconds for reply in replies),
+            encode_seconds=sum(reply.encode_seconds for reply in replies),
+            execution=max((reply.execution for reply in replies), default=""),
+        )
 
     async def stop(self) -> None:
         """Close the connection, and stop the TorchServe that `start` started."""
@@ -181,6 +196,15 @@ class TorchServeBackend(Backend):
             await self._channel.close()
         if self._process is not None:
             await self._process.stop()
+
+    async def _cut(
+        self, request: worker_pb2.WorkRequest, card: models_pb2.ModelCard
+    ) -> list[worker_pb2.WorkRequest | worker_pb2.WorkReply]:
+        def parts() -> list[worker_pb2.WorkRequest | worker_pb2.WorkReply]:
+            return list(cut(request.items, card.image, self._message_bytes))
+
+        # Reading the headers of pictures is not for the event loop; all else takes less time than a thread.
+        return await asyncio.to_thread(parts) if card.kind == models_pb2.MODEL_KIND_TRANSLATION else parts()
 
     async def _start_own(self) -> dict[ModelKey, Path]:
         """Start a TorchServe with the sound archives of the store, and return their paths."""
@@ -191,25 +215,26 @@ class TorchServeBackend(Backend):
         except ImportError as error:
             raise BackendUnavailableError(f"{error}; pip install 'gantry[torchserve]'") from error
         archives, self._refused = await asyncio.to_thread(open_store, self._model_store, lambda path, _: path)
-        self._process = TorchServeProcess(list(archives.values()), self._workers, OWN_MESSAGE_BYTES)
+        self._process = TorchServeProcess(list(archives.values()), self._workers, OWN_MESSAGE_BYTES, self._execution)
         await self._process.start(self._start_seconds)
         self.address, self.management_address = self._process.address, self._process.management_address
         self._message_bytes = OWN_MESSAGE_BYTES
         _log.info("started TorchServe, gRPC on %s", self.address)
         return archives
 
-    async def _list_registered(self) -> dict[ModelKey, float]:
-        """Ask which models TorchServe has: the response timeout in seconds of each version of each."""
+    async def _list_registered(self) -> dict[ModelKey, _Timeouts]:
+        """Ask which models TorchServe has, every version of each."""
         options = (("grpc.max_receive_message_length", OWN_MESSAGE_BYTES),)
         async with grpc.aio.insecure_channel(self.management_address, options=options) as channel:
             management = management_pb2_grpc.ManagementAPIsServiceStub(channel)
-            registered: dict[ModelKey, float] = {}
+            registered: dict[ModelKey, _Timeouts] = {}
             try:
                 for name in await self._list_names(management):
                     every_version = management_pb2.DescribeModelRequest(model_name=name, model_version="all")
                     told = await management.DescribeModel(every_version, timeout=self._start_seconds)
                     for model in json.loads(told.msg):
-                        registered[ModelKey(name, model["modelVersion"])] = float(model["responseTimeout"])
+                        timeouts = _Timeouts(float(model["startupTimeout"]), float(model["responseTimeout"]))
+                        registered[ModelKey(name, model["modelVersion"])] = timeouts
             except grpc.aio.AioRpcError as error:
                 raise BackendUnavailableError(
                     f"TorchServe's gRPC management API at {self.management_address} did not answer "
@@ -231,10 +256,10 @@ class TorchServeBackend(Backend):
                 return names
             page = int(told["nextPageToken"])
 
-    async def _load(self, registered: Mapping[ModelKey, float], archives: Mapping[ModelKey, Path]) -> None:
+    async def _load(self, registered: Mapping[ModelKey, _Timeouts], archives: Mapping[ModelKey, Path]) -> None:
         """Ask all models for their cards at once, and refuse those that give none."""
-        asked = {asyncio.create_task(self._ask(key, seconds)): key for key, seconds in registered.items()}
-        waiting = await self._await_answers(set(asked))
+        asked = {asyncio.create_task(self._ask(key, timeouts.response)): key for key, timeouts in registered.items()}
+        waiting = await self._await_answers({task: registered[key].startup for task, key in asked.items()})
         if waiting and self._process is not None:
             _log.warning("models did not load; TorchServe's log ends:\n%s", self._process.log_tail())
         for task, key in asked.items():
@@ -246,16 +271,21 @@ class TorchServeBackend(Backend):
             else:
                 self._served[key] = task.result()
 
-    async def _await_answers(self, asked: set[asyncio.Task[_Served]]) -> set[asyncio.Task[_Served]]:
-        """Wait for answers, give up on those that are far behind the others, and return these."""
-        waiting, patience = asked, self._start_seconds
+    async def _await_answers(self, asked: Mapping[asyncio.Task[_Served], float]) -> set[asyncio.Task[_Served]]:
+        """Wait for answers, give up on those that are far behind the others, and return these.
+
+        Args:
+            asked: What is waited for, with the seconds that the model has to load.
+        """
+        waiting, patience = set(asked), self._start_seconds
         try:
             while waiting:
                 answered, waiting = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if not answered:
                     break
                 if any(task.exception() is None for task in answered):
-                    patience = min(PATIENCE_SECONDS, self._start_seconds)
+                    slowest = max((asked[task] for task in waiting), default=0.0)
+                    patience = min(PATIENCE * slowest, self._start_seconds)
         finally:
             for task in waiting:
                 task.cancel()
@@ -268,15 +298,14 @@ class TorchServeBackend(Backend):
         card = parse_card(card_json)
         if (card.name, card.version) != key:
             raise ArchiveError(f"it is registered under another name than its card's, {card.name} {card.version}")
-        image = card.image
-        picture_bytes = image.width * image.height * image.channels * _BYTES_PER_VALUE + _OVERHEAD_BYTES
-        if picture_bytes > self._message_bytes:
-            raise ArchiveError(f"a picture may take {picture_bytes} bytes, TorchServe answers {self._message_bytes}")
+        needed = picture_bytes(card.image.width * card.image.height * card.image.channels) + OVERHEAD_BYTES
+        if needed > self._message_bytes:
+            raise ArchiveError(f"a picture may take {needed} bytes, TorchServe answers {self._message_bytes}")
         if self._process is not None:
             for _ in range(_WARM_UP_CALLS):
                 await self._call(key, worker_pb2.WorkRequest(), self._start_seconds)
         loaded = models_pb2.LoadedModel(card=card, digest=card_digest(card_json))
-        return _Served(loaded, self._message_bytes // picture_bytes, response_seconds)
+        return _Served(loaded, response_seconds)
 
     def _refuse(self, archive: str, reason: str) -> None:
         self._refused.append(models_pb2.RefusedArchive(archive=archive, reason=reason))
@@ -303,7 +332,7 @@ class TorchServeBackend(Backend):
 
     async def _call(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float) -> worker_pb2.WorkReply:
         envelope = request.SerializeToString()
-        if len(envelope) > self._message_bytes - _OVERHEAD_BYTES:
+        if len(envelope) > self._message_bytes - OVERHEAD_BYTES:
             raise BackendFailedError(f"the envelope has {len(envelope)} bytes, TorchServe takes {self._message_bytes}")
         call = inference_pb2.PredictionsRequest(
             model_name=key.name, model_version=key.version, input={ENVELOPE_FIELD: envelope}

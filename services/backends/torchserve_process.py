@@ -22,6 +22,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from services.backends.base import BackendUnavailableError
+from services.worker.execution import Execution
+from services.worker.handler import EXECUTION_VARIABLE
 
 _LEAST_JAVA = 17
 _POLL_SECONDS = 0.1
@@ -75,15 +77,19 @@ _LOGGING = """\
 class TorchServeProcess:
     """A TorchServe on loopback with given archives."""
 
-    def __init__(self, archives: Sequence[Path], workers: int, message_bytes: int) -> None:
+    def __init__(
+        self, archives: Sequence[Path], workers: int, message_bytes: int, execution: Execution = "auto"
+    ) -> None:
         """Keep the settings; `start` does the work.
 
         Args:
             archives: The `.mar` files to load.
             workers: Worker processes of a model whose archive does not say how many.
             message_bytes: The most bytes of a call or an answer.
+            execution: The precision of its models, or "auto"; see `services.worker.execution`.
         """
         self._archives, self._workers, self._message_bytes = archives, workers, message_bytes
+        self._execution = execution
         self._resources = ExitStack()
         self._process: psutil.Popen | None = None
         self.address = ""
@@ -181,9 +187,13 @@ class TorchServeProcess:
             )
 
     def _environment(self) -> dict[str, str]:
-        """The gateway's environment without its own settings, which are none of a worker's business."""
+        """The gateway's environment without its own settings, but for the one that is a worker's business."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GANTRY_")}
-        return inherited | {"TS_CONFIG_FILE": str(self._folder / "config.properties"), "OMP_NUM_THREADS": "1"}
+        return inherited | {
+            "TS_CONFIG_FILE": str(self._folder / "config.properties"),
+            "OMP_NUM_THREADS": "1",
+            EXECUTION_VARIABLE: self._execution,
+        }
 
     async def _listening(self, port: int, timeout: float) -> None:
         give_up = time.monotonic() + timeout

@@ -1,4 +1,4 @@
-"""A typed Python client. Needs neither torch nor knowledge of gRPC.
+"""A typed Python client, for code that blocks and for asyncio. Needs neither torch nor knowledge of gRPC.
 
 Example:
     >>> with Client("localhost:50051") as client:
@@ -6,20 +6,53 @@ Example:
     ...         sampled.image.show()
 """
 
+from services.client.async_client import AsyncClient
 from services.client.client import Client
 from services.client.errors import FieldViolation, GantryError
-from services.client.pictures import Format, Origin, Picture, SampledGrid, SampledImage
-from services.client.requests import Labels, SampleOptions
+from services.client.exchange import Translated
+from services.client.images import ImageLike
+from services.client.paths import Arithmetic, Axis, Codes, Interpolation, Label, Sweep
+from services.client.pictures import (
+    Coordinate,
+    Direction,
+    Format,
+    Frame,
+    Maker,
+    Origin,
+    Picture,
+    SampledGrid,
+    SampledImage,
+    Translation,
+    Traversal,
+)
+from services.client.requests import Labels, SampleOptions, TranslateOptions, TraverseOptions
 
 __all__ = [
+    "Arithmetic",
+    "AsyncClient",
+    "Axis",
     "Client",
+    "Codes",
+    "Coordinate",
+    "Direction",
     "FieldViolation",
     "Format",
+    "Frame",
     "GantryError",
+    "ImageLike",
+    "Interpolation",
+    "Label",
     "Labels",
+    "Maker",
     "Origin",
     "Picture",
     "SampleOptions",
     "SampledGrid",
     "SampledImage",
+    "Sweep",
+    "TranslateOptions",
+    "Translated",
+    "Translation",
+    "Traversal",
+    "TraverseOptions",
 ]

@@ -1,11 +1,16 @@
-"""What a refused call tells the caller, read out of the google.rpc details of its status."""
+"""What a refused call or picture tells the caller, read out of the google.rpc details of its status."""
 
+from collections.abc import Iterable
 from typing import NamedTuple, cast
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+
+from gantry.v1 import generation_pb2
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class FieldViolation(NamedTuple):
@@ -16,7 +21,7 @@ class FieldViolation(NamedTuple):
 
 
 class GantryError(Exception):
-    """A call that brought no picture.
+    """A call, or one picture of a call, that brought no picture.
 
     Attributes:
         code: The gRPC status code.
@@ -54,22 +59,32 @@ def read_error(error: grpc.RpcError) -> GantryError:
     Returns:
         The same with its details unpacked.
     """
+    try:
+        status = rpc_status.from_call(cast("grpc.Call", error))
+    except ValueError:  # Details that contradict the status: something between us and the gateway made them.
+        status = None
+    return _read(error.code(), error.details() or "", status.details if status else ())
+
+
+def read_item_error(error: generation_pb2.ItemError) -> GantryError:
+    """Read the error of one picture of a stream.
+
+    Args:
+        error: What the gateway answered instead of a picture.
+
+    Returns:
+        The same with its details unpacked.
+    """
+    return _read(_CODES.get(error.code, grpc.StatusCode.UNKNOWN), error.message, error.details)
+
+
+def _read(code: grpc.StatusCode, message: str, details: Iterable[AnyMessage]) -> GantryError:
     info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
-    found = _unpack_details(error, info, retry, bad)
+    found = [one for detail in details for one in (info, retry, bad) if detail.Unpack(one)]
     return GantryError(
-        error.code(),
-        error.details() or "",
+        code,
+        message,
         reason=info.reason if info in found else None,
         field_violations=tuple(FieldViolation(one.field, one.description) for one in bad.field_violations),
         retry_seconds=retry.retry_delay.ToTimedelta().total_seconds() if retry in found else None,
     )
-
-
-def _unpack_details(error: grpc.RpcError, *wanted: Message) -> list[Message]:
-    """Fill those of the wanted messages that the error carries, and return them."""
-    try:
-        status = rpc_status.from_call(cast("grpc.Call", error))
-    except ValueError:  # Details that contradict the status: something between us and the gateway made them.
-        return []
-    details = status.details if status else ()
-    return [message for message in wanted if any(detail.Unpack(message) for detail in details)]

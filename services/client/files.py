@@ -1,11 +1,16 @@
-"""Where sampled pictures are written: the file that a name asks for, or one file per picture in a folder."""
+"""Where pictures are written: the file that a name asks for, or one file per picture in a folder."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.client.pictures import Format, SampledGrid, SampledImage
+from services.client.pictures import Format, Frame, Picture, SampledGrid, SampledImage, Traversal
 
 _SUFFIXES: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".raw": "raw"}
+# What is taken for a picture in a folder.
+INPUT_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+# What tells enough of itself for a name.
+Named = SampledImage | SampledGrid | Frame | Traversal
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Destination:
     is_file: bool
     format: Format
 
-    def write(self, picture: SampledImage | SampledGrid, model: str) -> Path:
+    def write(self, picture: Named, model: str) -> Path:
         """Write a picture.
 
         Args:
@@ -36,9 +41,22 @@ class Destination:
             OSError: It cannot be written.
         """
         path = self.path if self.is_file else self.path / f"{model}-{_facts(picture)}.{picture.format}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture.data)
-        return path
+        return write_picture(picture, path)
+
+
+def write_picture(picture: Picture, path: Path) -> Path:
+    """Write a picture into a file, which it replaces, and return its path; the file's folder is made.
+
+    Args:
+        picture: The picture.
+        path: The file.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(picture.data)
+    return path
 
 
 def destination(path: Path, image_format: Format | None) -> Destination:
@@ -60,7 +78,62 @@ def destination(path: Path, image_format: Format | None) -> Destination:
     return Destination(path, of_suffix is not None, image_format or of_suffix or "png")
 
 
-def _facts(picture: SampledImage | SampledGrid) -> str:
-    if isinstance(picture, SampledGrid):
-        return f"grid-seed{picture.seed}"
-    return f"label{picture.label}-seed{picture.seed}"
+def plan_outputs(inputs: Sequence[Path], target: Destination) -> dict[Path, Path]:
+    """Say into which file each picture is translated.
+
+    Args:
+        inputs: Files, and folders whose pictures are taken, those of folders within them too.
+        target: Where they go: each keeps its name, and its place within a folder, but for the ending where the
+            format is another.
+
+    Returns:
+        Input file → output file, ordered as given, within a folder by name.
+
+    Raises:
+        ValueError: There is no picture, two would go into one file, or one would replace an input.
+    """
+    named = [pair for given in inputs for pair in _named(given)]
+    if not named:
+        raise ValueError(f"no pictures ({', '.join(INPUT_SUFFIXES)}) in {', '.join(map(str, inputs))}")
+    if target.is_file and len(named) > 1:
+        raise ValueError(f"{target.path} is one file, for {len(named)} pictures: name a folder")
+    sources = {source.resolve() for source, _ in named}
+    outputs: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    for source, name in named:
+        output = target.path if target.is_file else target.path / _with_ending(name, target.format)
+        if output.resolve() in sources:
+            raise ValueError(f"{output} would replace an input: name another folder")
+        if output in taken:
+            raise ValueError(f"two pictures would become {output}: translate {source} into another folder")
+        taken.add(output)
+        outputs[source] = output
+    return outputs
+
+
+def _named(given: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield files with the names that they keep."""
+    if not given.is_dir():
+        yield given, Path(given.name)
+        return
+    for file in sorted(given.rglob("*")):
+        if file.suffix.lower() in INPUT_SUFFIXES and file.is_file():
+            yield file, file.relative_to(given)
+
+
+def _with_ending(name: Path, image_format: Format) -> Path:
+    return name if _SUFFIXES.get(name.suffix.lower()) == image_format else name.with_suffix(f".{image_format}")
+
+
+def _facts(picture: Named) -> str:
+    match picture:
+        case SampledGrid():
+            return f"grid-seed{picture.seed}"
+        case Traversal():
+            return f"traversal-seed{picture.frames[0].seed}"
+        case Frame():
+            return f"frame{picture.index:0{len(str(picture.frames - 1))}}"
+    shown = [f"{code}={value:g}" for code, value in picture.codes.items()]
+    if picture.label is not None:
+        shown.append(f"label{picture.label}")
+    return "-".join([*shown, f"seed{picture.seed}"])

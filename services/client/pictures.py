@@ -1,13 +1,15 @@
 """The pictures that a caller gets: what they show, and everything needed to make them again."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from PIL import Image
 
 from gantry.v1 import generation_pb2
+from gantry.v1.generation_pb2 import Direction as WireDirection
 from gantry.v1.generation_pb2 import ImageFormat
 
 Format = Literal["png", "jpeg", "webp", "raw"]
@@ -18,7 +20,14 @@ FORMATS: dict[Format, ImageFormat.ValueType] = {
     "webp": ImageFormat.IMAGE_FORMAT_WEBP,
     "raw": ImageFormat.IMAGE_FORMAT_RAW,
 }
-_NAMES = {number: name for name, number in FORMATS.items()}
+Direction = Literal["a_to_b", "b_to_a"]
+# How the API calls each direction.
+DIRECTIONS: dict[Direction, WireDirection.ValueType] = {
+    "a_to_b": WireDirection.DIRECTION_A_TO_B,
+    "b_to_a": WireDirection.DIRECTION_B_TO_A,
+}
+_FORMAT_NAMES = {number: name for name, number in FORMATS.items()}
+_DIRECTION_NAMES = {number: name for name, number in DIRECTIONS.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +50,7 @@ class Picture:
 
     @cached_property
     def image(self) -> Image.Image:
-        """The picture decoded, in mode L or RGB."""
+        """The picture decoded, in mode L or RGB; of an animation the first frame."""
         if self.format == "raw":
             return Image.frombytes("L" if self.channels == 1 else "RGB", (self.width, self.height), self.data)
         image = Image.open(BytesIO(self.data))
@@ -50,25 +59,39 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where a picture comes from: the same origin gives the same picture.
+class Maker:
+    """What made a picture.
 
     Attributes:
-        model: Name of the model that made it.
+        model: Name of the model.
         version: The model's version.
         digest: Digest of the model's archive.
-        seed: The picture's own seed, 0 to 2^64 - 1.
-        label: Id of its class.
-        label_name: Name of its class.
-        truncation: Truncation ψ, 0 to 1.
+        execution: The plan that the model ran under, for example "cpu-float32-eager".
     """
 
     model: str
     version: str
     digest: str
+    execution: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin(Maker):
+    """Where a picture comes from: the same origin gives the same picture.
+
+    Attributes:
+        seed: The picture's own seed, 0 to 2^64 - 1.
+        label: Id of its class; None where the model has no classes.
+        label_name: Name of its class; None where the model has no classes.
+        codes: Every code of a model that has codes, by id: the index of a categorical one, the number of a
+            continuous one.
+        truncation: Truncation ψ, 0 to 1.
+    """
+
     seed: int
-    label: int
-    label_name: str
+    label: int | None
+    label_name: str | None
+    codes: Mapping[str, int | float]
     truncation: float
 
 
@@ -101,23 +124,130 @@ class SampledGrid(Picture):
         return cls(**_picture_fields(message.grid), seed=message.seed, tiles=tiles)
 
 
+class Coordinate(NamedTuple):
+    """A stop on one axis of a traversal.
+
+    Attributes:
+        axis: The id of a code, "class", "position" (0 to 1) or "term".
+        value: The stop: a number, an index, or a share of the way.
+        name: The stop's name; None where it has none.
+    """
+
+    axis: str
+    value: float
+    name: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame(Picture, Maker):
+    """One picture of a traversal.
+
+    Attributes:
+        index: Its place, counted from 0.
+        frames: Number of frames in the traversal.
+        coordinates: Where it stands: the axes of a sweep, x first; the position of an interpolation; the term of
+            arithmetic.
+        seed: Seed of the traversal: that of the sweep, of the interpolation's first frame, or the first of term a.
+    """
+
+    index: int
+    frames: int
+    coordinates: tuple[Coordinate, ...]
+    seed: int
+
+    @classmethod
+    def from_message(cls, message: generation_pb2.Frame) -> Self:
+        """Read one frame of the gateway's answer."""
+        return cls(
+            **_picture_fields(message.encoded),
+            **_maker_fields(message),
+            index=message.index,
+            frames=message.frames,
+            coordinates=tuple(Coordinate(one.axis, one.value, one.name or None) for one in message.coordinates),
+            seed=message.seed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traversal(Picture):
+    """All frames of a traversal as one picture: tiles of a grid, or an animation.
+
+    Attributes:
+        frames: The frames themselves, in order.
+    """
+
+    frames: tuple[Frame, ...]
+
+    @classmethod
+    def from_messages(cls, messages: Iterable[generation_pb2.TraverseResponse]) -> Self:
+        """Read the whole answer to a request for an assembled picture, which comes last."""
+        *frames, assembled = messages
+        return cls(
+            **_picture_fields(assembled.assembled),
+            frames=tuple(Frame.from_message(message.frame) for message in frames),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Translation(Picture, Maker):
+    """A picture in the other domain.
+
+    Attributes:
+        direction: The way it went.
+        source: Name of the domain that the picture was of.
+        target: Name of the domain that it is of now.
+        cycled: What became of it translated back; None unless it was asked for.
+        cycle_l1: Mean absolute difference between the picture sent and `cycled`, 0 to 1 of full intensity; None
+            without `cycled`.
+    """
+
+    direction: Direction
+    source: str
+    target: str
+    cycled: Picture | None
+    cycle_l1: float | None
+
+    @classmethod
+    def from_message(cls, message: generation_pb2.TranslateResponse) -> Self:
+        """Read the gateway's answer for one picture."""
+        return cls(
+            **_picture_fields(message.image),
+            **_maker_fields(message),
+            direction=_DIRECTION_NAMES[message.direction],
+            source=message.source_domain,
+            target=message.target_domain,
+            cycled=Picture(**_picture_fields(message.cycled)) if message.HasField("cycled") else None,
+            cycle_l1=message.cycle_l1 if message.HasField("cycle_l1") else None,
+        )
+
+
 def _picture_fields(message: generation_pb2.EncodedImage) -> dict[str, Any]:
     return {
         "data": message.data,
         "width": message.width,
         "height": message.height,
         "channels": message.channels,
-        "format": _NAMES[message.format],
+        "format": _FORMAT_NAMES[message.format],
+    }
+
+
+def _maker_fields(
+    message: generation_pb2.Image | generation_pb2.Frame | generation_pb2.TranslateResponse,
+) -> dict[str, Any]:
+    return {
+        "model": message.model,
+        "version": message.version,
+        "digest": message.digest,
+        "execution": message.execution,
     }
 
 
 def _origin_fields(message: generation_pb2.Image) -> dict[str, Any]:
     return {
-        "model": message.model,
-        "version": message.version,
-        "digest": message.digest,
+        **_maker_fields(message),
         "seed": message.seed,
-        "label": message.label_id,
-        "label_name": message.label_name,
+        "label": message.label_id if message.label_name else None,
+        "label_name": message.label_name or None,
+        "codes": {code.code: code.index if code.HasField("index") else code.number for code in message.codes},
         "truncation": message.truncation,
     }

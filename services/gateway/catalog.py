@@ -49,6 +49,32 @@ class Catalog:
             )
         return versions[version or list(versions)[-1]]
 
+    def find_generator(self, name: str, version: str, field: str) -> models_pb2.LoadedModel:
+        """Find a model that makes pictures from latents; arguments, result and errors as of `find`.
+
+        Raises:
+            InvalidRequestError: It translates pictures; the message says which calls are for that.
+        """
+        loaded = self.find(name, version, field)
+        if loaded.card.kind == models_pb2.MODEL_KIND_TRANSLATION:
+            raise InvalidRequestError(
+                Violation(field, f"model {name} translates pictures; use Translate or TranslateStream")
+            )
+        return loaded
+
+    def find_translator(self, name: str, version: str, field: str) -> models_pb2.LoadedModel:
+        """Find a model that translates pictures; arguments, result and errors as of `find`.
+
+        Raises:
+            InvalidRequestError: It makes pictures from latents; the message says which calls are for that.
+        """
+        loaded = self.find(name, version, field)
+        if loaded.card.kind != models_pb2.MODEL_KIND_TRANSLATION:
+            raise InvalidRequestError(
+                Violation(field, f"model {name} makes pictures from latents; use Sample, SampleStream or Traverse")
+            )
+        return loaded
+
     def _names(self) -> str:
         return ", ".join(dict.fromkeys(key.name for key in self._models)) or "none"
 

@@ -5,6 +5,7 @@ grpc.aio would answer UNKNOWN with the decoder's text and log a stack trace, for
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -17,14 +18,14 @@ Handler = Any
 
 
 class RequestDecoder(grpc.aio.ServerInterceptor):
-    """Decodes the request of a call that has one, under the gateway's table of errors."""
+    """Decodes the requests of a call, under the gateway's table of errors."""
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Take the decoding over from grpc, for methods that take one message and return or yield their answers."""
+        """Take the decoding over from grpc, for methods that return or yield their answers."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
@@ -33,11 +34,20 @@ class RequestDecoder(grpc.aio.ServerInterceptor):
             return await handler.unary_unary(await _decoded(handler, raw, context), context)
 
         async def stream(raw: bytes, context: Any) -> AsyncIterator[Any]:
-            async for response in handler.unary_stream(await _decoded(handler, raw, context), context):
-                yield response
+            async with aclosing(handler.unary_stream(await _decoded(handler, raw, context), context)) as responses:
+                async for response in responses:
+                    yield response
+
+        async def converse(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
+            decoded = (_decode(handler, raw) async for raw in requests)
+            async with answered(context), aclosing(handler.stream_stream(decoded, context)) as responses:
+                async for response in responses:
+                    yield response
 
         if handler.unary_unary:
             return handler._replace(request_deserializer=None, unary_unary=answer)
+        if inspect.isasyncgenfunction(handler.stream_stream):
+            return handler._replace(request_deserializer=None, stream_stream=converse)
         if inspect.isasyncgenfunction(handler.unary_stream):
             return handler._replace(request_deserializer=None, unary_stream=stream)
         return handler
@@ -45,7 +55,11 @@ class RequestDecoder(grpc.aio.ServerInterceptor):
 
 async def _decoded(handler: Handler, raw: bytes, context: Any) -> Any:
     async with answered(context):
-        try:
-            return handler.request_deserializer(raw)
-        except DecodeError as error:
-            raise InvalidRequestError(Violation("request", "not a message of this method's type")) from error
+        return _decode(handler, raw)
+
+
+def _decode(handler: Handler, raw: bytes) -> Any:
+    try:
+        return handler.request_deserializer(raw)
+    except DecodeError as error:
+        raise InvalidRequestError(Violation("request", "not a message of this method's type")) from error

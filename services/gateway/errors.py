@@ -6,16 +6,18 @@ INTERNAL without a word of its message, and logged.
 """
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from services.backends.base import BackendFailedError, BackendTimeoutError, BackendUnavailableError
+from services.worker.decoding import ImageTooLargeError
 
 DOMAIN = "gantry"
 
@@ -72,6 +74,7 @@ class _Row:
 TABLE: dict[type[Exception], _Row] = {
     InvalidRequestError: _Row(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     UnknownModelError: _Row(grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
+    ImageTooLargeError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "IMAGE_TOO_LARGE"),
     QueueFullError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 1.0),
     DeadlineError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED"),
     ShuttingDownError: _Row(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", 1.0),
@@ -95,46 +98,47 @@ async def answered(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator
     except grpc.aio.AbortError:
         raise
     except Exception as error:
-        row = TABLE.get(type(error))
-        if row is None:
-            _log.exception("unexpected error in a call")
-        await _abort(context, error, row or _UNEXPECTED, str(error) if row else "internal error")
+        status = status_of(error)
+        details = (("grpc-status-details-bin", status.SerializeToString()),)
+        await context.abort(_row_of(error).code, status.message, trailing_metadata=details)
 
 
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, row: _Row, message: str) -> None:
-    status = status_of(error, row, message)
-    await context.abort(row.code, message, trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),))
-
-
-def status_of(error: Exception, row: _Row, message: str) -> status_pb2.Status:
-    """Build the rich status of an error.
+def status_of(error: Exception) -> status_pb2.Status:
+    """Build the rich status of an error, and log it where the table does not know it.
 
     Args:
-        error: The error.
-        row: Its row of the table.
-        message: What the caller is told.
+        error: What was raised.
 
     Returns:
         A status with ErrorInfo and, where they apply, RetryInfo and BadRequest.
     """
-    details: list[Any] = [error_details_pb2.ErrorInfo(reason=row.reason, domain=DOMAIN)]
-    retry_seconds = getattr(error, "retry_seconds", row.retry_seconds)
-    if retry_seconds is not None:
-        delay = duration_pb2.Duration()
-        delay.FromMilliseconds(round(retry_seconds * 1000))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    if isinstance(error, InvalidRequestError):
-        details.append(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
-                    for field, description in error.violations
-                ]
-            )
-        )
+    row = _row_of(error)
+    if row is _UNEXPECTED:
+        _log.error("unexpected error in a call", exc_info=error)
+    message = "internal error" if row is _UNEXPECTED else str(error)
     status = status_pb2.Status(code=code_pb2.Code.Value(row.code.name), message=message)
-    for detail in details:
+    for detail in _details(error, row):
         packed = any_pb2.Any()
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+def _row_of(error: Exception) -> _Row:
+    return TABLE.get(type(error), _UNEXPECTED)
+
+
+def _details(error: Exception, row: _Row) -> Iterator[Message]:
+    yield error_details_pb2.ErrorInfo(reason=row.reason, domain=DOMAIN)
+    retry_seconds = getattr(error, "retry_seconds", row.retry_seconds)
+    if retry_seconds is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(retry_seconds * 1000))
+        yield error_details_pb2.RetryInfo(retry_delay=delay)
+    if isinstance(error, InvalidRequestError):
+        yield error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
+                for field, description in error.violations
+            ]
+        )

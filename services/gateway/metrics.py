@@ -6,6 +6,7 @@ Model names from callers never become labels: only keys of loaded models do, so 
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -106,8 +107,9 @@ class CallCounter(grpc.aio.ServerInterceptor):
     def _count_stream(self, behaviour: Any, call: tuple[str, str, str]) -> Any:
         async def counted(request: Any, context: Any) -> AsyncIterator[Any]:
             with _Counted(self._metrics, call, context):
-                async for response in behaviour(request, context):
-                    yield response
+                async with aclosing(behaviour(request, context)) as responses:
+                    async for response in responses:
+                        yield response
 
         async def counted_writer(request: Any, context: Any) -> None:
             with _Counted(self._metrics, call, context):

@@ -1,63 +1,38 @@
 """What a SampleRequest means: checked against the model's card, it becomes one work item per image."""
 
-import itertools
 import math
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
-from gantry.v1.generation_pb2 import (
-    IMAGE_FORMAT_JPEG,
-    IMAGE_FORMAT_PNG,
-    IMAGE_FORMAT_RAW,
-    IMAGE_FORMAT_UNSPECIFIED,
-    IMAGE_FORMAT_WEBP,
-    ImageFormat,
+from gantry.v1.generation_pb2 import IMAGE_FORMAT_RAW
+from services.gateway.conditions import (
+    Shown,
+    code_list,
+    code_values,
+    code_violations,
+    label_fault,
+    label_id_of,
+    show,
+    value_text,
+)
+from services.gateway.encoding import (
+    OVERHEAD_BYTES,
+    GridPlan,
+    Limits,
+    byte_violations,
+    encoding_violations,
+    grid_size,
+    grid_violations,
+    plan_encoding,
+    plan_grid,
+    side_violations,
+    truncation_violations,
 )
 from services.gateway.errors import InvalidRequestError, Violation
-from services.worker.imaging import FORMATS, LOSSY_FORMATS
-from services.worker.latents import draw_label
 
-DEFAULT_QUALITY = 90
-DEFAULT_GAP = 2
-MAX_GAP = 64
 _SEEDS = 1 << 64
-# What an encoded picture may take beyond its raw pixels: headers, text chunks, and the message around it.
-_OVERHEAD_BYTES = 2048
-# The most pixels of a side that a format can hold.
-_MAX_SIDES = {IMAGE_FORMAT_JPEG: 65500, IMAGE_FORMAT_WEBP: 16383}
-_CLASS_LIST_LENGTH = 400
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one request may ask for.
-
-    Attributes:
-        max_images: The most images.
-        max_response_bytes: The most bytes of one answer.
-    """
-
-    max_images: int
-    max_response_bytes: int
-
-
-@dataclass(frozen=True)
-class GridPlan:
-    """How to lay the images out as one.
-
-    Attributes:
-        columns: Tiles per row.
-        gap: Pixels between tiles.
-        format: How to encode the grid.
-        quality: 1 to 100, for the lossy formats.
-    """
-
-    columns: int
-    gap: int
-    format: "ImageFormat.ValueType"
-    quality: int
 
 
 @dataclass(frozen=True)
@@ -66,13 +41,25 @@ class SamplePlan:
 
     Attributes:
         items: One work item per image, in order.
+        images: What is known of each image before it is made: seed, class, codes, truncation.
         seed: Seed of the first image.
         grid: The grid, where one was asked for; the items then bring raw pixels.
     """
 
-    items: list[worker_pb2.WorkItem]
+    items: Sequence[worker_pb2.WorkItem]
+    images: Sequence[generation_pb2.Image]
     seed: int
     grid: GridPlan | None
+
+    def grid_facts(self) -> list[worker_pb2.Fact]:
+        """Say what a grid tells of itself: the seed, the classes or codes of all tiles in order, the truncation."""
+        told = {"gantry:seed": str(self.seed)}
+        if self.images[0].label_name:
+            told["gantry:labels"] = ",".join(str(image.label_id) for image in self.images)
+        for place, code in enumerate(self.images[0].codes):
+            told[f"gantry:codes:{code.code}"] = ",".join(value_text(image.codes[place]) for image in self.images)
+        told["gantry:truncation"] = f"{self.images[0].truncation:g}"
+        return [worker_pb2.Fact(key=key, value=value) for key, value in told.items()]
 
 
 def plan_sample(
@@ -86,7 +73,7 @@ def plan_sample(
 
     Args:
         request: What the caller sent.
-        card: The card of the model it names.
+        card: The card of the model it names, which makes pictures from latents.
         limits: What one request may ask for.
         streamed: Whether images are sent one by one: no grid then, and no limit on the whole answer.
 
@@ -103,20 +90,34 @@ def plan_sample(
     if violations:
         raise InvalidRequestError(*(Violation(prefix + field, description) for field, description in violations))
     seed = request.seed if request.HasField("seed") else secrets.randbits(32)
-    image_format = request.format or IMAGE_FORMAT_PNG
-    quality = request.quality if request.HasField("quality") else DEFAULT_QUALITY
-    grid = _plan_grid(request, card, image_format, quality)
+    truncation = request.truncation if request.HasField("truncation") else 1.0
+    values = code_values(card, request.codes)
+    pictures = [
+        (image_seed, show(card, image_seed, label_id, values))
+        for image_seed, label_id in _seeds_and_labels(request, card, seed)
+    ]
+    grid = _plan_grid(request, card)
+    encoding = plan_encoding(request)
+    image_format = IMAGE_FORMAT_RAW if grid else encoding.format
     items = [
         worker_pb2.WorkItem(
-            seed=image_seed,
-            label=label,
-            truncation=request.truncation if request.HasField("truncation") else 1.0,
-            format=IMAGE_FORMAT_RAW if grid else image_format,
-            quality=quality,
+            generate=worker_pb2.GenerateWork(seed=image_seed, condition=shown.vector, truncation=truncation),
+            format=image_format,
+            quality=encoding.quality,
+            facts=seed_facts(image_seed, shown, truncation),
         )
-        for image_seed, label in _seeds_and_labels(request, card, seed)
+        for image_seed, shown in pictures
     ]
-    return SamplePlan(items, seed, grid)
+    return SamplePlan(items, [_image(image_seed, shown, truncation) for image_seed, shown in pictures], seed, grid)
+
+
+def seed_facts(seed: int, shown: Shown, truncation: float) -> list[worker_pb2.Fact]:
+    """Say what the PNG of a picture from one seed tells: enough to make it again."""
+    return [
+        worker_pb2.Fact(key="gantry:seed", value=str(seed)),
+        *shown.facts(),
+        worker_pb2.Fact(key="gantry:truncation", value=f"{truncation:g}"),
+    ]
 
 
 def image_count(request: generation_pb2.SampleRequest, card: models_pb2.ModelCard) -> int:
@@ -130,96 +131,70 @@ def _count_or(request: generation_pb2.SampleRequest, default: int) -> int:
     return request.count if request.HasField("count") else default
 
 
+def _image(seed: int, shown: Shown, truncation: float) -> generation_pb2.Image:
+    image = generation_pb2.Image(seed=seed, truncation=truncation, codes=shown.codes)
+    if shown.label is not None:
+        image.label_id, image.label_name = shown.label.id, shown.label.name
+    return image
+
+
 def _violations(
     request: generation_pb2.SampleRequest, card: models_pb2.ModelCard, limits: Limits, *, streamed: bool
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Violation]:
     yield from _count_violations(request, card, limits)
     yield from _label_violations(request, card)
-    if not 0.0 <= request.truncation <= 1.0:
-        yield "truncation", f"must be 0 to 1, got {request.truncation:g}"
-    yield from _format_violations(request)
-    yield from _grid_violations(request, streamed=streamed)
+    yield from code_violations(card, request.codes, "codes")
+    yield from truncation_violations(request)
+    yield from encoding_violations(request)
+    if request.HasField("grid") and streamed:
+        yield Violation("grid", "not allowed in a stream; use Sample")
+    yield from grid_violations(request.grid)
 
 
 def _count_violations(
     request: generation_pb2.SampleRequest, card: models_pb2.ModelCard, limits: Limits
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Violation]:
     images = image_count(request, card)
     if request.HasField("count") and request.count == 0:
-        yield "count", f"must be 1 to {limits.max_images}, got 0"
+        yield Violation("count", f"must be 1 to {limits.max_images}, got 0")
     elif images > limits.max_images:
         asked = f"{request.count} for each of {len(card.classes)} classes" if request.each_class else str(images)
-        yield "count", f"a request may ask for at most {limits.max_images} images, got {asked}"
+        yield Violation("count", f"a request may ask for at most {limits.max_images} images, got {asked}")
 
 
-def _label_violations(request: generation_pb2.SampleRequest, card: models_pb2.ModelCard) -> Iterator[tuple[str, str]]:
+def _label_violations(request: generation_pb2.SampleRequest, card: models_pb2.ModelCard) -> Iterator[Violation]:
     given = [field for field in ("label_ids", "label_names", "each_class") if getattr(request, field)]
     for field in given[1:]:
-        yield field, f"give at most one of label_ids, label_names and each_class; {given[0]} is given too"
-    # The first unknown class of a list stands for all: statuses travel in headers, which hold a few kilobytes.
-    names = {known.name for known in card.classes}
-    unknown_ids = ((index, str(label)) for index, label in enumerate(request.label_ids) if label >= len(names))
-    unknown_names = ((index, repr(name[:80])) for index, name in enumerate(request.label_names) if name not in names)
-    for field, unknown in (("label_ids", unknown_ids), ("label_names", unknown_names)):
-        for index, label in itertools.islice(unknown, 1):
-            yield f"{field}[{index}]", f"model {card.name} has no class {label}; its classes: {_class_list(card)}"
-    labels = len(request.label_ids) or len(request.label_names)
-    if labels > 1 and request.HasField("count") and request.count != labels:
-        yield "count", f"must be {labels}, the number of labels, or absent; or give one label for all"
-
-
-def _class_list(card: models_pb2.ModelCard) -> str:
-    known = ", ".join(f"{known.id} {known.name!r}" for known in card.classes)
-    return known if len(known) <= _CLASS_LIST_LENGTH else f"{known[:_CLASS_LIST_LENGTH]}… ({len(card.classes)} in all)"
-
-
-def _format_violations(request: generation_pb2.SampleRequest) -> Iterator[tuple[str, str]]:
-    if request.format not in FORMATS | {IMAGE_FORMAT_UNSPECIFIED}:
-        allowed = ", ".join(ImageFormat.Name(known).removeprefix("IMAGE_FORMAT_") for known in sorted(FORMATS))
-        yield "format", f"{request.format} is not supported; allowed: {allowed}"
-    if not request.HasField("quality"):
-        return
-    if request.format not in LOSSY_FORMATS:
-        yield "quality", "only JPEG and WEBP have a quality"
-    elif not 1 <= request.quality <= 100:
-        yield "quality", f"must be 1 to 100, got {request.quality}"
-
-
-def _grid_violations(request: generation_pb2.SampleRequest, *, streamed: bool) -> Iterator[tuple[str, str]]:
-    if not request.HasField("grid"):
-        return
-    if streamed:
-        yield "grid", "not allowed in a stream; use Sample"
-    if request.grid.HasField("columns") and request.grid.columns == 0:
-        yield "grid.columns", "must be at least 1, got 0"
-    if request.grid.gap > MAX_GAP:
-        yield "grid.gap", f"must be 0 to {MAX_GAP}, got {request.grid.gap}"
+        yield Violation(field, f"give at most one of label_ids, label_names and each_class; {given[0]} is given too")
+    if request.each_class and not card.classes:
+        told = f"model {card.name} has no classes; Traverse sweeps its codes: {code_list(card)}"
+        yield Violation("each_class", told)
+    for field, labels in (("label_ids", request.label_ids), ("label_names", request.label_names)):
+        if fault := label_fault(card, labels):
+            yield Violation(f"{field}[{fault[0]}]", fault[1])
+    count = len(request.label_ids) or len(request.label_names)
+    if count > 1 and request.HasField("count") and request.count != count:
+        yield Violation("count", f"must be {count}, the number of labels, or absent; or give one label for all")
 
 
 def _size_violations(
     request: generation_pb2.SampleRequest, card: models_pb2.ModelCard, limits: Limits
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Violation]:
     """Check the size of the whole answer to a request that is sound otherwise."""
-    images, width, height = image_count(request, card), card.image.width, card.image.height
+    images, (width, height) = image_count(request, card), (card.image.width, card.image.height)
     pixels = images * width * height
-    if grid := _plan_grid(request, card, request.format, quality=0):
-        width = grid.columns * (width + grid.gap) - grid.gap
-        height = math.ceil(images / grid.columns) * (height + grid.gap) - grid.gap
+    if grid := _plan_grid(request, card):
+        width, height = grid_size(grid, images, card.image)
         pixels = width * height
-    most = _MAX_SIDES.get(request.format, math.inf)
-    if max(width, height) > most:
-        field = "grid" if grid else "format"
-        yield field, f"{width}×{height} pixels are more than the format holds; at most {most} a side"
-    size = pixels * card.image.channels + images * _OVERHEAD_BYTES
-    if size > limits.max_response_bytes:
-        yield "count", f"the answer could take {size} bytes, more than {limits.max_response_bytes}; use SampleStream"
+    yield from side_violations("grid" if grid else "format", width, height, request.format)
+    size = pixels * card.image.channels + images * OVERHEAD_BYTES
+    yield from byte_violations("count", size, limits, "use SampleStream")
 
 
 def _seeds_and_labels(
     request: generation_pb2.SampleRequest, card: models_pb2.ModelCard, first_seed: int
-) -> Iterator[tuple[int, int]]:
-    ids = {known.name: known.id for known in card.classes}
-    labels = list(request.label_ids) or [ids[name] for name in request.label_names]
+) -> Iterator[tuple[int, int | None]]:
+    labels = list(request.label_ids) or [label_id_of(card, name) for name in request.label_names]
     count = image_count(request, card)
     for index in range(count):
         seed = (first_seed + index) % _SEEDS
@@ -228,19 +203,12 @@ def _seeds_and_labels(
         elif labels:
             yield seed, labels[index] if len(labels) > 1 else labels[0]
         else:
-            yield seed, draw_label(seed, len(card.classes))
+            yield seed, None
 
 
-def _plan_grid(
-    request: generation_pb2.SampleRequest,
-    card: models_pb2.ModelCard,
-    image_format: "ImageFormat.ValueType",
-    quality: int,
-) -> GridPlan | None:
+def _plan_grid(request: generation_pb2.SampleRequest, card: models_pb2.ModelCard) -> GridPlan | None:
     if not request.HasField("grid"):
         return None
     images = image_count(request, card)
-    natural = _count_or(request, 1) if request.each_class else math.isqrt(images - 1) + 1
-    columns = request.grid.columns if request.grid.HasField("columns") else natural
-    gap = request.grid.gap if request.grid.HasField("gap") else DEFAULT_GAP
-    return GridPlan(min(columns, images), gap, image_format, quality)
+    columns = _count_or(request, 1) if request.each_class else math.isqrt(images - 1) + 1
+    return plan_grid(request.grid, images, columns, plan_encoding(request))

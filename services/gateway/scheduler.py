@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gantry.v1 import worker_pb2
 from services.backends.base import Backend, BackendError, BackendFailedError, BackendUnavailableError, ModelKey
@@ -24,7 +25,19 @@ _LEAST_RETRY_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 
 
-def abandon(results: Iterable[asyncio.Future[worker_pb2.WorkResult]]) -> None:
+class Made(NamedTuple):
+    """What came of an item.
+
+    Attributes:
+        result: Its picture or its error.
+        execution: The plan that it was run under.
+    """
+
+    result: worker_pb2.WorkResult
+    execution: str
+
+
+def abandon(results: Iterable[asyncio.Future[Made]]) -> None:
     """Say that nobody awaits these results any more: what has not run is not run, what has failed is not reported."""
     for result in results:
         if not result.cancel() and not result.cancelled():
@@ -39,7 +52,7 @@ class _Entry:
     """
 
     item: worker_pb2.WorkItem
-    result: asyncio.Future[worker_pb2.WorkResult]
+    result: asyncio.Future[Made]
     deadline: float | None
     admitted: float
     batch_items: int
@@ -72,7 +85,7 @@ class Scheduler:
         }
         self._envelopes_in_flight = envelopes_in_flight
         self._runners: list[asyncio.Task[None]] = []
-        self._awaited: set[asyncio.Future[worker_pb2.WorkResult]] = set()
+        self._awaited: set[asyncio.Future[Made]] = set()
         self._is_open = True
 
     def start(self) -> None:
@@ -89,7 +102,7 @@ class Scheduler:
         items: Sequence[worker_pb2.WorkItem],
         deadline: float | None,
         batch_items: int | None = None,
-    ) -> list[asyncio.Future[worker_pb2.WorkResult]]:
+    ) -> list[asyncio.Future[Made]]:
         """Admit all items or none.
 
         Args:
@@ -100,7 +113,7 @@ class Scheduler:
                 Default: the model's batch size.
 
         Returns:
-            One future per item. Each gives a result, or raises BackendError or DeadlineError. Cancel those that
+            One future per item. Each gives what was made, or raises BackendError or DeadlineError. Cancel those that
             nobody awaits any more, and they are not run.
 
         Raises:
@@ -145,7 +158,7 @@ class _Lane:
 
     def admit(
         self, items: Sequence[worker_pb2.WorkItem], deadline: float | None, batch_items: int | None
-    ) -> list[asyncio.Future[worker_pb2.WorkResult]]:
+    ) -> list[asyncio.Future[Made]]:
         now = self._clock()
         if self._refusal(len(items), now, deadline):
             self._forget_abandoned()
@@ -221,7 +234,7 @@ class _Lane:
         self._learn(seconds, len(batch))
         for entry, result in zip(batch, reply.results, strict=True):
             if not entry.result.done():
-                entry.result.set_result(result)
+                entry.result.set_result(Made(result, reply.execution))
 
     def _learn(self, seconds: float, items: int) -> None:
         self._metrics.backend_seconds.labels(self._key.name).observe(seconds)

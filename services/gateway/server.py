@@ -16,19 +16,22 @@ from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb
 from services.backends.base import Backend, BackendUnavailableError
 from services.gateway.catalog import Catalog
 from services.gateway.decoding import RequestDecoder
+from services.gateway.encoding import Limits
 from services.gateway.health import ProbeServer, Readiness
+from services.gateway.making import Maker
 from services.gateway.metrics import CallCounter, Metrics, kind_label
-from services.gateway.sampling import Limits
 from services.gateway.scheduler import Scheduler
-from services.gateway.servicers import GenerationServicer, ModelServicer
+from services.gateway.servicers.generation import GenerationServicer
+from services.gateway.servicers.models import ModelServicer
 from services.gateway.settings import Settings
+from services.gateway.uploads import StreamLimits
 
 _SERVICES = (
     generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
     models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
 )
-# What a caller may send: requests are small.
-_MAX_REQUEST_BYTES = 1 << 20
+# The most bytes of one message from a caller, gRPC's own default; larger pictures come in chunks.
+_MAX_REQUEST_BYTES = 4 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -83,9 +86,16 @@ class Gateway:
             interceptors=[CallCounter(self.metrics), RequestDecoder()],
             options=[("grpc.max_receive_message_length", _MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)],
         )
-        limits = Limits(settings.max_images, settings.max_response_bytes)
+        limits = Limits(
+            max_images=settings.max_images,
+            max_response_bytes=settings.max_response_bytes,
+            max_image_bytes=settings.max_image_bytes,
+            max_image_pixels=settings.max_image_pixels,
+        )
+        stream_limits = StreamLimits(pictures=settings.stream_pictures, bytes=settings.stream_bytes)
+        maker = Maker(scheduler, self.metrics, time.monotonic)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(
-            GenerationServicer(catalog, scheduler, limits, self.metrics, time.monotonic), self._server
+            GenerationServicer(catalog, maker, limits, stream_limits), self._server
         )
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(catalog, backend.refused), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
@@ -145,12 +155,13 @@ def make_backend(settings: Settings) -> Backend:
             address=settings.torchserve_address,
             management_address=settings.torchserve_management_address,
             workers=settings.torchserve_workers,
+            execution=settings.execution,
         )
     try:
         from services.backends.embedded import EmbeddedBackend
     except ImportError as error:
         raise BackendUnavailableError("the embedded backend needs torch: pip install 'gantry[embedded]'") from error
-    return EmbeddedBackend(settings.model_store, settings.worker_threads)
+    return EmbeddedBackend(settings.model_store, settings.worker_threads, settings.execution)
 
 
 async def serve(settings: Settings) -> None:

@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     """Folder of .mar archives, for the embedded backend and for a TorchServe of the gateway's own."""
     worker_threads: int | None = Field(default=None, ge=1, le=256)
     """Envelopes the embedded backend runs at once. Default: the number of CPU cores."""
+    execution: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the models whose cards allow bfloat16. Default: bfloat16 where the CPU has matrix units for it."""
     torchserve_address: str | None = None
     """host:port of a running TorchServe's gRPC inference API. Default: the gateway starts one of its own."""
     torchserve_management_address: str = "127.0.0.1:7071"
@@ -46,6 +48,14 @@ class Settings(BaseSettings):
     """The most envelopes of one model that are with the backend at once. Default: what suits the backend."""
     max_response_bytes: int = Field(default=4_000_000, ge=65_536, le=1 << 30)
     """The most bytes of one answer; below the 4 MiB that gRPC clients accept unless told otherwise."""
+    max_image_bytes: int = Field(default=32 << 20, ge=1024, le=1 << 28)
+    """The most bytes of a picture that a caller sends."""
+    max_image_pixels: int = Field(default=4_194_304, ge=256, le=1 << 28)
+    """The most pixels of a picture that a caller sends."""
+    stream_pictures: int = Field(default=16, ge=1, le=1024)
+    """The most pictures of a TranslateStream that are under way, and the most that are incomplete, at once."""
+    stream_bytes: int = Field(default=64 << 20, ge=1024, le=1 << 32)
+    """The most bytes of pictures that a TranslateStream holds."""
     probe_seconds: float = Field(default=15.0, gt=0)
     """Seconds between two probes of every model."""
     drain_seconds: float = Field(default=20.0, ge=0)
@@ -57,5 +67,14 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"queue_items ({self.queue_items}) must be at least max_images ({self.max_images}), "
                 "else the largest request could never be admitted"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stream_holds_a_picture(self) -> Self:
+        if self.stream_bytes < self.max_image_bytes:
+            raise ValueError(
+                f"stream_bytes ({self.stream_bytes}) must be at least max_image_bytes ({self.max_image_bytes}), "
+                "else the largest picture could never be sent"
             )
         return self

@@ -6,8 +6,6 @@ worker that see it in different forms agree on it.
 """
 
 import hashlib
-import math
-import re
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -17,16 +15,10 @@ from pathlib import Path
 from google.protobuf import json_format
 
 from gantry.v1 import models_pb2
+from services.worker.card import find_fault, graph_members
 
 CARD_MEMBER = "card.json"
-GRAPH_MEMBER = "model.pt2"
 MAX_MEMBER_BYTES = 1 << 30
-
-MAX_SIDE = 16384
-MAX_LATENT_SIZE = 65536
-
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){2}([-+][0-9A-Za-z.+-]{1,63})?")
 
 
 class ArchiveError(Exception):
@@ -41,13 +33,13 @@ class Archive:
         card: The model card.
         card_json: The card as it stands in the archive, byte for byte.
         digest: SHA-256 of `card_json`, 64 lower-case hexadecimal digits.
-        graph: The exported program, checked against the card.
+        graphs: Member name → exported program, for each of `services.worker.card.graph_members`.
     """
 
     card: models_pb2.ModelCard
     card_json: bytes
     digest: str
-    graph: bytes
+    graphs: dict[str, bytes]
 
 
 def open_archive(path: Path) -> Archive:
@@ -94,9 +86,8 @@ def parse_card(card_json: bytes) -> models_pb2.ModelCard:
         json_format.Parse(card_json, card)
     except (json_format.ParseError, UnicodeDecodeError) as error:
         raise ArchiveError(f"{CARD_MEMBER}: not a model card: {error}") from error
-    for field, is_right, allowed in _card_rules(card):
-        if not is_right:
-            raise ArchiveError(f"{CARD_MEMBER}: {field}: must be {allowed}")
+    if fault := find_fault(card):
+        raise ArchiveError(f"{CARD_MEMBER}: {fault}")
     return card
 
 
@@ -105,45 +96,20 @@ def card_digest(card_json: bytes) -> str:
     return hashlib.sha256(card_json).hexdigest()
 
 
-def _card_rules(card: models_pb2.ModelCard) -> list[tuple[str, bool, str]]:
-    """Pair each field with whether it is right and what it must be."""
-    image, classes = card.image, card.classes
-    return [
-        ("name", bool(_NAME.fullmatch(card.name)), "1 to 63 of a-z, 0-9 and '-', beginning with a letter"),
-        ("version", bool(_VERSION.fullmatch(card.version)), "a semantic version such as 1.0.0"),
-        ("kind", card.kind == models_pb2.MODEL_KIND_CLASS_CONDITIONAL, "MODEL_KIND_CLASS_CONDITIONAL"),
-        ("image.width", 1 <= image.width <= MAX_SIDE, f"1 to {MAX_SIDE}"),
-        ("image.height", 1 <= image.height <= MAX_SIDE, f"1 to {MAX_SIDE}"),
-        ("image.channels", image.channels in (1, 3), "1 or 3"),
-        ("image.value_min", math.isfinite(image.value_min), "finite"),
-        ("image.value_max", image.value_min < image.value_max < math.inf, "finite and greater than value_min"),
-        ("classes", [c.id for c in classes] == list(range(len(classes))), "numbered from 0 without gaps"),
-        ("classes", len(classes) > 0, "at least one"),
-        ("classes", len({c.name for c in classes if c.name}) == len(classes), "of different names"),
-        ("latent.size", 1 <= card.latent.size <= MAX_LATENT_SIZE, f"1 to {MAX_LATENT_SIZE}"),
-        (
-            "latent.distribution",
-            card.latent.distribution == models_pb2.LATENT_DISTRIBUTION_NORMAL,
-            "LATENT_DISTRIBUTION_NORMAL",
-        ),
-        ("execution.chunk_items", 1 <= card.execution.chunk_items <= 64, "1 to 64"),
-        ("execution.max_batch_items", 1 <= card.execution.max_batch_items <= 1024, "1 to 1024"),
-    ]
-
-
 def _check(read: Callable[[str], bytes]) -> Archive:
     card_json = _read_member(read, CARD_MEMBER)
     card = parse_card(card_json)
-    if GRAPH_MEMBER not in card.member_sha256:
-        raise ArchiveError(f"{CARD_MEMBER}: member_sha256: must list {GRAPH_MEMBER}")
-    graph = b""
+    graphs = dict.fromkeys(graph_members(card), b"")
+    for member in graphs:
+        if member not in card.member_sha256:
+            raise ArchiveError(f"{CARD_MEMBER}: member_sha256: must list {member}")
     for member, digest in sorted(card.member_sha256.items()):
         content = _read_member(read, member)
         if hashlib.sha256(content).hexdigest() != digest:
             raise ArchiveError(f"{member}: its SHA-256 is not the one in the card")
-        if member == GRAPH_MEMBER:
-            graph = content
-    return Archive(card, card_json, card_digest(card_json), graph)
+        if member in graphs:
+            graphs[member] = content
+    return Archive(card, card_json, card_digest(card_json), graphs)
 
 
 def _read_member(read: Callable[[str], bytes], member: str) -> bytes:

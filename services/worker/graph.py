@@ -15,7 +15,7 @@ import zipfile
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import fx
 
 _ALLOWED_ENTRIES = re.compile(
     r"archive_format|archive_version|byteorder|\.data/(version|serialization_id)|models/model\.json"
@@ -44,7 +44,7 @@ _ALLOWED_STRINGS = {
         re.ASCII,
     ),
     "forward_arg_names": _IDENTIFIER,
-    "guards_code": re.compile(r"(L\['\w+'\]\.size\(\)\[\d+\]|[=!<>]=?|[\d\s])*", re.ASCII),
+    "guards_code": re.compile(r"(L\['\w+'\]\.size\(\)\[\d+\]|[=!<>]=?|\*(?!\*)|[\d\s()+/-])*", re.ASCII),
     "in_spec": _ARGUMENT_TREE,
     "name": _IDENTIFIER,
     "out_spec": _ARGUMENT_TREE,
@@ -52,21 +52,21 @@ _ALLOWED_STRINGS = {
     "torch_version": re.compile(r"[\w.+]*", re.ASCII),
 }
 # Operators outside the core ATen set that exported programs hold all the same.
-_ALLOWED_OPERATORS = {"_assert_async", "_assert_scalar", "_assert_tensor_metadata", "linalg_vector_norm"}
+_ALLOWED_OPERATORS = {"_assert_async", "_assert_scalar", "_assert_tensor_metadata", "linalg_vector_norm", "var_mean"}
 
 
 class GraphError(Exception):
     """A program that is not to be loaded; the message names the entry at fault."""
 
 
-def load_graph(program: bytes) -> nn.Module:
+def load_graph(program: bytes) -> fx.GraphModule:
     """Load a program that `torch.export.save` wrote.
 
     Args:
         program: The content of the `.pt2` file.
 
     Returns:
-        A module that runs the graph.
+        A module that runs the graph, its inputs unchecked.
 
     Raises:
         GraphError: The file holds something that is not a raw tensor or a plain graph, or torch cannot read it.
@@ -75,7 +75,10 @@ def load_graph(program: bytes) -> nn.Module:
         with warnings.catch_warnings():
             # torch warns of its own use of an old name.
             warnings.simplefilter("ignore", FutureWarning)
-            return torch.export.load(_checked_copy(program)).module(check_guards=False)
+            module = torch.export.load(_checked_copy(program)).module(check_guards=False)
+        if not isinstance(module, fx.GraphModule):
+            raise GraphError("the program is not a graph")
+        return module
     except GraphError:
         raise
     except Exception as error:
@@ -141,18 +144,3 @@ def _is_pure(operator: str, overload: str) -> bool:
     if not isinstance(found, torch._ops.OpOverload):
         return False
     return torch.Tag.core in found.tags or operator in _ALLOWED_OPERATORS
-
-
-def run_graph(graph: nn.Module, latents: Tensor, labels: Tensor) -> Tensor:
-    """Run a class-conditional graph.
-
-    Args:
-        graph: What `load_graph` returned.
-        latents: float32 [B, latent size].
-        labels: int64 [B].
-
-    Returns:
-        float32 [B, channels, height, width] in the card's value range.
-    """
-    with torch.inference_mode():
-        return graph(latents, labels)  # type: ignore[no-any-return]

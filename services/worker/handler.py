@@ -1,5 +1,6 @@
 """TorchServe's entry point. In an archive this file lies at the root, beside the packages it imports."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
 
 # The input field of a Predictions call that carries the envelope, a serialized gantry.v1.WorkRequest.
 ENVELOPE_FIELD = "envelope"
+# The environment variable with the setting of `services.worker.execution`.
+EXECUTION_VARIABLE = "GANTRY_EXECUTION"
 
 
 class GantryHandler:
@@ -25,14 +28,17 @@ class GantryHandler:
 
         Raises:
             ArchiveError: The archive is not to be served; TorchServe then marks the model as failed.
+            ValueError: The environment has an execution setting that does not exist.
         """
         folder = context.system_properties["model_dir"]
         # The archive's own worker code comes before any that is installed beside TorchServe.
         sys.path.insert(0, folder)
         from services.worker.archive import open_archive
+        from services.worker.execution import parse_execution
         from services.worker.runner import Runner
 
-        self._runner = Runner(open_archive(Path(folder)))
+        execution = parse_execution(os.environ.get(EXECUTION_VARIABLE, "auto"))
+        self._runner = Runner(open_archive(Path(folder)), execution)
 
     def handle(self, data: Sequence[Mapping[str, bytes]], context: Any) -> list[bytes]:  # noqa: ARG002
         """Run the envelopes.

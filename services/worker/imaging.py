@@ -2,13 +2,14 @@
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import (
     IMAGE_FORMAT_JPEG,
     IMAGE_FORMAT_PNG,
@@ -50,6 +51,49 @@ def encode(
         channels=channels,
         format=image_format,
     )
+
+
+def to_pixels(values: NDArray[np.float32], image: models_pb2.ImageSpec) -> Pixels:
+    """Turn what a graph gives into bytes.
+
+    Args:
+        values: float32, finite.
+        image: The range: `value_min` becomes 0, `value_max` 255, and what lies outside is clipped.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    low, high = image.value_min, image.value_max
+    pixels: Pixels = np.rint((values - low) * (255.0 / (high - low))).clip(0, 255).astype(np.uint8)
+    return pixels
+
+
+def to_values(pixels: Pixels, image: models_pb2.ImageSpec) -> NDArray[np.float32]:
+    """Turn bytes into what a graph takes: float32 of the same shape; the inverse of `to_pixels`."""
+    scale = np.float32((image.value_max - image.value_min) / 255.0)
+    return pixels * scale + np.float32(image.value_min)
+
+
+def picture_facts(
+    card: models_pb2.ModelCard, digest: str, execution: str, facts: Iterable[worker_pb2.Fact]
+) -> dict[str, str]:
+    """Return what a PNG tells of itself: enough to make it again.
+
+    Args:
+        card: The card of the model that made it.
+        digest: The archive's digest.
+        execution: Name of the execution plan.
+        facts: What the item brought besides, in order.
+
+    Returns:
+        Key → value, in the order of the file.
+    """
+    return {
+        "gantry:model": card.name,
+        "gantry:version": card.version,
+        "gantry:digest": digest,
+        "gantry:execution": execution,
+    } | {fact.key: fact.value for fact in facts}
 
 
 def tile(tiles: Sequence[Pixels], columns: int, gap: int) -> Pixels:

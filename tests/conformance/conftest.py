@@ -10,7 +10,7 @@ import pytest
 
 from services.gateway.server import make_backend
 from services.gateway.settings import Settings
-from tests.archives import write_tiny_archive
+from tests.archives import write_tiny_archive, write_tiny_code_archive, write_tiny_translation_archive
 from tests.conformance.harness import EventLoop, Served, serving
 
 BACKENDS = ["embedded", pytest.param("torchserve", marks=pytest.mark.torchserve)]
@@ -18,11 +18,13 @@ BACKENDS = ["embedded", pytest.param("torchserve", marks=pytest.mark.torchserve)
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sound archives of three models, one with a tampered member, and a file that is no archive."""
+    """Sound archives of models of every kind, one with a tampered member, and a file that is no archive."""
     folder = tmp_path_factory.mktemp("store")
     grey = write_tiny_archive(folder, "grey", "1.9.0")
     write_tiny_archive(folder, "grey", "1.10.0", seed=1)
     write_tiny_archive(folder, "rgb", "2.0.0", channels=3)
+    write_tiny_code_archive(folder, "codes")
+    write_tiny_translation_archive(folder, "horse2zebra")
     (folder / "garbage.mar").write_bytes(b"PK, but not a zip")
     _tamper(grey, folder / "tampered.mar", "handler.py")
     return folder
@@ -44,7 +46,14 @@ def gateways(loop: EventLoop, store: Path) -> Iterator[Callable[[str], Served]]:
 
         def gateway_with(name: str) -> Served:
             if name not in started:
-                settings = Settings(backend=name, model_store=store, port=0, metrics_port=0)  # type: ignore[arg-type]
+                # Without compiling: what is tested here does not depend on the execution plan.
+                settings = Settings(
+                    backend=name,  # type: ignore[arg-type]
+                    model_store=store,
+                    execution="float32",
+                    port=0,
+                    metrics_port=0,
+                )
                 started[name] = contexts.enter_context(serving(loop, settings, make_backend(settings)))
             return started[name]
 

@@ -1,13 +1,19 @@
-"""A real gateway on an event loop of its own, and stubs to call it as any client does."""
+"""A real gateway on an event loop of its own, stubs to call it as any client does, and eyes for its answers."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+import io
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 
 import grpc
+import numpy as np
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from numpy.typing import NDArray
+from PIL import Image
 
 from gantry.v1 import generation_pb2_grpc, models_pb2_grpc
 from services.backends.base import Backend
@@ -76,3 +82,34 @@ def serving(loop: EventLoop, settings: Settings, backend: Backend) -> Iterator[S
             )
     finally:
         loop.run(gateway.__aexit__(None, None, None))
+
+
+def details_of(error: grpc.RpcError) -> dict[str, Any]:
+    """The rich details of an error by their message names."""
+    return unpack(rpc_status.from_call(error).details)
+
+
+def unpack(details: Iterable[Any]) -> dict[str, Any]:
+    """Rich details by their message names."""
+    found: dict[str, Any] = {}
+    for packed in details:
+        detail = getattr(error_details_pb2, packed.TypeName().rpartition(".")[2])()
+        assert packed.Unpack(detail)
+        found[detail.DESCRIPTOR.name] = detail
+    return found
+
+
+def assert_invalid(error: grpc.RpcError, field: str, description: str) -> None:
+    """See that a request was refused for one field alone."""
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    details = details_of(error)
+    assert (details["ErrorInfo"].domain, details["ErrorInfo"].reason) == ("gantry", "INVALID_REQUEST")
+    violations = {violation.field: violation.description for violation in details["BadRequest"].field_violations}
+    assert list(violations) == [field]
+    assert description in violations[field]
+    assert "RetryInfo" not in details
+
+
+def pixels_of(encoded: bytes) -> NDArray[np.uint8]:
+    """Decode an answer: uint8 [height, width] or [height, width, 3]."""
+    return np.asarray(Image.open(io.BytesIO(encoded)))

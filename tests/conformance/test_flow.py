@@ -5,7 +5,7 @@ A gate in front of a real backend holds envelopes back until a test lets them pa
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -14,10 +14,22 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from gantry.v1 import models_pb2, worker_pb2
-from gantry.v1.generation_pb2 import SampleRequest, SampleStreamRequest
+from gantry.v1.generation_pb2 import (
+    IMAGE_FORMAT_RAW,
+    Axis,
+    GridOptions,
+    Range,
+    SampleRequest,
+    SampleStreamRequest,
+    Sweep,
+    TranslateRequest,
+    TranslateStreamRequest,
+    TraverseRequest,
+)
 from services.backends.base import Backend, ModelKey
 from services.gateway.settings import Settings
 from tests.conformance.harness import EventLoop, Served, serving
+from tests.pictures import picture
 
 BATCH_ITEMS = 64
 CHUNK_ITEMS = 8
@@ -33,7 +45,7 @@ class Gate(Backend):
         self._behind, self._loop = behind, loop
         self._passes = asyncio.Semaphore(0)
         self.arrived: list[list[int]] = []
-        """Seeds of each envelope that has come to the gate."""
+        """Seeds of each envelope that has come to the gate; of pictures to translate, their `max_side`."""
 
     @property
     def models(self) -> Mapping[ModelKey, models_pb2.LoadedModel]:
@@ -47,7 +59,7 @@ class Gate(Backend):
         """The backend behind runs already."""
 
     async def run(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None) -> worker_pb2.WorkReply:
-        self.arrived.append([item.seed for item in request.items])
+        self.arrived.append([item.generate.seed or item.translate.max_side for item in request.items])
         await self._passes.acquire()
         return await self._behind.run(key, request, timeout)
 
@@ -104,12 +116,12 @@ def stream(served: Served, count: int, seed: int, timeout: float | None = None) 
     return call
 
 
-def calls_ended(served: Served, code: str) -> float:
+def calls_ended(served: Served, code: str, method: str = "SampleStream", kind: str = "server_stream") -> float:
     """How many streams have ended with a code."""
     labels = {
         "grpc_service": "gantry.v1.GenerationService",
-        "grpc_method": "SampleStream",
-        "grpc_type": "server_stream",
+        "grpc_method": method,
+        "grpc_type": kind,
         "grpc_code": code,
     }
     return served.gateway.metrics.registry.get_sample_value("grpc_server_handled_total", labels) or 0.0
@@ -209,3 +221,60 @@ def test_what_waits_leaves_together(gated: Served) -> None:
     assert len(list(first)) == 1
     assert [len(call.result().images) for call in others] == [1] * 30
     assert [sorted(envelope) for envelope in gate.arrived] == [[0], list(range(1, 31))]
+
+
+def test_frames_are_sent_as_they_are_made_and_what_is_assembled_last(gated: Served) -> None:
+    gate = gate_of(gated)
+    sweep = Sweep(x=Axis(code="c1", range=Range(start=-1, end=1, steps=CHUNK_ITEMS + 1)), seed=5)
+    call = gated.generation.Traverse(TraverseRequest(model="codes", sweep=sweep, grid=GridOptions()))
+
+    gate.admit(1)
+    assert [next(call).frame.index for _ in range(CHUNK_ITEMS)] == list(range(CHUNK_ITEMS))
+
+    until(lambda: len(gate.arrived) == 2)
+    gate.admit(1)
+    assert [response.WhichOneof("part") for response in call] == ["frame", "assembled"]
+
+
+def translations(sides: Iterable[int]) -> Iterator[TranslateStreamRequest]:
+    """Pictures that are told from each other by their `max_side`."""
+    for side in sides:
+        request = TranslateRequest(
+            model="horse2zebra", source_domain="horse", image=picture(), max_side=side, format=IMAGE_FORMAT_RAW
+        )
+        yield TranslateStreamRequest(id=str(side), translate=request)
+
+
+def test_translations_that_nobody_awaits_any_more_are_never_run(gated: Served) -> None:
+    gate = gate_of(gated)
+    first = gated.generation.TranslateStream(translations([100]))
+    until(lambda: gate.seeds() == {100})
+    leaving = gated.generation.TranslateStream(translations(range(200, 210)))
+    until(lambda: queued(gated) == 10)
+
+    leaving.cancel()
+    until(lambda: calls_ended(gated, "CANCELLED", "TranslateStream", "bidi_stream") == 1)
+    last = gated.generation.TranslateStream(translations([300]))
+    gate.admit(2)
+
+    assert [response.id for response in first] == ["100"]
+    assert [response.id for response in last] == ["300"]
+    assert gate.seeds() == {100, 300}
+
+
+def test_a_stream_waits_where_a_call_would_meet_a_full_queue(gated: Served) -> None:
+    gate = gate_of(gated)
+    streams = [
+        gated.generation.TranslateStream(translations(range(1000 * number + 100, 1000 * number + 116)))
+        for number in range(1, 11)
+    ]
+    until(lambda: queued(gated) == QUEUE_ITEMS)
+
+    with pytest.raises(grpc.RpcError) as raised:
+        gated.generation.Translate(next(translations([50])).translate)
+    assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    gate.admit(1000)
+    for stream_of_16 in streams:
+        assert [response.WhichOneof("part") for response in stream_of_16] == ["result"] * 16
+    assert 50 not in gate.seeds()

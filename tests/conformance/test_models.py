@@ -29,11 +29,13 @@ def test_loaded_models_are_listed_with_cards(served: Served) -> None:
     response = served.models.ListModels(models_pb2.ListModelsRequest())
 
     assert [(model.card.name, model.card.version) for model in response.models] == [
+        ("codes", "1.0.0"),
         ("grey", "1.9.0"),
         ("grey", "1.10.0"),
+        ("horse2zebra", "1.0.0"),
         ("rgb", "2.0.0"),
     ]
-    assert [known.name for known in response.models[0].card.classes] == list(CLASS_NAMES)
+    assert [known.name for known in response.models[1].card.classes] == list(CLASS_NAMES)
 
 
 def test_digest_is_that_of_the_card_in_the_archive(served: Served, store: Path) -> None:
@@ -53,7 +55,8 @@ def test_broken_archives_are_refused_by_name_and_the_rest_is_served(served: Serv
     report = ready_report(served)
     assert report["ready"] is True
     assert report["refused"] == refused
-    assert report["models"] == {"grey 1.9.0": "ok", "grey 1.10.0": "ok", "rgb 2.0.0": "ok"}
+    served_models = ("codes 1.0.0", "grey 1.9.0", "grey 1.10.0", "horse2zebra 1.0.0", "rgb 2.0.0")
+    assert report["models"] == dict.fromkeys(served_models, "ok")
 
 
 @pytest.mark.parametrize(("version", "expected"), [("", "1.10.0"), ("1.9.0", "1.9.0")])
@@ -68,7 +71,7 @@ def test_unknown_model_is_not_found_and_says_what_is_loaded(served: Served) -> N
         served.models.GetModel(models_pb2.GetModelRequest(model="nope"))
 
     assert raised.value.code() == grpc.StatusCode.NOT_FOUND
-    assert "grey, rgb" in raised.value.details()
+    assert "codes, grey, horse2zebra, rgb" in raised.value.details()
 
 
 @pytest.mark.parametrize("service", ["", *SERVICES])
@@ -94,4 +97,6 @@ def test_reflection_describes_the_services(served: Served) -> None:
 
     assert {*SERVICES, "grpc.health.v1.Health"} <= set(database.get_services())
     described = database.FindFileContainingSymbol("gantry.v1.GenerationService")
-    assert [method.name for method in described.service[0].method] == ["Sample", "SampleStream"]
+    assert [method.name for method in described.service[0].method] == [
+        "Sample", "SampleStream", "Traverse", "Translate", "TranslateStream",
+    ]  # fmt: skip

@@ -6,15 +6,12 @@ from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import descriptor
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from gantry.v1 import generation_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_PNG, GridOptions, SampleRequest, SampleStreamRequest
 from services.backends.base import ModelKey
 from services.worker.handler import ENVELOPE_FIELD
-from tests.conformance.harness import EventLoop, Served
+from tests.conformance.harness import EventLoop, Served, assert_invalid, details_of, pixels_of
 from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, management_pb2_grpc
 
 BAD_FIELDS: list[tuple[dict[str, Any], str, str]] = [
@@ -34,27 +31,6 @@ BAD_FIELDS: list[tuple[dict[str, Any], str, str]] = [
     ({"quality": 50}, "quality", "only JPEG and WEBP"),
     ({"format": generation_pb2.IMAGE_FORMAT_JPEG, "quality": 101}, "quality", "1 to 100"),
 ]
-
-
-def details_of(error: grpc.RpcError) -> dict[str, Any]:
-    """The rich details of an error by their message names."""
-    found: dict[str, Any] = {}
-    for packed in rpc_status.from_call(error).details:
-        detail = getattr(error_details_pb2, packed.TypeName().rpartition(".")[2])()
-        assert packed.Unpack(detail)
-        assert isinstance(detail.DESCRIPTOR, descriptor.Descriptor)
-        found[detail.DESCRIPTOR.name] = detail
-    return found
-
-
-def assert_invalid(error: grpc.RpcError, field: str, description: str) -> None:
-    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-    details = details_of(error)
-    assert (details["ErrorInfo"].domain, details["ErrorInfo"].reason) == ("gantry", "INVALID_REQUEST")
-    violations = {violation.field: violation.description for violation in details["BadRequest"].field_violations}
-    assert list(violations) == [field]
-    assert description in violations[field]
-    assert "RetryInfo" not in details
 
 
 @pytest.mark.parametrize(("fields", "field", "description"), BAD_FIELDS)
@@ -102,13 +78,13 @@ def test_missing_model_name_is_named(served: Served) -> None:
     with pytest.raises(grpc.RpcError) as raised:
         served.generation.Sample(SampleRequest())
 
-    assert_invalid(raised.value, "model", "grey, rgb")
+    assert_invalid(raised.value, "model", "codes, grey, horse2zebra, rgb")
 
 
 @pytest.mark.parametrize(
     ("model", "version", "message"),
     [
-        ("nope", "", "model 'nope' is not loaded; loaded: grey, rgb"),
+        ("nope", "", "model 'nope' is not loaded; loaded: codes, grey, horse2zebra, rgb"),
         ("grey", "3.0.0", "model grey has no version '3.0.0'; loaded versions: 1.9.0, 1.10.0"),
     ],
 )
@@ -124,19 +100,24 @@ def test_unknown_model_is_not_found_and_says_what_is_loaded(
 
 
 def test_bad_item_gets_an_error_of_its_own_and_never_touches_its_neighbours(served: Served, loop: EventLoop) -> None:
-    sound = worker_pb2.WorkItem(seed=1, label=1, truncation=1.0, format=IMAGE_FORMAT_PNG)
-    bad = [
-        worker_pb2.WorkItem(label=1_000_000, truncation=1.0, format=IMAGE_FORMAT_PNG),
-        worker_pb2.WorkItem(truncation=math.nan, format=IMAGE_FORMAT_PNG),
-        worker_pb2.WorkItem(truncation=1.0, format=99),  # type: ignore[arg-type]
-    ]
+    def item(image_format: int = IMAGE_FORMAT_PNG, **fields: Any) -> worker_pb2.WorkItem:
+        work = {"seed": 1, "condition": [0.0, 1.0, 0.0], "truncation": 1.0} | fields
+        return worker_pb2.WorkItem(
+            generate=worker_pb2.GenerateWork(**work),
+            format=image_format,  # type: ignore[arg-type]
+        )
+
+    sound = item()
+    bad = [item(condition=[1.0]), item(truncation=math.nan), item(image_format=99), worker_pb2.WorkItem()]
     envelope = worker_pb2.WorkRequest(items=[sound, *bad, sound])
 
     reply = loop.run(served.backend.run(ModelKey("grey", "1.10.0"), envelope, timeout=30.0))
 
-    assert [result.WhichOneof("outcome") for result in reply.results] == ["image", *["error"] * 3, "image"]
+    assert [result.WhichOneof("outcome") for result in reply.results] == ["image", *["error"] * 4, "image"]
     (expected,) = served.generation.Sample(SampleRequest(model="grey", label_ids=[1], seed=1)).images
-    assert reply.results[0].image == reply.results[-1].image == expected.encoded
+    for result in (reply.results[0], reply.results[-1]):
+        # The gateway sends along what the file is to tell of itself.
+        assert pixels_of(result.image.data).tolist() == pixels_of(expected.encoded.data).tolist()
 
 
 def test_bytes_that_are_no_message_harm_nobody_but_their_sender(served: Served) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from gantry.v1 import generation_pb2, models_pb2
@@ -16,11 +15,12 @@ from gantry.v1.generation_pb2 import (
     IMAGE_FORMAT_PNG,
     IMAGE_FORMAT_RAW,
     IMAGE_FORMAT_WEBP,
+    CodeValue,
     GridOptions,
     SampleRequest,
 )
 from tests.archives import CLASS_NAMES
-from tests.conformance.harness import Served
+from tests.conformance.harness import Served, pixels_of
 
 WIDTH, HEIGHT = 6, 8
 LARGEST_SEED = (1 << 64) - 1
@@ -33,10 +33,6 @@ def sample(served: Served, model: str = "grey", **fields: Any) -> generation_pb2
 
 def data_of(response: generation_pb2.SampleResponse) -> list[bytes]:
     return [image.encoded.data for image in response.images]
-
-
-def pixels_of(encoded: bytes) -> NDArray[np.uint8]:
-    return np.asarray(Image.open(io.BytesIO(encoded)))
 
 
 @pytest.mark.parametrize("model", ["grey", "rgb"])
@@ -100,7 +96,7 @@ def test_every_picture_tells_what_made_it(served: Served) -> None:
     for image, seed, label in zip(response.images, [LARGEST_SEED, 0], [1, 0], strict=True):
         assert (image.seed, image.label_id, image.label_name) == (seed, label, CLASS_NAMES[label])
         assert (image.model, image.version, image.digest) == ("rgb", "2.0.0", loaded.digest)
-        assert image.truncation == 0.5
+        assert (image.truncation, image.execution) == (0.5, "cpu-float32-eager")
         encoded = image.encoded
         assert (encoded.width, encoded.height, encoded.channels) == (WIDTH, HEIGHT, 3)
         assert encoded.format == IMAGE_FORMAT_PNG
@@ -108,6 +104,7 @@ def test_every_picture_tells_what_made_it(served: Served) -> None:
             "gantry:model": "rgb",
             "gantry:version": "2.0.0",
             "gantry:digest": loaded.digest,
+            "gantry:execution": image.execution,
             "gantry:seed": str(seed),
             "gantry:label_id": str(label),
             "gantry:label_name": CLASS_NAMES[label],
@@ -183,3 +180,35 @@ def test_labels_are_drawn_from_the_seeds_where_none_is_given(served: Served) -> 
 
     assert {image.label_id for image in drawn.images} == {0, 1, 2}
     assert sample(served, seed=17).images[0] == drawn.images[17]
+
+
+def test_codes_are_set_by_id_and_name_and_the_rest_is_drawn(served: Served) -> None:
+    by_id = [CodeValue(code="k1", index=2), CodeValue(code="c1", number=0.3)]
+    by_name = [CodeValue(code="slant", number=0.3), CodeValue(code="shape", name="long")]
+
+    response = sample(served, "codes", codes=by_id, count=20, seed=4)
+
+    assert response == sample(served, "codes", codes=by_name, count=20, seed=4)
+    for image in response.images:
+        assert list(image.codes[:2]) == by_id
+        assert (image.codes[2].code, image.label_id, image.label_name) == ("c2", 0, "")
+    assert len({image.codes[2].number for image in response.images}) == 20
+
+
+def test_a_picture_comes_again_from_its_own_seed_and_codes(served: Served) -> None:
+    drawn = sample(served, "codes", count=30, seed=100, truncation=0.8)
+
+    assert {image.codes[0].index for image in drawn.images} == {0, 1, 2}
+    for image in drawn.images[::7]:
+        (again,) = sample(served, "codes", codes=image.codes, seed=image.seed, truncation=0.8).images
+        assert again == image
+
+
+def test_every_code_changes_the_picture(served: Served) -> None:
+    for codes in (
+        [CodeValue(code="k1", index=index) for index in range(3)],
+        [CodeValue(code="c1", number=number) for number in (-1.0, 0.0, 1.0)],
+        [CodeValue(code="c2", number=number) for number in (-1.0, 0.0, 1.0)],
+    ):
+        pictures = [sample(served, "codes", codes=[code], seed=1, format=IMAGE_FORMAT_RAW) for code in codes]
+        assert len({data_of(picture)[0] for picture in pictures}) == 3

@@ -6,19 +6,21 @@ import pytest
 
 from services.gateway.server import make_backend
 from services.gateway.settings import Settings
-from tests.archives import write_tiny_archive
+from tests.archives import write_tiny_archive, write_tiny_code_archive, write_tiny_translation_archive
 from tests.conformance.harness import EventLoop, serving
 
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """host:port of a gateway with the models `tiny` (grey, two versions) and `rgb`, and one refused archive."""
+    """host:port of a gateway with models of every kind, of `tiny` two versions, and one refused archive."""
     store = tmp_path_factory.mktemp("store")
     write_tiny_archive(store)
     write_tiny_archive(store, version="1.1.0", seed=1)
     write_tiny_archive(store, "rgb", "2.0.0", channels=3)
+    write_tiny_code_archive(store)
+    write_tiny_translation_archive(store)
     (store / "garbage.mar").write_bytes(b"PK, but not a zip")
-    settings = Settings(backend="embedded", model_store=store, port=0, metrics_port=0)
+    settings = Settings(backend="embedded", execution="float32", model_store=store, port=0, metrics_port=0)
     loop = EventLoop()
     try:
         with serving(loop, settings, make_backend(settings)) as served:

@@ -1,4 +1,4 @@
-"""`gantry models` and `gantry sample` against a real gateway."""
+"""The commands that call a gateway, against a real one."""
 
 import json
 import subprocess
@@ -20,9 +20,11 @@ def test_models_lists_what_is_loaded_and_what_was_refused(address: str) -> None:
     result = gantry(address, "models")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0].split() == ["model", "version", "kind", "w×h×channels", "classes", "digest"]
-    assert lines[1].split()[:5] == ["rgb", "2.0.0", "class_conditional", "6×8×3", "3"]
-    assert len(lines) == 4
+    assert lines[0].split() == ["model", "version", "kind", "w×h×channels", "takes", "digest"]
+    assert lines[1].split()[:6] == ["rgb", "2.0.0", "class_conditional", "6×8×3", "3", "classes"]
+    assert lines[4].split()[2:8] == ["code_conditional", "6×8×1", "shape", "(3),", "slant,", "c2"]
+    assert lines[5].split()[2:7] == ["translation", "any×3", "horse", "↔", "zebra"]
+    assert len(lines) == 6
     assert result.stderr.startswith("refused garbage.mar: ")
 
 
@@ -86,7 +88,116 @@ def test_errors_are_one_line_and_exit_code_1(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", [("models",), ("sample", "tiny")])
+def test_sample_takes_codes_by_name(address: str, tmp_path: Path) -> None:
+    codes = "--code", "slant=1", "--code", "shape=long", "--code", "c2=-0.5"
+    result = gantry(address, "sample", "tiny-codes", *codes, "--seed", 1, "--out", tmp_path)
+    assert result.stdout.splitlines() == [str(tmp_path / "tiny-codes-k1=2-c1=1-c2=-0.5-seed1.png")]
+
+
+def test_traverse_writes_a_file_per_frame(address: str, tmp_path: Path) -> None:
+    axes = "--x", "slant=-1:1:5", "--y", "shape"
+    result = gantry(address, "traverse", "tiny-codes", *axes, "--seed", 1, "--code", "c2=0", "--out", tmp_path)
+    assert result.exit_code == 0
+    files = [tmp_path / f"tiny-codes-frame{index:02}.png" for index in range(15)]
+    assert result.stdout.splitlines() == [str(file) for file in files]
+    with Image.open(files[14]) as image:
+        assert (image.size, image.info["gantry:model"]) == ((6, 8), "tiny-codes")
+
+
+def test_traverse_writes_a_grid(address: str, tmp_path: Path) -> None:
+    file = tmp_path / "grid.png"
+    ends = "--from-seed", 1, "--to-seed", 2, "--from-label", "circle", "--to-label", 1, "--steps", 4
+    result = gantry(address, "traverse", "rgb", *ends, "--grid", "--columns", 2, "--out", file)
+    assert result.stdout.splitlines() == [str(file)]
+    with Image.open(file) as image:
+        assert image.size == (2 * 8 - 2, 2 * 10 - 2)
+
+
+def test_traverse_writes_an_animation(address: str, tmp_path: Path) -> None:
+    terms = "--a", 1, "--a", 2, "--b", 3, "--c", 4, "--label", 0
+    result = gantry(address, "traverse", "tiny", *terms, "--animation", "--out", tmp_path)
+    assert result.stdout.splitlines() == [str(tmp_path / "tiny-traversal-seed1.webp")]
+    with Image.open(tmp_path / "tiny-traversal-seed1.webp") as image:
+        assert image.n_frames == 4  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give one way: --x for a sweep"),
+        (("--x", "slant", "--steps", "3"), "--steps does not go with --x"),
+        (("--x", "slant=0:1"), "axis 'slant=0:1': must be NAME"),
+        (("--x", "slant", "--grid", "--animation"), "give --grid or --animation, not both"),
+        (("--x", "slant", "--animation", "--out", "a.png"), "an animation is a WEBP: end --out a.png in .webp"),
+        (("--x", "slant", "--out", "a.png"), "--out a.png is one file, for all frames"),
+        (("--x", "size"), "sweep.x.code: "),
+    ],
+)
+def test_traverse_tells_what_is_wrong(address: str, arguments: tuple[str, ...], message: str) -> None:
+    result = gantry(address, "traverse", "tiny-codes", *arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("gantry traverse: ")
+    assert message in result.stderr
+    assert not Path("a.png").exists()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with two pictures, one of them a folder deeper."""
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    Image.effect_noise((20, 17), 90).save(folder / "a.jpg")
+    Image.effect_noise((33, 16), 90).save(folder / "deep" / "b.png")
+    return folder
+
+
+def test_translate_keeps_names_and_sizes(address: str, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "zebras"
+    result = gantry(address, "translate", "tiny-translation", photos, "--to", "zebra", "-o", out)
+    assert result.exit_code == 0
+    assert sorted(result.stdout.splitlines()) == [str(out / "a.png"), str(out / "deep" / "b.png")]
+    with Image.open(out / "a.png") as a, Image.open(out / "deep" / "b.png") as b:
+        assert (a.size, b.size) == ((20, 17), (33, 16))
+
+
+def test_translate_writes_what_came_back_beside_it(address: str, photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "z.webp"
+    result = gantry(address, "translate", "tiny-translation", photos / "a.jpg", "--to", "zebra", "--cycle", "-o", file)
+    written, cycled, *distance = result.stdout.split()
+    assert (written, cycled) == (str(file), str(tmp_path / "z-cycled.webp"))
+    assert distance[:2] == ["cycle", "L1"]
+    assert 0 < float(distance[2]) < 1
+    for name in (written, cycled):
+        with Image.open(name) as image:
+            assert (image.format, image.size) == ("WEBP", (20, 17))
+
+
+def test_translate_goes_on_after_a_bad_picture(address: str, photos: Path, tmp_path: Path) -> None:
+    (photos / "bad.png").write_bytes(b"text")
+    result = gantry(address, "translate", "tiny-translation", photos, "--to", "zebra", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 2
+    assert result.stderr.startswith(f"gantry translate: {photos / 'bad.png'}: INVALID_ARGUMENT: ")
+
+
+def test_translate_never_replaces_an_input(address: str, photos: Path) -> None:
+    before = (photos / "deep" / "b.png").read_bytes()
+    result = gantry(address, "translate", "tiny-translation", photos, "--to", "zebra", "-o", photos)
+    assert result.exit_code == 1
+    assert "would replace an input: name another folder" in result.stderr
+    assert (photos / "deep" / "b.png").read_bytes() == before
+    assert not (photos / "a.png").exists()
+
+
+def test_translate_names_the_domains_there_are(address: str, photos: Path, tmp_path: Path) -> None:
+    result = gantry(address, "translate", "tiny-translation", photos / "a.jpg", "--to", "cow", "-o", tmp_path)
+    assert result.exit_code == 1
+    assert "'horse'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("models",), ("sample", "tiny"), ("traverse", "tiny", "--x", "class"), ("translate", "m", __file__)]
+)
 def test_a_gateway_that_is_not_there(command: tuple[str, ...]) -> None:
     result = gantry("127.0.0.1:1", *command)
     assert result.exit_code == 1

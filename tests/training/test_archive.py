@@ -12,24 +12,41 @@ from pathlib import Path
 import pytest
 import torch
 
-from gantry.v1 import models_pb2
 from services.worker.archive import open_archive
-from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator, tiny_card, write_tiny_archive
+from tests.archives import (
+    CLASS_NAMES,
+    LATENT_SIZE,
+    MULTIPLE,
+    TinyGenerator,
+    TinyTranslator,
+    tiny_card,
+    write_tiny_archive,
+    write_tiny_code_archive,
+    write_tiny_translation_archive,
+)
 from training import archive
-from training.archive import CHUNK_ITEMS, MAX_BATCH_ITEMS, export_graph, git_commit, write_archive
+from training.archive import (
+    LATENT_EXECUTION,
+    TRANSLATION_EXECUTION,
+    ArchivingError,
+    export_generator,
+    export_translator,
+    git_commit,
+    write_archive,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture(scope="module")
 def graph() -> bytes:
-    return export_graph(TinyGenerator(channels=1, seed=0), LATENT_SIZE)
+    return export_generator(TinyGenerator(channels=1, seed=0), LATENT_SIZE, len(CLASS_NAMES))
 
 
 @pytest.fixture(scope="module")
 def mar(graph: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "tiny.mar"
-    write_archive(path, tiny_card(), graph)
+    write_archive(path, tiny_card(), {"model.pt2": graph})
     return path
 
 
@@ -40,15 +57,15 @@ def members_of(path: Path) -> dict[str, bytes]:
 
 def test_the_serving_side_opens_what_was_written(mar: Path, graph: bytes) -> None:
     opened = open_archive(mar)
-    assert opened.graph == graph
+    assert opened.graphs == {"model.pt2": graph}
     assert [known.name for known in opened.card.classes] == list(CLASS_NAMES)
-    assert opened.card.execution == models_pb2.ExecutionSpec(chunk_items=CHUNK_ITEMS, max_batch_items=MAX_BATCH_ITEMS)
+    assert opened.card.execution == LATENT_EXECUTION
     assert opened.card.library_versions["torch"] == torch.__version__
 
 
 def test_the_digest_is_that_of_the_card(tmp_path: Path, graph: bytes) -> None:
     path = tmp_path / "tiny.mar"
-    digest = write_archive(path, tiny_card(), graph)
+    digest = write_archive(path, tiny_card(), {"model.pt2": graph})
     assert digest == hashlib.sha256(members_of(path)["card.json"]).hexdigest() == open_archive(path).digest
 
 
@@ -76,12 +93,31 @@ def test_the_manifest_names_what_torchserve_loads(mar: Path) -> None:
     assert {model["serializedFile"], model["handler"], model["configFile"]} <= set(members)
 
 
+def test_a_translation_model_says_how_it_runs(translation_mar: Path) -> None:
+    members = members_of(translation_mar)
+    assert open_archive(translation_mar).card.execution == TRANSLATION_EXECUTION
+    assert json.loads(members["MAR-INF/MANIFEST.json"])["model"]["serializedFile"] in members
+    # Compiling takes a minute or more, and a large picture many seconds.
+    assert b"startupTimeout: 600\n" in members["model-config.yaml"]
+    assert b"responseTimeout: 300\n" in members["model-config.yaml"]
+
+
+@pytest.fixture(scope="module")
+def translation_mar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_translation_archive(tmp_path_factory.mktemp("store"))
+
+
 def test_the_same_inputs_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
-    write_tiny_archive(here)
-    script = f"from pathlib import Path; from tests.archives import *; write_tiny_archive(Path({str(there)!r}))"
+    for write in (write_tiny_archive, write_tiny_code_archive, write_tiny_translation_archive):
+        write(here)
+    script = (
+        "from pathlib import Path; from tests.archives import *; "
+        f"[write(Path({str(there)!r})) for write in "
+        "(write_tiny_translation_archive, write_tiny_code_archive, write_tiny_archive)]"
+    )
     search = os.pathsep.join([str(ROOT), str(ROOT / "protos" / "gen")])
     subprocess.run(
         [sys.executable, "-c", script],
@@ -90,7 +126,10 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process(tmp_path: Path) 
         check=True,
         capture_output=True,
     )
-    assert (here / "tiny-1.0.0.mar").read_bytes() == (there / "tiny-1.0.0.mar").read_bytes()
+    names = sorted(path.name for path in here.iterdir())
+    assert len(names) == 3
+    for name in names:
+        assert (here / name).read_bytes() == (there / name).read_bytes(), name
 
 
 def test_other_weights_give_another_digest(tmp_path: Path, mar: Path) -> None:
@@ -98,19 +137,54 @@ def test_other_weights_give_another_digest(tmp_path: Path, mar: Path) -> None:
     assert open_archive(tmp_path / "tiny-1.0.0.mar").digest != open_archive(mar).digest
 
 
-def test_an_archive_tells_nothing_of_the_machine(mar: Path) -> None:
-    members = members_of(mar)
-    with zipfile.ZipFile(io.BytesIO(members["model.pt2"])) as program:
-        members |= {f"model.pt2/{name}": program.read(name) for name in program.namelist()}
+@pytest.mark.parametrize("kind", ["mar", "translation_mar"])
+def test_an_archive_tells_nothing_of_the_machine(kind: str, request: pytest.FixtureRequest) -> None:
+    members = members_of(request.getfixturevalue(kind))
+    graphs = [name for name in members if name.endswith(".pt2")]
+    assert graphs
+    for graph in graphs:
+        with zipfile.ZipFile(io.BytesIO(members[graph])) as program:
+            members |= {f"{graph}/{name}": program.read(name) for name in program.namelist()}
     for trace in (str(ROOT).encode(), str(Path.home()).encode(), sys.prefix.encode(), b"site-packages"):
         assert [name for name, content in members.items() if trace in content] == []
 
 
-def test_a_program_holds_nothing_pickled(graph: bytes) -> None:
-    with zipfile.ZipFile(io.BytesIO(graph)) as program:
-        contents = {name.partition("/")[2]: program.read(name) for name in program.namelist()}
+@pytest.fixture(scope="module")
+def translator() -> bytes:
+    return export_translator(TinyTranslator(seed=0), MULTIPLE)
+
+
+@pytest.mark.parametrize("program", ["graph", "translator"])
+def test_a_program_holds_nothing_pickled(program: str, request: pytest.FixtureRequest) -> None:
+    with zipfile.ZipFile(io.BytesIO(request.getfixturevalue(program))) as entries:
+        contents = {name.partition("/")[2]: entries.read(name) for name in entries.namelist()}
     assert contents["data/sample_inputs/model.pt"] == b""
     assert not any(b'"use_pickle": true' in content for content in contents.values())
+
+
+def test_a_translator_is_exported_without_what_does_nothing(translator: bytes) -> None:
+    nodes = torch.export.load(io.BytesIO(translator)).graph.nodes
+    targets = [str(node.target) for node in nodes if node.op == "call_function"]
+    assert "aten.convolution.default" in targets
+    assert not any("assert" in target or "_to_copy" in target for target in targets)
+
+
+@pytest.mark.parametrize("multiple", [1, 24, 256])
+def test_a_translator_takes_every_size_from_the_least_on(multiple: int) -> None:
+    module = TinyTranslator(seed=0).eval() if multiple % 4 == 0 else torch.nn.Conv2d(3, 3, 3, padding=1)
+    graph = torch.export.load(io.BytesIO(export_translator(module, multiple))).module()
+    least = max(multiple, 16)
+    for height, width in ((least, least), (least, 2 * least), (2 * least, 2 * least)):
+        assert graph(torch.zeros(1, 3, height, width)).shape == (1, 3, height, width)
+
+
+@pytest.mark.parametrize(("field", "value"), [("name", "Tiny"), ("name", ""), ("version", "1"), ("version", "v1.0.0")])
+def test_a_name_or_version_that_is_not_allowed_is_refused(tmp_path: Path, field: str, value: str) -> None:
+    card = tiny_card()
+    setattr(card, field, value)
+    with pytest.raises(ArchivingError, match=f"^--{field} {value}: must be"):
+        write_archive(tmp_path / "x.mar", card, {"model.pt2": b""})
+    assert not list(tmp_path.iterdir())
 
 
 def test_writing_replaces_in_one_step(tmp_path: Path, graph: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,9 +200,9 @@ def test_writing_replaces_in_one_step(tmp_path: Path, graph: bytes, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "writestr", fail)
         with pytest.raises(FullDiskError):
-            write_archive(path, tiny_card(), graph)
+            write_archive(path, tiny_card(), {"model.pt2": graph})
     assert path.read_bytes() == b"the former archive"
-    write_archive(path, tiny_card(), graph)
+    write_archive(path, tiny_card(), {"model.pt2": graph})
     assert open_archive(path).card.name == "tiny"
 
 

@@ -1,26 +1,45 @@
 """`gantry train` as a user meets it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from training import cli
 
 TINY = ["--images", "128", "--tick", "64", "--batch", "32", "--set", "generator.width=4"]
+TINY_CYCLEGAN = [
+    *("cyclegan", "--images", "4", "--tick", "2", "--no-compile", "--precision", "float32"),
+    *("--set", "crop.size=32", "--set", "crop.min_side=32", "--set", "crop.max_side=32"),
+    *("--set", "generator.width=2", "--set", "generator.blocks=1", "--set", "discriminator.width=2"),
+]
 
 
 @pytest.fixture
 def gantry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs `train` with these arguments in an empty folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GANTRY_DATA_DIR", raising=False)
     app = typer.Typer()
     app.command()(cli.train)
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture
+def apples(tmp_path: Path) -> Path:
+    """A folder of two domains, named apple2orange."""
+    root = tmp_path / "pictures" / "apple2orange"
+    for domain, colour in (("A", "red"), ("B", "orange")):
+        folder = root / f"train{domain}"
+        folder.mkdir(parents=True)
+        Image.new("RGB", (40, 36), colour).save(folder / "1.png")
+    return root
 
 
 def everything(result) -> str:
@@ -77,6 +96,90 @@ def test_a_bad_flag_gets_one_line_that_names_it(gantry, arguments: list[str], me
     assert result.exit_code == 1
     assert message in everything(result)
     assert isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "family", "data"),
+    [
+        ([], "cgan", "digits"),
+        (["infogan"], "infogan", "digits"),
+        (["infogan", "--data", "mnist"], "infogan", "mnist"),
+        (["cyclegan"], "cyclegan", "horse2zebra"),
+        (["--preset", "mnist-infogan"], "infogan", "mnist"),
+        (["cyclegan", "--preset", "horse2zebra"], "cyclegan", "horse2zebra"),
+        (["--preset", "mnist-cgan", "--data", "fashion-mnist"], "cgan", "fashion-mnist"),
+        (["cyclegan", "--data", "summer2winter"], "cyclegan", "summer2winter"),
+    ],
+)
+def test_family_data_and_preset_find_each_other(gantry, arguments: list[str], family: str, data: str) -> None:
+    config = json.loads(gantry(*arguments, "--dry-run").stdout)
+    assert (config["family"], config["data"]) == (family, data)
+
+
+def test_a_cyclegan_is_the_small_one_unless_the_papers_is_asked_for(gantry) -> None:
+    sizes = [
+        json.loads(gantry("cyclegan", *preset, "--dry-run").stdout)["crop"]["size"]
+        for preset in ([], ["--preset", "horse2zebra-lite"], ["--preset", "horse2zebra"])
+    ]
+    assert sizes == [128, 128, 256]
+
+
+def test_only_horses_and_zebras_are_named_so(gantry) -> None:
+    for arguments, domains in (
+        (["--data", "horse2zebra"], ("horse", "zebra")),
+        (["--data", "apple2orange"], ("A", "B")),
+        (["--data", "apple2orange", "--set", "domain_a=apple"], ("apple", "B")),
+    ):
+        config = json.loads(gantry("cyclegan", *arguments, "--dry-run").stdout)
+        assert (config["domain_a"], config["domain_b"]) == domains
+
+
+@pytest.mark.parametrize("form", ["", "zip", "tar", "gztar"])
+def test_trains_on_ones_own_pictures_and_names_the_run_by_them(gantry, apples: Path, tmp_path: Path, form: str) -> None:
+    path = shutil.make_archive(str(apples), form, apples.parent, apples.name) if form else str(apples)
+    result = gantry(*TINY_CYCLEGAN, "--data-dir", path, "--set", "domain_a=apple")
+    assert result.exit_code == 0, result.output
+    config = json.loads((tmp_path / "runs" / "apple2orange-cyclegan" / "config.json").read_text())
+    assert (config["data"], config["domain_a"]) == ("apple2orange", "apple")
+    assert (tmp_path / "runs" / "apple2orange-cyclegan" / "grids" / "000000004.png").exists()
+
+
+def test_data_of_a_name_are_sought_in_the_folder(gantry, apples: Path) -> None:
+    result = gantry(*TINY_CYCLEGAN, "--data", "apple2orange", "--data-dir", str(apples.parent))
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "cats"], "--data cats: cgan can be trained on digits, mnist, fashion-mnist"),
+        (["infogan", "--data", "fashion-mnist"], "--data fashion-mnist: infogan can be trained on digits, mnist"),
+        (["--preset", "mnist"], "--preset mnist: there is none of this name; there are digits-cgan, mnist-cgan"),
+        (["cgan", "--preset", "horse2zebra"], "--preset horse2zebra is for cyclegan, not for cgan"),
+        (["--preset", "mnist-cgan", "--data", "cats"], "--data cats: Input should be 'digits', 'mnist' or 'fashion"),
+        (["cyclegan", "--set", "domain_a=zebra"], "domain_a and domain_b are both 'zebra'"),
+        (["cyclegan"], "horse2zebra: say where it is with --data-dir or GANTRY_DATA_DIR"),
+        (["cyclegan", "--data-dir", "."], "horse2zebra: . holds neither trainA nor horse2zebra"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_in_one_line(gantry, arguments: list[str], message: str) -> None:
+    result = gantry(*arguments)
+    assert result.exit_code == 1
+    assert message in everything(result)
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_a_broken_picture_is_named(gantry, apples: Path) -> None:
+    (apples / "trainB" / "2.png").write_bytes(b"nothing")
+    result = gantry(*TINY_CYCLEGAN, "--data-dir", str(apples))
+    assert result.exit_code == 1
+    assert "trainB/2.png: not a readable picture" in everything(result)
+
+
+def test_codes_are_given_as_a_list(gantry) -> None:
+    result = gantry("infogan", "--set", "codes.categorical=10,2", "--set", "codes.continuous=", "--dry-run")
+    codes = json.loads(result.stdout)["codes"]
+    assert (codes["categorical"], codes["continuous"]) == ([10, 2], [])
 
 
 def test_broken_data_are_named(gantry, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from training.engine.checkpoint import CheckpointError
 from training.engine.loop import Interrupted, train
-from training.engine.runs import Run, RunDir, load_run
+from training.engine.runs import Run, RunDir, load_net, load_run
 from training.engine.statistics import DivergedError
 
-__all__ = ["CheckpointError", "DivergedError", "Interrupted", "Run", "RunDir", "load_run", "train"]
+__all__ = ["CheckpointError", "DivergedError", "Interrupted", "Run", "RunDir", "load_net", "load_run", "train"]

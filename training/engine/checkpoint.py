@@ -3,21 +3,11 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-
-class Stateful(Protocol):
-    """Whatever can hand out and take back its state; nets and optimizers do."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state: tensors, numbers, texts, and lists and dicts of them."""
-        ...
-
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
-        """Takes back what `state_dict` gave."""
-        ...
+from training.steps.phase import Stateful
 
 
 class CheckpointError(RuntimeError):

@@ -11,17 +11,19 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from torch import Tensor
+from torch.optim import Optimizer
 
 from training import seeds
 from training.config import TrainConfig
-from training.data import ResidentBatches, load
 from training.engine import checkpoint
 from training.engine.ema import Ema
 from training.engine.observer import Observer
 from training.engine.precision import DeviceName, autocast, compiler_problem, resolve_device, resolve_precision
 from training.engine.runs import Progress, RunDir
+from training.engine.schedule import learning_rate_factor
 from training.engine.statistics import Statistics
-from training.steps import FAMILIES, Batch, Phase
+from training.steps import FAMILIES, Phase, Stateful
 
 
 class Interrupted(KeyboardInterrupt):
@@ -54,47 +56,51 @@ def train(
     Raises:
         ConfigError: If `run_dir` holds a run with other settings, or the device is not there.
         MissingDataError: If the data set is nowhere.
+        IdxError: If a file of a labelled data set is broken.
+        UnpairedDataError: If a data set of two domains has an empty domain or a broken picture.
         CheckpointError: If the checkpoint to resume from is broken.
         DivergedError: If a loss is no longer finite; the last checkpoint is left as it was.
         Interrupted: If the process was told to stop; the state has been saved.
     """
     where = resolve_device(device)
     config = config.model_copy(update={"precision": resolve_precision(config.precision, where)})
-    dataset = load(config.data, "train", data_dir)
+    family = FAMILIES[config.family]
+    dataset = family.load(config, "train", data_dir)
     place = RunDir(run_dir)
     place.claim(config, fresh=fresh)
 
     with torch.random.fork_rng():
         torch.manual_seed(seeds.derive_seed(config.seed, "weights"))
-        model = FAMILIES[config.family](config, dataset.info, where)
+        model = family.build(config, dataset, where)
     ema = Ema(model.generator, config.ema)
     progress = Progress(dataset.info)
     # All that must survive a stop; what is random at a step follows from the seed and the step.
-    state: dict[str, checkpoint.Stateful] = {"progress": progress, "ema": ema}
+    state: dict[str, Stateful] = {"progress": progress, "ema": ema, **model.memory}
     for phase in model.phases:
         state[f"{phase.name}/net"] = phase.module
         state[f"{phase.name}/optimizer"] = phase.optimizer
     if place.checkpoint.exists():
         checkpoint.restore(place.checkpoint, state)
 
-    batches = ResidentBatches(dataset, config.batch, config.seed, where)
     phases = _compiled(model.phases, where) if config.compile else model.phases
     statistics = Statistics()
-    with Observer(place, config, dataset.info, progress.images) as observer, _stop_requests() as stop:
+    with Observer(place, config, model.view, progress.images) as observer, _stop_requests() as stop:
         while progress.images < config.images and not stop.requested:
-            images, labels = batches.batch(progress.step)
-            source = seeds.random_source(config.seed, "latents", progress.step)
+            rate = learning_rate_factor(config, progress.images)
+            feed = model.feed(progress.step)
+            made: tuple[Tensor, ...] | None = None
             for phase in phases:
                 if progress.step % phase.every == 0:
-                    latents = torch.randn(config.batch, config.generator.latent_size, generator=source)
-                    batch = Batch(images, labels, latents.to(where, non_blocking=True))
+                    batch = feed.send(made)
                     _freeze_all_but(phase, phases)
                     with autocast(config.precision, where):
-                        loss, more = phase.loss(batch)
+                        loss = phase.loss(batch)
                     phase.optimizer.zero_grad()
-                    loss.backward()
+                    loss.value.backward()
+                    _set_learning_rate(phase.optimizer, rate)
                     phase.optimizer.step()
-                    named = {"loss": loss, **more}
+                    made = loss.made
+                    named = {"loss": loss.value, **loss.statistics}
                     statistics.add({f"{phase.name}/{name}": value for name, value in named.items()})
             progress.step += 1
             progress.images += config.batch
@@ -108,6 +114,11 @@ def train(
     if stop.requested:
         raise Interrupted(f"stopped after {progress.images:,} images; the same command goes on from there")
     return place.grid(progress.images)
+
+
+def _set_learning_rate(optimizer: Optimizer, factor: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = optimizer.defaults["lr"] * factor
 
 
 def _freeze_all_but(learning: Phase, phases: list[Phase]) -> None:

@@ -4,15 +4,17 @@ import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from torch import nn
 
-from training.config import FREE_TO_CHANGE, ConfigError, TrainConfig
-from training.data import DatasetInfo
+from training.config import FREE_TO_CHANGE, ConfigError, TrainConfig, parse_config
+from training.data import DatasetInfo, UnpairedInfo
 from training.engine import checkpoint
-from training.steps import GENERATORS
+from training.steps import FAMILIES
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class RunDir:
             ConfigError: If there is none, or it is not of this version of the code.
         """
         try:
-            return TrainConfig.model_validate_json(self.config.read_bytes())
+            return parse_config(self.config.read_bytes())
         except FileNotFoundError as error:
             raise ConfigError(f"{self.path}: no training run here, {self.config.name} is missing") from error
         except ValidationError as error:
@@ -87,7 +89,8 @@ class RunDir:
 
 def _refuse_other_settings(path: Path, before: TrainConfig, now: TrainConfig) -> None:
     old, new = before.flat(), now.flat()
-    differing = [name for name in new if new[name] != old[name] and name not in FREE_TO_CHANGE]
+    names = new if before.family == now.family else ["family"]  # another family has other settings altogether
+    differing = [name for name in names if new[name] != old[name] and name not in FREE_TO_CHANGE]
     if differing:
         changes = ", ".join(f"{name} was {old[name]} and is {new[name]}" for name in differing)
         raise ConfigError(
@@ -100,7 +103,7 @@ def _refuse_other_settings(path: Path, before: TrainConfig, now: TrainConfig) ->
 class Progress:
     """How far a run has come, and on what data: the part of its state that is no net and no optimizer."""
 
-    data: DatasetInfo
+    data: DatasetInfo | UnpairedInfo
     step: int = 0
     images: int = 0
 
@@ -110,7 +113,7 @@ class Progress:
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes back what `state_dict` gave."""
-        self.data = DatasetInfo(**state_dict["data"])
+        self.data = type(self.data)(**state_dict["data"])
         self.step, self.images = state_dict["step"], state_dict["images"]
 
 
@@ -120,20 +123,15 @@ class Run:
 
     Attributes:
         config: What it was trained with.
-        generator: The moving average of the generator, float32, on the CPU, in evaluation mode.
+        generator: The moving average of the family's generator, float32, on the CPU, in evaluation mode.
         images_seen: Real images shown during training, with repetition.
-        data: The data set's name, shape, classes and licence.
+        data: What is remembered of the data set: its family's `info`.
     """
 
     config: TrainConfig
-    generator: nn.Module
+    generator: Any
     images_seen: int
-    data: DatasetInfo
-
-    @property
-    def dataset_name(self) -> str:
-        """The name that `training.data.load` takes."""
-        return self.data.name
+    data: Any
 
 
 def load_run(run_dir: Path) -> Run:
@@ -152,8 +150,26 @@ def load_run(run_dir: Path) -> Run:
     place = RunDir(run_dir)
     config = place.read_config()
     state = checkpoint.read(place.checkpoint)
-    progress = Progress(data=DatasetInfo(**state["progress"]["data"]))
-    progress.load_state_dict(state["progress"])
-    generator = GENERATORS[config.family](config, progress.data)
+    family = FAMILIES[config.family]
+    data = family.info(**state["progress"]["data"])
+    generator = family.build_generator(config, data)
     generator.load_state_dict(state["ema"])
-    return Run(config, generator.eval().requires_grad_(False), progress.images, progress.data)
+    return Run(config, generator.eval().requires_grad_(False), state["progress"]["images"], data)
+
+
+def load_net(run_dir: Path, phase: str, net: Net) -> Net:
+    """Loads a net that learnt beside the generator, for example a discriminator.
+
+    Args:
+        run_dir: The run's directory.
+        phase: The phase that it learnt in.
+        net: Of the same shape.
+
+    Returns:
+        The same net, in evaluation mode, without gradients.
+
+    Raises:
+        CheckpointError: If there is no readable checkpoint.
+    """
+    net.load_state_dict(checkpoint.read(RunDir(run_dir).checkpoint)[f"{phase}/net"])
+    return net.eval().requires_grad_(False)

@@ -1,125 +1,51 @@
-"""Measures a generator against the held-out split of its data set; the whole protocol stands here."""
+"""Evaluates a training run of any family: figures and a report into the run's folder."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from PIL import Image
 
-from training import seeds
-from training.data import ImageDataset, load
-from training.engine import Run, load_run
+from training.config import CganConfig, CycleGanConfig, InfoGanConfig
+from training.engine import Run, load_net, load_run
 from training.engine.precision import resolve_device
-from training.evaluation.grids import to_uint8
-from training.evaluation.judging import JudgeConfig, Judgement, judge_for, judged
-from training.evaluation.metrics import frechet_distance, overlap
-from training.evaluation.neighbours import exact_copies, nearest, novelty
-from training.evaluation.report import CONSISTENCY, Exhibits, draw
-from training.evaluation.result import Evaluation, Metric
+from training.evaluation.codes import Model, evaluate_codes
+from training.evaluation.conditional import TooFewSamplesError, evaluate_generator
+from training.evaluation.report import (
+    draw_classes,
+    draw_codes,
+    draw_translations,
+    traversal_grid,
+)
+from training.evaluation.result import Evaluation
+from training.evaluation.translation import evaluate_translators
+from training.steps import FAMILIES
+from training.steps.cgan import one_hot
+from training.steps.infogan import build_discriminator
 
-Generator = Callable[[Tensor, Tensor], Tensor]
-"""(z float32 [B, latent_size], labels int64 [B]) -> images [B, C, H, W] in [-1, 1]."""
-
-K = 5
-"""Which neighbour the balls of precision, recall, density and coverage reach to."""
+__all__ = ["EVALUATION_FILE", "FIGURES_FOLDER", "REPORT_FILE", "TooFewSamplesError", "evaluate_run", "trained_on"]
 
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.png"
-
-_BATCH = 250
-_COLUMNS = 10
-_NOVELTY_QUERIES = 2000
-
-
-class TooFewSamplesError(ValueError):
-    """Fewer samples were asked for than an evaluation needs."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Images with what the judge makes of them.
-
-    Attributes:
-        images: uint8 [N, C, H, W].
-        labels: The class that each is of, or that was asked for, int64 [N].
-        judgement: Features and classes, on the CPU.
-    """
-
-    images: Tensor
-    labels: Tensor
-    judgement: Judgement
-
-
-def evaluate_generator(
-    generator: Generator,
-    latent_size: int,
-    data_name: str,
-    *,
-    cache_dir: Path,
-    data_dir: Path | None = None,
-    samples: int = 10_000,
-    config: JudgeConfig | None = None,
-    device: torch.device | None = None,
-    title: str = "Evaluation",
-) -> tuple[Evaluation, Exhibits]:
-    """Measures any class-conditional generator of the images of a known data set.
-
-    Args:
-        generator: Takes latents and labels, gives images; on the CPU, in evaluation mode.
-        latent_size: Size of its standard normal latent.
-        data_name: One of `training.data.DATASETS`.
-        cache_dir: Where judges are kept.
-        data_dir: Where the data set is, if not where `load` finds it.
-        samples: How many to draw, balanced over the classes; at least 10 a class.
-        config: How the judge is trained.
-        device: Where the judge runs, the CPU where None.
-        title: Heads the report.
-
-    Returns:
-        The figures, and the images for the report.
-
-    Raises:
-        TooFewSamplesError: If there are not 10 samples of each class.
-        ValueError: If the generator's images are not of the data set's shape.
-        MissingDataError: If the data set is not to be found.
-    """
-    config = config or JudgeConfig()
-    train, test = load(data_name, "train", data_dir), load(data_name, "test", data_dir)
-    if samples < _COLUMNS * len(train.class_names):
-        raise TooFewSamplesError(
-            f"--samples {samples}: at least {_COLUMNS * len(train.class_names)} are needed, "
-            f"{_COLUMNS} of each of {len(train.class_names)} classes"
-        )
-    images, labels = draw_samples(generator, latent_size, len(train.class_names), samples)
-    if images.shape[1:] != train.images.shape[1:]:
-        raise ValueError(
-            f"the generator makes images of {list(images.shape[1:])}, {data_name} has {list(train.images.shape[1:])}"
-        )
-    judge = judge_for(train, cache_dir, config, device)
-    fake = Judged(images, labels, judged(judge, images))
-    real = Judged(test.images, test.labels, judged(judge, test.images))
-    shown = Judged(train.images, train.labels, judged(judge, train.images))
-    ceiling = _subset(shown, samples)
-    metrics = (
-        *_consistency(fake, real, train.class_names),
-        *_distribution(fake, real, ceiling),
-        *_novelty(fake, real, shown),
-    )
-    evaluation = Evaluation(metrics=metrics, protocol=_protocol(fake, real, train, len(ceiling.labels), config))
-    return evaluation, _exhibits(fake, real, shown, train.class_names, title)
+FIGURES_FOLDER = "figures"
+"""Pictures that go into the model card."""
 
 
 def evaluate_run(
-    run_dir: Path, data_dir: Path | None = None, samples: int = 10_000, cache_dir: Path | None = None
+    run_dir: Path,
+    data_dir: Path | None = None,
+    samples: int = 10_000,
+    cache_dir: Path | None = None,
+    inception_weights: Path | None = None,
 ) -> Evaluation:
     """Measures a training run's generator, and writes `EVALUATION_FILE` and `REPORT_FILE` into its folder.
 
     Args:
         run_dir: Where the run was trained.
-        data_dir: Where its data set is, if not where `training.data.load` finds it.
-        samples: As in `evaluate_generator`.
+        data_dir: Where its data set is, if not where its family finds it.
+        samples: Samples to draw; of the families that translate none are.
         cache_dir: Where judges are kept; `.cache` beside the run's folder where None.
+        inception_weights: For translators, torch-fidelity's file of Inception-v3 weights, where the user has it.
 
     Returns:
         The figures.
@@ -127,23 +53,25 @@ def evaluate_run(
     Raises:
         ConfigError: If there is no run in the folder.
         CheckpointError: If it has no readable checkpoint.
-        TooFewSamplesError: As in `evaluate_generator`.
+        TooFewSamplesError: If there are not 10 samples of each class.
         MissingDataError: If the data set is not to be found.
+        UnpairedDataError: If a data set of two domains is not usable.
     """
     run = load_run(run_dir)
-    measured, exhibits = evaluate_generator(
-        run.generator,
-        run.config.generator.latent_size,
-        run.dataset_name,
-        cache_dir=cache_dir or run_dir.parent / ".cache",
-        data_dir=data_dir,
-        samples=samples,
-        device=resolve_device("auto"),
-        title=f"{run_dir.resolve().name} after {run.images_seen:,} training images",
-    )
-    evaluation = measured.with_protocol(training=trained_on(run))
+    title = f"{run_dir.resolve().name} after {run.images_seen:,} training images"
+    cache_dir = cache_dir or run_dir.parent / ".cache"
+    match run.config:
+        case CganConfig():
+            evaluation, draw = _evaluate_cgan(run, run.config, title, cache_dir, data_dir, samples)
+        case InfoGanConfig():
+            evaluation, draw = _evaluate_infogan(run, run.config, run_dir, title, cache_dir, data_dir, samples)
+        case CycleGanConfig():
+            evaluation, draw = _evaluate_cyclegan(run, run.config, title, data_dir, inception_weights)
+        case _:
+            raise TypeError(f"no evaluation of {run.config.family}")
+    evaluation = evaluation.with_protocol(training=trained_on(run))
     evaluation.save(run_dir / EVALUATION_FILE)
-    draw(exhibits, evaluation).save(run_dir / REPORT_FILE)
+    draw(evaluation).save(run_dir / REPORT_FILE)
     return evaluation
 
 
@@ -152,117 +80,47 @@ def trained_on(run: Run) -> str:
     return f"{run.images_seen:,} training images seen"
 
 
-@torch.inference_mode()
-def draw_samples(generator: Generator, latent_size: int, classes: int, count: int) -> tuple[Tensor, Tensor]:
-    """Draws samples that are a function of their seeds: sample i has seed i and class i mod `classes`.
-
-    Args:
-        generator: What to draw from, on the CPU.
-        latent_size: Size of its latent, which is standard normal.
-        classes: Number of its classes.
-        count: How many to draw.
-
-    Returns:
-        Images rounded to bytes as a caller would get them, uint8 [N, C, H, W], and the labels asked for, int64 [N].
-    """
-    labels = torch.arange(count) % classes
-    latents = torch.stack([torch.randn(latent_size, generator=torch.Generator().manual_seed(i)) for i in range(count)])
-    batches = zip(latents.split(_BATCH), labels.split(_BATCH), strict=True)
-    return torch.cat([to_uint8(generator(z, y)) for z, y in batches]), labels
+_Drawing = Callable[[Evaluation], Image.Image]
 
 
-def _consistency(fake: Judged, real: Judged, class_names: tuple[str, ...]) -> Iterator[Metric]:
-    fake_right, real_right = (side.judgement.labels == side.labels for side in (fake, real))
-    yield Metric(name=CONSISTENCY, value=_share(fake_right), reference=_share(real_right))
-    for label, name in enumerate(class_names):
-        yield Metric(
-            name=f"{CONSISTENCY}/{name}",
-            value=_share(fake_right[fake.labels == label]),
-            reference=_share(real_right[real.labels == label]),
-        )
+def _evaluate_cgan(
+    run: Run, config: CganConfig, title: str, cache_dir: Path, data_dir: Path | None, samples: int
+) -> tuple[Evaluation, _Drawing]:
+    classes = len(run.data.class_names)
 
+    def generator(z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        images: torch.Tensor = run.generator(z, one_hot(labels, classes))
+        return images
 
-def _distribution(fake: Judged, real: Judged, ceiling: Judged) -> Iterator[Metric]:
-    """Both are measured against the test split: the samples, and as many training images as a ceiling."""
-    held_out, ours, theirs = (side.judgement.features for side in (real, fake, ceiling))
-    yield Metric(
-        name="frechet_distance",
-        value=frechet_distance(held_out, ours),
-        reference=frechet_distance(held_out, theirs),
-    )
-    values, references = overlap(held_out, ours, K), overlap(held_out, theirs, K)
-    for name in values._fields:
-        yield Metric(name=name, value=getattr(values, name), reference=getattr(references, name))
-
-
-def _novelty(fake: Judged, real: Judged, shown: Judged) -> Iterator[Metric]:
-    queries = slice(_NOVELTY_QUERIES)
-    spaces = {
-        "pixel": [side.images.float() / 255 for side in (fake, real, shown)],
-        "feature": [side.judgement.features for side in (fake, real, shown)],
-    }
-    for space, (ours, held_out, training) in spaces.items():
-        figures = novelty(nearest(ours[queries], training).distances, nearest(held_out[queries], training).distances)
-        prefix = f"nearest_training_{space}s"
-        yield Metric(name=f"{prefix}_median", value=figures.median, reference=figures.held_out_median)
-        yield Metric(name=f"{prefix}_ratio", value=figures.ratio, reference=1)
-        yield Metric(name=f"{prefix}_share_below", value=figures.share_below, reference=0.01)
-    yield Metric(
-        name="exact_copies",
-        value=exact_copies(fake.images, shown.images),
-        reference=exact_copies(real.images, shown.images),
-    )
-
-
-def _protocol(fake: Judged, real: Judged, train: ImageDataset, ceiling: int, config: JudgeConfig) -> dict[str, str]:
-    channels, height, width = train.images.shape[1:]
-    accuracy = _share(real.judgement.labels == real.labels)
-    return {
-        "data": f"{train.name}: samples against the test split of {len(real.labels):,} images",
-        "samples": f"{len(fake.labels):,}, sample i of class i mod {len(train.class_names)}, rounded to 8 bits",
-        "seeds": f"0 to {len(fake.labels) - 1:,}: latent i is torch.randn under torch.Generator().manual_seed(i)",
-        "resolution": f"{width}x{height}, {channels} channel{'s' if channels > 1 else ''}",
-        "features": f"judge's penultimate layer, {config.features} values after ReLU, float32",
-        "judge": f"convolutional classifier trained on {len(train):,} training images, test accuracy {accuracy:.2%}",
-        "judge_config": config.model_dump_json(),
-        "frechet_distance": "Heusel et al. 2017 on these features, float64; not comparable with Inception's",
-        "overlap": f"precision, recall (Kynkaanniemi et al. 2019), density, coverage (Naeem et al. 2020), k = {K}",
-        "reference": f"class consistency: test split; distribution: {ceiling:,} training images "
-        "against the test split; nearest training image: test split",
-        "nearest_training": f"Euclidean distance of up to {_NOVELTY_QUERIES:,} samples and test images to the "
-        f"nearest of {len(train):,} training images, pixels in [0, 1]; share_below: nearer than the test "
-        "images' 1st percentile; exact_copies: of all samples",
-        "torch": torch.__version__,
-    }
-
-
-def _exhibits(fake: Judged, real: Judged, shown: Judged, class_names: tuple[str, ...], title: str) -> Exhibits:
-    queries = torch.arange(2 * len(class_names))  # two of each class, since sample i is of class i mod classes
-    by_pixels = nearest(fake.images[queries], shown.images).indices
-    by_features = nearest(fake.judgement.features[queries], shown.judgement.features).indices
-    return Exhibits(
+    evaluation, exhibits = evaluate_generator(
+        generator,
+        config.generator.latent_size,
+        config.data,
+        cache_dir=cache_dir,
+        data_dir=data_dir,
+        samples=samples,
+        device=resolve_device("auto"),
         title=title,
-        class_names=class_names,
-        columns=_COLUMNS,
-        samples=_class_rows(fake, len(class_names)),
-        reals=_class_rows(real, len(class_names)),
-        queries=fake.images[queries],
-        nearest_by_pixels=shown.images[by_pixels],
-        nearest_by_features=shown.images[by_features],
     )
+    return evaluation, lambda measured: draw_classes(exhibits, measured)
 
 
-def _class_rows(side: Judged, classes: int) -> Tensor:
-    """The first images of each class, class after class."""
-    return torch.cat([side.images[side.labels == label][:_COLUMNS] for label in range(classes)])
+def _evaluate_infogan(
+    run: Run, config: InfoGanConfig, run_dir: Path, title: str, cache_dir: Path, data_dir: Path | None, samples: int
+) -> tuple[Evaluation, _Drawing]:
+    discriminator = load_net(run_dir, "discriminator", build_discriminator(config, run.data))
+    model = Model(run.generator, discriminator, config)
+    evaluation, traversals = evaluate_codes(model, cache_dir=cache_dir, data_dir=data_dir, samples=samples)
+    folder = run_dir / FIGURES_FOLDER
+    folder.mkdir(exist_ok=True)
+    for traversal in traversals:
+        traversal_grid(traversal).save(folder / f"traversal-c{traversal.number + 1}.png", optimize=True)
+    return evaluation, lambda measured: draw_codes(title, traversals, measured)
 
 
-def _subset(side: Judged, count: int) -> Judged:
-    """Up to `count` images drawn without replacement, always the same."""
-    chosen = torch.randperm(len(side.labels), generator=seeds.random_source(0, "evaluation", "subset"))[:count]
-    features, labels = side.judgement
-    return Judged(side.images[chosen], side.labels[chosen], Judgement(features[chosen], labels[chosen]))
-
-
-def _share(right: Tensor) -> float:
-    return float(right.double().mean())
+def _evaluate_cyclegan(
+    run: Run, config: CycleGanConfig, title: str, data_dir: Path | None, inception_weights: Path | None
+) -> tuple[Evaluation, _Drawing]:
+    test = FAMILIES[config.family].load(config, "test", data_dir)
+    evaluation, directions = evaluate_translators(run.generator, test, config, inception_weights)
+    return evaluation, lambda measured: draw_translations(title, directions, measured)

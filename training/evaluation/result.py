@@ -6,6 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+CONSISTENCY = "class_consistency"
+"""Name of the overall metric, and with a slash and a class name behind it that of the class."""
+
 
 class Metric(BaseModel):
     """One quality figure; the shape of `gantry.v1.Metric`."""
@@ -22,6 +25,45 @@ class Metric(BaseModel):
     """The same figure of real images, where it was taken."""
 
 
+class CodeValues(BaseModel):
+    """What the values of a categorical code were found to mean."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """What the code stands for, for example "digit"; empty where it was not found out."""
+
+    values: tuple[str, ...]
+    """The class that each value was matched to, by index; "value-3" where there was none left."""
+
+    recalls: tuple[float | None, ...]
+    """Share of the real test images of that class for which Q guesses the value."""
+
+
+class CodeNumber(BaseModel):
+    """What a number of a continuous code was found to move."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """The factor it moves, for example "slant"; empty where it moves none clearly."""
+
+    correlations: dict[str, float]
+    """Spearman's ρ with each factor, -1 to 1."""
+
+
+class Codes(BaseModel):
+    """What the codes of an InfoGAN were found to mean."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    categorical: tuple[CodeValues, ...]
+    """By their order in the graph."""
+
+    continuous: tuple[CodeNumber, ...]
+    """By their order in the graph."""
+
+
 class Evaluation(BaseModel):
     """All figures of one evaluation; the shape of `gantry.v1.Evaluation`, so that the card can hold it as it is."""
 
@@ -32,6 +74,9 @@ class Evaluation(BaseModel):
 
     protocol: dict[str, str]
     """How they were taken: split, counts, features, resolution, seeds."""
+
+    codes: Codes | None = None
+    """What an InfoGAN's codes mean."""
 
     def __getitem__(self, name: str) -> Metric:
         """The metric of a name.

@@ -27,18 +27,46 @@ def _doublings(size: int) -> int:
     return doublings
 
 
-def _unchanged(layer: nn.Module) -> nn.Module:
+def unchanged(layer: nn.Module) -> nn.Module:
+    """Stands in for a normalisation where there is none."""
     return layer
 
 
-class Generator(nn.Module):
-    """Latents and labels to images; batch normalisation, transposed convolutions of kernel 4 and stride 2."""
+def trunk_convolutions(channels: int, size: int, width: int) -> tuple[list[nn.Conv2d], int]:
+    """The convolutions of a discriminator, which work on an image's patches (see `PATCH`).
 
-    def __init__(self, *, classes: int, channels: int, size: int, latent_size: int, width: int) -> None:
+    Args:
+        channels: Channels of the images.
+        size: Height and width of the images; even.
+        width: Channels of the first feature maps; each lower resolution has twice as many.
+
+    Returns:
+        The layers in order, and the number of values that the last one gives for an image.
+
+    Raises:
+        ValueError: If `size` is odd.
+    """
+    doublings = _doublings(size)
+    top = width << doublings
+    layers = [nn.Conv2d(channels * PATCH**2, width, kernel_size=3, padding=1)]
+    for doubling in range(doublings):
+        before = width << doubling
+        layers.append(nn.Conv2d(before, 2 * before, kernel_size=4, stride=2, padding=1))
+    layers.append(nn.Conv2d(top, top, kernel_size=3, padding=1))
+    return layers, top * (size // PATCH >> doublings) ** 2
+
+
+class Generator(nn.Module):
+    """Latents and conditions to images; batch normalisation, transposed convolutions of kernel 4 and stride 2.
+
+    The condition is a vector beside the latent: a class as one-hot, a mixture of classes, or an InfoGAN's codes.
+    """
+
+    def __init__(self, *, condition_size: int, channels: int, size: int, latent_size: int, width: int) -> None:
         """Makes the net.
 
         Args:
-            classes: Number of classes.
+            condition_size: Numbers in a condition.
             channels: Channels of the images.
             size: Height and width of the images; even.
             latent_size: Numbers in a latent.
@@ -49,12 +77,10 @@ class Generator(nn.Module):
         """
         super().__init__()
         doublings = _doublings(size)
-        self.classes = classes
-        self.latent_size = latent_size
         self.resolution = size // PATCH >> doublings
         top = width << doublings
         # A batch normalisation follows every layer but the last, so biases would have no effect.
-        self.project = nn.Linear(latent_size + classes, top * self.resolution**2, bias=False)
+        self.project = nn.Linear(latent_size + condition_size, top * self.resolution**2, bias=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(top), nn.ReLU(inplace=True)]
         for doubling in reversed(range(doublings)):
             after = width << doubling
@@ -66,18 +92,17 @@ class Generator(nn.Module):
         layers += [nn.Conv2d(width, channels * PATCH**2, kernel_size=3, padding=1), nn.PixelShuffle(PATCH)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, z: Tensor, condition: Tensor) -> Tensor:
         """Makes one image for each latent.
 
         Args:
             z: float32 [B, latent_size], standard normal.
-            labels: int64 [B], each in [0, classes).
+            condition: float32 [B, condition_size].
 
         Returns:
             float32 [B, C, H, W] in [-1, 1].
         """
-        y = functional.one_hot(labels, self.classes).to(z.dtype)
-        maps = self.project(torch.cat([z, y], dim=1)).unflatten(1, (-1, self.resolution, self.resolution))
+        maps = self.project(torch.cat([z, condition], dim=1)).unflatten(1, (-1, self.resolution, self.resolution))
         return torch.tanh(self.layers(maps.contiguous(memory_format=torch.channels_last)).float())
 
 
@@ -112,15 +137,8 @@ class Discriminator(nn.Module):
             ValueError: If `size` is odd.
         """
         super().__init__()
-        norm = spectral_norm if normalise else _unchanged
-        doublings = _doublings(size)
-        top = width << doublings
-        convolutions = [nn.Conv2d(channels * PATCH**2, width, kernel_size=3, padding=1)]
-        for doubling in range(doublings):
-            before = width << doubling
-            convolutions.append(nn.Conv2d(before, 2 * before, kernel_size=4, stride=2, padding=1))
-        convolutions.append(nn.Conv2d(top, top, kernel_size=3, padding=1))
-        features = top * (size // PATCH >> doublings) ** 2
+        norm = spectral_norm if normalise else unchanged
+        convolutions, features = trunk_convolutions(channels, size, width)
         self.patches = nn.PixelUnshuffle(PATCH)
         self.convolutions = nn.ModuleList([norm(layer) for layer in convolutions])
         self.score = norm(nn.Linear(features, 1))

@@ -5,19 +5,18 @@ from pathlib import Path
 import pytest
 
 from gantry.v1 import worker_pb2
-from gantry.v1.generation_pb2 import IMAGE_FORMAT_RAW
-from services.backends.base import BackendTimeoutError, BackendUnavailableError, ModelKey
+from services.backends.base import BackendTimeoutError, BackendUnavailableError, ModelKey, probe_item
 from services.backends.embedded import EmbeddedBackend
-from tests.archives import tiny_card, write_tiny_archive
+from tests.archives import tiny_card, write_tiny_archive, write_tiny_code_archive, write_tiny_translation_archive
 from training.archive import write_archive
 
 KEY = ModelKey("tiny", "1.0.0")
-ENVELOPE = worker_pb2.WorkRequest(items=[worker_pb2.WorkItem(truncation=1.0, format=IMAGE_FORMAT_RAW)] * 64)
+ENVELOPE = worker_pb2.WorkRequest(items=[probe_item(tiny_card())] * 64)
 
 
 async def test_models_of_the_store_are_served_and_a_broken_graph_is_refused(tmp_path: Path) -> None:
     write_tiny_archive(tmp_path)
-    write_archive(tmp_path / "broken.mar", tiny_card("broken"), b"no graph")
+    write_archive(tmp_path / "broken.mar", tiny_card("broken"), {"model.pt2": b"no graph"})
     backend = EmbeddedBackend(tmp_path, threads=1)
     await backend.start()
     try:
@@ -26,6 +25,19 @@ async def test_models_of_the_store_are_served_and_a_broken_graph_is_refused(tmp_
         assert backend.refused[0].reason.startswith("model.pt2: not an exported program")
         await backend.probe(KEY)
         assert len((await backend.run(KEY, ENVELOPE, timeout=None)).results) == 64
+    finally:
+        await backend.stop()
+
+
+async def test_every_kind_of_model_can_be_probed(tmp_path: Path) -> None:
+    for write in (write_tiny_archive, write_tiny_code_archive, write_tiny_translation_archive):
+        write(tmp_path)
+    backend = EmbeddedBackend(tmp_path, threads=1, execution="float32")
+    await backend.start()
+    try:
+        assert [key.name for key in backend.models] == ["tiny", "tiny-codes", "tiny-translation"]
+        for key in backend.models:
+            await backend.probe(key)
     finally:
         await backend.stop()
 

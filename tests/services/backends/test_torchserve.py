@@ -89,7 +89,7 @@ class ScriptedTorchServe(
         return management_pb2.ManagementResponse(msg=json.dumps(told))
 
     async def DescribeModel(self, request: management_pb2.DescribeModelRequest, context: Any) -> Any:  # noqa: N802
-        versions = [{"modelVersion": "1.0.0", "responseTimeout": self.response_seconds}]
+        versions = [{"modelVersion": "1.0.0", "responseTimeout": self.response_seconds, "startupTimeout": 120}]
         return management_pb2.ManagementResponse(msg=json.dumps(versions))
 
 
@@ -153,8 +153,8 @@ def failing(tiny: Answer, *failures: tuple[grpc.StatusCode, str]) -> Answer:
 
 
 def envelope_of(count: int) -> worker_pb2.WorkRequest:
-    items = [worker_pb2.WorkItem(seed=seed, truncation=1.0, format=IMAGE_FORMAT_PNG) for seed in range(count)]
-    return worker_pb2.WorkRequest(items=items)
+    works = [worker_pb2.GenerateWork(seed=seed, condition=[1, 0, 0], truncation=1.0) for seed in range(count)]
+    return worker_pb2.WorkRequest(items=[worker_pb2.WorkItem(generate=work, format=IMAGE_FORMAT_PNG) for work in works])
 
 
 async def test_models_are_those_that_show_their_card(tiny: Answer, archive: Path) -> None:
@@ -182,7 +182,7 @@ async def test_model_that_never_answers_does_not_hold_up_the_others(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(torchserve, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(torchserve, "PATIENCE", 0.0005)
     async with attached(ScriptedTorchServe(tiny=tiny, silent=silent)) as backend:
         assert list(backend.models) == [KEY]
         assert [(refused.archive, refused.reason) for refused in backend.refused] == [
@@ -225,6 +225,7 @@ async def test_envelope_whose_answer_could_be_too_large_goes_in_parts(
         assert max(sent) * 2_000_000 < DEFAULT_MESSAGE_BYTES
         assert list(reply.results) == list(runner.run(envelope_of(7)).results)
         assert reply.run_seconds > 0
+        assert reply.execution == "cpu-float32-eager"
 
 
 async def test_model_whose_one_picture_could_be_too_large_is_refused(tiny: Answer) -> None:
@@ -237,7 +238,7 @@ async def test_model_whose_one_picture_could_be_too_large_is_refused(tiny: Answe
 
     async with attached(ScriptedTorchServe(tiny=huge)) as backend:
         assert not backend.models
-        assert "a picture may take 32002048 bytes" in backend.refused[0].reason
+        assert "a picture may take 32004096 bytes" in backend.refused[0].reason
 
 
 async def test_envelope_runs_once_more_where_its_worker_died(tiny: Answer, runner: Runner) -> None:
@@ -288,7 +289,7 @@ async def test_envelope_over_the_limit_is_not_sent(tiny: Answer) -> None:
     scripted = ScriptedTorchServe(tiny=tiny)
     async with attached(scripted) as backend:
         scripted.calls.clear()
-        items = [worker_pb2.WorkItem(seed=(1 << 64) - 1, label=0xFFFFFFFF, truncation=1.0, format=1, quality=90)]
+        items = list(envelope_of(1).items)
 
         with pytest.raises(BackendFailedError, match=r"the envelope has \d+ bytes, TorchServe takes 6553500"):
             await backend._call(KEY, worker_pb2.WorkRequest(items=items * 300_000), timeout=10.0)
@@ -323,7 +324,7 @@ async def test_store_that_is_no_folder_is_named(tmp_path: Path) -> None:
 def process(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServeProcess]:
     """A real TorchServe with a sound model, one whose graph is broken, and one of somebody else."""
     folder = tmp_path_factory.mktemp("odd")
-    write_archive(folder / "broken.mar", tiny_card("broken"), b"no graph")
+    write_archive(folder / "broken.mar", tiny_card("broken"), {"model.pt2": b"no graph"})
     write_strange_archive(folder / "strange.mar")
     running = TorchServeProcess([archive, folder / "broken.mar", folder / "strange.mar"], 1, DEFAULT_MESSAGE_BYTES)
     asyncio.run(running.start(timeout=60.0))
@@ -335,7 +336,7 @@ def process(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 async def test_running_torchserve_is_attached_to(
     process: TorchServeProcess, runner: Runner, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torchserve, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(torchserve, "PATIENCE", 0.01)
     backend = backend_at(process.address, process.management_address)
     await backend.start()
     try:
@@ -355,7 +356,7 @@ async def test_running_torchserve_is_attached_to(
 async def test_killed_worker_costs_no_picture(
     process: TorchServeProcess, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torchserve, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(torchserve, "PATIENCE", 0.01)
     backend = backend_at(process.address, process.management_address)
     await backend.start()
     try:

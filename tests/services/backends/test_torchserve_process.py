@@ -102,3 +102,18 @@ async def test_torchserve_that_ends_at_once_shows_its_log(tmp_path: Path, monkey
         await process.start(timeout=60.0)
 
     await process.stop()
+
+
+@pytest.mark.torchserve
+async def test_workers_get_the_execution_setting_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANTRY_EXECUTION", "of the gateway's own surroundings")
+    monkeypatch.setenv("GANTRY_PORT", "1")
+    process = TorchServeProcess([write_tiny_archive(tmp_path)], 1, message_bytes=1 << 20, execution="float32")
+    await process.start(timeout=60.0)
+    try:
+        environment = psutil.Process(process.pid).environ()
+        assert {name: value for name, value in environment.items() if name.startswith("GANTRY_")} == {
+            "GANTRY_EXECUTION": "float32"
+        }
+    finally:
+        await process.stop()

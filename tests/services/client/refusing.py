@@ -11,7 +11,7 @@ import grpc
 from grpc_status import rpc_status
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc
-from services.gateway.errors import TABLE, status_of
+from services.gateway.errors import status_of
 
 ANSWER = generation_pb2.Image(
     encoded=generation_pb2.EncodedImage(
@@ -57,7 +57,7 @@ class RefusingServicer(generation_pb2_grpc.GenerationServiceServicer):
         self.calls += 1
         if self._errors:
             error = self._errors.pop(0)
-            context.abort_with_status(rpc_status.to_status(status_of(error, TABLE[type(error)], str(error))))
+            context.abort_with_status(rpc_status.to_status(status_of(error)))
 
 
 class SilentServicer(generation_pb2_grpc.GenerationServiceServicer):
@@ -69,6 +69,12 @@ class SilentServicer(generation_pb2_grpc.GenerationServiceServicer):
     def Sample(self, request: generation_pb2.SampleRequest, context: Any) -> generation_pb2.SampleResponse:  # noqa: N802
         self.released.wait()
         return generation_pb2.SampleResponse()
+
+    def TranslateStream(  # noqa: N802
+        self, request_iterator: Iterator[generation_pb2.TranslateStreamRequest], context: Any
+    ) -> Iterator[generation_pb2.TranslateStreamResponse]:
+        self.released.wait()
+        return iter(())
 
 
 @contextmanager

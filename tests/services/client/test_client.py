@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from services.client import Client, FieldViolation, Format, GantryError
-from tests.archives import CLASS_NAMES
+from tests.archives import CLASS_NAMES, SHAPES
 from tests.services.client.refusing import SilentServicer, listening
 
 LARGEST_SEED = 2**64 - 1
@@ -93,15 +93,28 @@ def test_the_stream_gives_the_same_pictures(client: Client) -> None:
 def test_a_stream_can_be_left_early(client: Client) -> None:
     stream = client.sample_stream("tiny", count=200, seed=2)
     assert next(stream).seed == 2
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert client.sample("tiny", seed=2)
 
 
 def test_models_and_refused_archives(client: Client) -> None:
     loaded = [(model.card.name, model.card.version) for model in client.models()]
-    assert loaded == [("rgb", "2.0.0"), ("tiny", "1.0.0"), ("tiny", "1.1.0")]
+    assert [name for name, _ in loaded] == ["rgb", "tiny", "tiny", "tiny-codes", "tiny-translation"]
+    assert [version for name, version in loaded if name == "tiny"] == ["1.0.0", "1.1.0"]
     assert [refused.archive for refused in client.refused_archives()] == ["garbage.mar"]
     assert [known.name for known in client.model("tiny").card.classes] == list(CLASS_NAMES)
+
+
+def test_a_picture_of_codes_can_be_made_again(client: Client) -> None:
+    image = client.sample("tiny-codes", codes={"slant": 0.5, "shape": "long"}, count=2, seed=4)[1]
+    assert (image.label, image.label_name) == (None, None)
+    assert image.codes == {"k1": SHAPES.index("long"), "c1": 0.5, "c2": image.codes["c2"]}
+    (again,) = client.sample(image.model, labels=image.label, codes=image.codes, seed=image.seed)
+    assert again == image
+
+
+def test_every_picture_names_its_execution_plan(client: Client) -> None:
+    assert client.sample("tiny")[0].execution == "cpu-float32-eager"
 
 
 def test_an_unknown_model_is_named_with_what_is_loaded(client: Client) -> None:
@@ -147,6 +160,8 @@ def test_the_deadline_ends_a_call_that_gets_no_answer() -> None:
     with listening(servicer) as address, Client(address, timeout=0.05) as client:
         with pytest.raises(GantryError) as caught:
             client.sample("tiny")
+        with pytest.raises(GantryError, match=r"DEADLINE_EXCEEDED: no answer within 0.05 s; unanswered pictures: 1"):
+            client.translate("tiny", b"picture")
         servicer.released.set()
     assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
 

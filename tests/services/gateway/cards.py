@@ -1,6 +1,7 @@
-"""A card for tests that need no archive, and no torch to import one."""
+"""Cards and limits for tests that need no archive, and no torch to import one."""
 
 from gantry.v1 import models_pb2
+from services.gateway.encoding import Limits
 
 
 def tiny_card(name: str = "tiny", version: str = "1.0.0") -> models_pb2.ModelCard:
@@ -16,3 +17,50 @@ def tiny_card(name: str = "tiny", version: str = "1.0.0") -> models_pb2.ModelCar
         ],
         execution=models_pb2.ExecutionSpec(chunk_items=8, max_batch_items=64),
     )
+
+
+def code_card(name: str = "codes") -> models_pb2.ModelCard:
+    """The card of a model with a categorical code of three values and two continuous ones, of grey 6×8 pictures."""
+    return models_pb2.ModelCard(
+        name=name,
+        version="1.0.0",
+        kind=models_pb2.MODEL_KIND_CODE_CONDITIONAL,
+        image=models_pb2.ImageSpec(width=6, height=8, channels=1, value_min=-1.0, value_max=1.0),
+        categorical_codes=[
+            models_pb2.CategoricalCode(
+                id="k1",
+                name="shape",
+                values=[
+                    models_pb2.CodeMeaning(index=index, name=text)
+                    for index, text in enumerate(("round", "square", "long"))
+                ],
+            )
+        ],
+        continuous_codes=[
+            models_pb2.ContinuousCode(id="c1", name="slant", min=-1.0, max=1.0),
+            models_pb2.ContinuousCode(id="c2", min=-2.0, max=0.5),
+        ],
+        execution=models_pb2.ExecutionSpec(chunk_items=8, max_batch_items=64),
+    )
+
+
+def translation_card(name: str = "horse2zebra") -> models_pb2.ModelCard:
+    """The card of a model that translates between horses and zebras."""
+    return models_pb2.ModelCard(
+        name=name,
+        version="1.0.0",
+        kind=models_pb2.MODEL_KIND_TRANSLATION,
+        image=models_pb2.ImageSpec(channels=3, value_min=-1.0, value_max=1.0),
+        translation=models_pb2.TranslationSpec(domain_a="horse", domain_b="zebra", multiple=4, trained_side=128),
+        execution=models_pb2.ExecutionSpec(chunk_items=1, max_batch_items=4),
+    )
+
+
+def limits_of(
+    max_images: int = 256,
+    max_response_bytes: int = 4_000_000,
+    max_image_bytes: int = 1 << 20,
+    max_image_pixels: int = 1 << 20,
+) -> Limits:
+    """Limits, as they are unless a test says otherwise."""
+    return Limits(max_images, max_response_bytes, max_image_bytes, max_image_pixels)

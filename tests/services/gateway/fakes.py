@@ -9,6 +9,8 @@ import grpc
 from gantry.v1 import generation_pb2, models_pb2, models_pb2_grpc, worker_pb2
 from services.backends.base import Backend, ModelKey
 
+EXECUTION = "cpu-float32-eager"
+
 
 class Clock:
     """Seconds that pass only when told."""
@@ -22,16 +24,16 @@ class Clock:
 
 
 def reply_to(request: worker_pb2.WorkRequest) -> worker_pb2.WorkReply:
-    """Answer each item with one grey pixel, darker or lighter by its seed."""
+    """Answer each item with one grey pixel, darker or lighter by its seed; 0 for a translation."""
     results = [
         worker_pb2.WorkResult(
             image=generation_pb2.EncodedImage(
-                data=bytes([item.seed % 256]), width=1, height=1, channels=1, format=item.format
+                data=bytes([item.generate.seed % 256]), width=1, height=1, channels=1, format=item.format
             )
         )
         for item in request.items
     ]
-    return worker_pb2.WorkReply(results=results, encode_seconds=0.25)
+    return worker_pb2.WorkReply(results=results, encode_seconds=0.25, execution=EXECUTION)
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Envelope:
     @property
     def seeds(self) -> list[int]:
         """Seeds of its items."""
-        return [item.seed for item in self.request.items]
+        return [item.generate.seed for item in self.request.items]
 
     def come_back(self) -> None:
         """Answer as a sound worker does."""

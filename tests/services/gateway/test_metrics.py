@@ -10,6 +10,9 @@ from prometheus_client import generate_latest
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2
 from services.gateway.metrics import CallCounter, Metrics, kind_label
 from services.gateway.server import Gateway
+from services.gateway.settings import Settings
+from tests.pictures import picture
+from tests.services.gateway.cards import code_card, translation_card
 from tests.services.gateway.fakes import DrivenBackend, eventually
 
 GENERATION, HEALTH = "gantry.v1.GenerationService", "grpc.health.v1.Health"
@@ -59,6 +62,8 @@ def test_every_promised_metric_exists() -> None:
 
 def test_kinds_are_told_in_lower_case() -> None:
     assert kind_label(models_pb2.MODEL_KIND_CLASS_CONDITIONAL) == "class_conditional"
+    assert kind_label(models_pb2.MODEL_KIND_CODE_CONDITIONAL) == "code_conditional"
+    assert kind_label(models_pb2.MODEL_KIND_TRANSLATION) == "translation"
 
 
 async def test_calls_are_counted_by_code(gateway: Gateway) -> None:
@@ -149,6 +154,24 @@ async def test_images_are_counted_by_model_and_kind(gateway: Gateway) -> None:
         )
     labels = {"model": "tiny", "kind": "class_conditional"}
     assert gateway.metrics.registry.get_sample_value("gantry_images_total", labels) == 5
+
+
+async def test_frames_and_translations_are_counted(settings: Settings) -> None:
+    backend = DrivenBackend(code_card(), translation_card(), answers_at_once=True)
+    request = generation_pb2.TranslateRequest(model="horse2zebra", source_domain="horse", image=picture())
+    sweep = generation_pb2.Sweep(x=generation_pb2.Axis(code="k1"))
+
+    async with Gateway(settings, backend) as gateway, channel_to(gateway) as channel:
+        stub = generation_pb2_grpc.GenerationServiceStub(channel)
+        frames = [frame async for frame in stub.Traverse(generation_pb2.TraverseRequest(model="codes", sweep=sweep))]
+        await stub.Translate(request)
+        messages = [generation_pb2.TranslateStreamRequest(id=name, translate=request) for name in "ab"]
+        answers = [answer async for answer in stub.TranslateStream(iter(messages))]
+
+    assert (len(frames), len(answers)) == (3, 2)
+    for model, kind, images in (("codes", "code_conditional", 3), ("horse2zebra", "translation", 3)):
+        labels = {"model": model, "kind": kind}
+        assert gateway.metrics.registry.get_sample_value("gantry_images_total", labels) == images
 
 
 async def test_every_loaded_model_has_its_info(gateway: Gateway) -> None:

@@ -8,12 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gantry.v1 import generation_pb2, models_pb2
+from services.gateway.encoding import DEFAULT_GAP, DEFAULT_QUALITY, Limits
 from services.gateway.errors import InvalidRequestError
-from services.gateway.sampling import DEFAULT_GAP, DEFAULT_QUALITY, Limits, SamplePlan, plan_sample
-from services.worker.latents import draw_label
-from tests.services.gateway.cards import tiny_card
+from services.gateway.sampling import SamplePlan, plan_sample
+from services.worker.latents import draw_category, draw_label, draw_number
+from tests.services.gateway.cards import code_card, limits_of, tiny_card
 
-LIMITS = Limits(max_images=20, max_response_bytes=4_000_000)
+LIMITS = limits_of(max_images=20)
 PNG, RAW = generation_pb2.IMAGE_FORMAT_PNG, generation_pb2.IMAGE_FORMAT_RAW
 JPEG, WEBP = generation_pb2.IMAGE_FORMAT_JPEG, generation_pb2.IMAGE_FORMAT_WEBP
 
@@ -23,7 +24,9 @@ def request(**fields: Any) -> generation_pb2.SampleRequest:
 
 
 def labels(**fields: Any) -> list[int]:
-    return [item.label for item in plan_sample(request(**fields), tiny_card(), LIMITS).items]
+    plan = plan_sample(request(**fields), tiny_card(), LIMITS)
+    assert [list(item.generate.condition).index(1.0) for item in plan.items] == [i.label_id for i in plan.images]
+    return [image.label_id for image in plan.images]
 
 
 def violations(limits: Limits = LIMITS, *, streamed: bool = False, **fields: Any) -> list[tuple[str, str]]:
@@ -36,8 +39,9 @@ def test_defaults() -> None:
     plan = plan_sample(request(), tiny_card(), LIMITS)
     assert plan.grid is None
     (item,) = plan.items
-    assert (item.seed, item.truncation, item.format, item.quality) == (plan.seed, 1.0, PNG, DEFAULT_QUALITY)
-    assert item.label == draw_label(plan.seed, 3)
+    work = item.generate
+    assert (work.seed, work.truncation, item.format, item.quality) == (plan.seed, 1.0, PNG, DEFAULT_QUALITY)
+    assert plan.images[0].label_id == draw_label(plan.seed, 3)
 
 
 def test_the_server_picks_a_seed_below_2_to_32_each_time_anew() -> None:
@@ -52,17 +56,17 @@ def test_seed_zero_is_a_seed() -> None:
 
 def test_seeds_count_up_and_wrap() -> None:
     plan = plan_sample(request(seed=2**64 - 2, count=4), tiny_card(), LIMITS)
-    assert [item.seed for item in plan.items] == [2**64 - 2, 2**64 - 1, 0, 1]
+    assert [item.generate.seed for item in plan.items] == [2**64 - 2, 2**64 - 1, 0, 1]
     assert plan.seed == 2**64 - 2
 
 
 def test_settings_reach_every_item() -> None:
     plan = plan_sample(request(count=3, truncation=0.25, format=WEBP, quality=100), tiny_card(), LIMITS)
-    assert {(item.truncation, item.format, item.quality) for item in plan.items} == {(0.25, WEBP, 100)}
+    assert {(item.generate.truncation, item.format, item.quality) for item in plan.items} == {(0.25, WEBP, 100)}
 
 
 def test_truncation_zero_is_not_the_default() -> None:
-    assert plan_sample(request(truncation=0.0), tiny_card(), LIMITS).items[0].truncation == 0.0
+    assert plan_sample(request(truncation=0.0), tiny_card(), LIMITS).items[0].generate.truncation == 0.0
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,12 @@ def test_columns_of_a_grid(fields: dict[str, Any], columns: int) -> None:
     asked = request(**fields, format=JPEG, quality=50, grid=generation_pb2.GridOptions(**options))
     plan = plan_sample(asked, tiny_card(), LIMITS)
     assert plan.grid is not None
-    assert (plan.grid.columns, plan.grid.gap, plan.grid.format, plan.grid.quality) == (columns, DEFAULT_GAP, JPEG, 50)
+    assert (plan.grid.columns, plan.grid.gap, plan.grid.encoding.format, plan.grid.encoding.quality) == (
+        columns,
+        DEFAULT_GAP,
+        JPEG,
+        50,
+    )
     assert {item.format for item in plan.items} == {RAW}
 
 
@@ -172,13 +181,13 @@ def test_a_violation_fits_into_a_header_however_much_is_wrong() -> None:
     card.classes.extend(models_pb2.ClassInfo(id=index, name=f"class {index}") for index in range(1000))
     asked = request(label_ids=range(5000, 6000), label_names=["x" * 10_000] * 1000)
     with pytest.raises(InvalidRequestError) as error:
-        plan_sample(asked, card, Limits(10_000, 1 << 30))
+        plan_sample(asked, card, limits_of(10_000, 1 << 30))
     assert len(str(error.value)) < 2000
     assert "(1000 in all)" in str(error.value)
 
 
 def test_an_answer_that_would_be_too_large_is_refused_unless_streamed() -> None:
-    small = Limits(max_images=1000, max_response_bytes=65_536)
+    small = limits_of(max_images=1000, max_response_bytes=65_536)
     ((field, description),) = violations(small, count=1000)
     assert field == "count"
     assert "use SampleStream" in description
@@ -189,7 +198,7 @@ def test_the_whole_sheet_of_a_grid_counts() -> None:
     """Eleven tiles in ten columns fill twenty places, and gaps are pixels too."""
     card = tiny_card()
     card.image.width = card.image.height = 1000
-    limits = Limits(max_images=100, max_response_bytes=12_000_000)
+    limits = limits_of(max_images=100, max_response_bytes=12_000_000)
     grid = generation_pb2.GridOptions(columns=10)
     assert plan_sample(request(count=10, grid=grid), card, limits).grid
     with pytest.raises(InvalidRequestError, match="count"):
@@ -200,13 +209,69 @@ def test_the_whole_sheet_of_a_grid_counts() -> None:
 def test_a_sheet_beyond_what_its_format_holds_is_refused(image_format: int, most: int) -> None:
     card = tiny_card()
     card.image.width, card.image.height = 100, 1
-    limits = Limits(max_images=10_000, max_response_bytes=1 << 30)
+    limits = limits_of(max_images=10_000, max_response_bytes=1 << 30)
     images = most // 100
     grid = generation_pb2.GridOptions(columns=10_000, gap=0)
     assert plan_sample(request(count=images, format=image_format, grid=grid), card, limits).grid
     with pytest.raises(InvalidRequestError, match=f"grid: .* at most {most} a side"):
         plan_sample(request(count=images + 1, format=image_format, grid=grid), card, limits)
     assert plan_sample(request(count=images + 1, format=PNG, grid=grid), card, limits).grid
+
+
+def test_codes_reach_every_item_and_the_rest_is_drawn_from_each_seed() -> None:
+    codes = [generation_pb2.CodeValue(code="slant", number=0.25), generation_pb2.CodeValue(code="k1", name="long")]
+    plan = plan_sample(request(seed=5, count=3, codes=codes), code_card(), LIMITS)
+    for index, (item, image) in enumerate(zip(plan.items, plan.images, strict=True)):
+        drawn = draw_number(5 + index, 1, -2.0, 0.5)
+        assert list(item.generate.condition) == [0.0, 0.0, 1.0, 0.25, drawn]
+        assert image.codes == [
+            generation_pb2.CodeValue(code="k1", index=2),
+            generation_pb2.CodeValue(code="c1", number=0.25),
+            generation_pb2.CodeValue(code="c2", number=drawn),
+        ]
+        assert (image.label_id, image.label_name) == (0, "")
+
+
+def test_an_image_is_planned_again_from_its_seed_and_codes() -> None:
+    first = plan_sample(request(seed=7), code_card(), LIMITS)
+    again = plan_sample(request(seed=7, codes=first.images[0].codes), code_card(), LIMITS)
+    assert again.items == first.items
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "description"),
+    [
+        ({"each_class": True}, "each_class", "model codes has no classes; Traverse sweeps its codes: k1 'shape', c1"),
+        ({"label_ids": [0]}, "label_ids[0]", "model codes has no classes; its codes: k1 'shape', c1 'slant', c2"),
+        ({"label_names": ["round"]}, "label_names[0]", "model codes has no classes"),
+    ],
+)
+def test_classes_of_a_model_without_classes_are_refused(fields: dict[str, Any], field: str, description: str) -> None:
+    with pytest.raises(InvalidRequestError) as error:
+        plan_sample(request(**fields), code_card(), LIMITS)
+    ((named, text),) = error.value.violations
+    assert named == field
+    assert description in text
+
+
+def test_what_a_png_and_a_grid_tell() -> None:
+    asked = request(seed=3, count=2, truncation=0.5, grid=generation_pb2.GridOptions(),
+                    codes=[generation_pb2.CodeValue(code="c1", number=0.1)])  # fmt: skip
+    plan = plan_sample(asked, code_card(), LIMITS)
+    k1, c2 = draw_category(3, 0, 3), plan.images[0].codes[2].number
+    told = {fact.key: fact.value for fact in plan.items[0].facts}
+    assert told == {
+        "gantry:seed": "3",
+        "gantry:code:k1": str(k1),
+        "gantry:code:c1": "0.1",
+        "gantry:code:c2": told["gantry:code:c2"],
+        "gantry:truncation": "0.5",
+    }
+    assert generation_pb2.CodeValue(number=float(told["gantry:code:c2"])).number == c2
+    sheet = {fact.key: fact.value for fact in plan.grid_facts()}
+    assert sheet["gantry:codes:k1"] == f"{k1},{draw_category(4, 0, 3)}"
+    assert sheet["gantry:codes:c1"] == "0.1,0.1"
+    assert "gantry:labels" not in sheet
 
 
 _REQUESTS = st.builds(
@@ -220,6 +285,11 @@ _REQUESTS = st.builds(
     truncation=st.none() | st.floats(width=32),
     format=st.integers(0, 6) | st.integers(-(2**31), 2**31 - 1),
     quality=st.none() | st.integers(0, 120) | st.integers(0, 2**32 - 1),
+    codes=st.lists(
+        st.builds(generation_pb2.CodeValue, code=st.sampled_from(["k1", "c1", "slant", ""]), index=st.integers(0, 5))
+        | st.builds(generation_pb2.CodeValue, code=st.sampled_from(["c1", "c2"]), number=st.floats(width=32)),
+        max_size=3,
+    ),
     grid=st.none()
     | st.builds(
         generation_pb2.GridOptions,
@@ -230,11 +300,17 @@ _REQUESTS = st.builds(
 
 
 @settings(max_examples=400, deadline=None)
-@given(asked=_REQUESTS, streamed=st.booleans())
-@example(asked=generation_pb2.SampleRequest(count=0, grid=generation_pb2.GridOptions(columns=0)), streamed=False)
-def test_any_request_is_work_or_a_violation(asked: generation_pb2.SampleRequest, streamed: bool) -> None:
+@given(asked=_REQUESTS, card=st.sampled_from([tiny_card(), code_card()]), streamed=st.booleans())
+@example(
+    asked=generation_pb2.SampleRequest(count=0, grid=generation_pb2.GridOptions(columns=0)),
+    card=tiny_card(),
+    streamed=False,
+)
+def test_any_request_is_work_or_a_violation(
+    asked: generation_pb2.SampleRequest, card: models_pb2.ModelCard, streamed: bool
+) -> None:
     try:
-        plan = plan_sample(asked, tiny_card(), LIMITS, streamed=streamed)
+        plan = plan_sample(asked, card, LIMITS, streamed=streamed)
     except InvalidRequestError as refusal:
         faults = refusal.violations
     else:
@@ -246,7 +322,7 @@ def test_any_request_is_work_or_a_violation(asked: generation_pb2.SampleRequest,
 def check_plan(plan: SamplePlan, *, streamed: bool) -> None:
     assert 1 <= len(plan.items) <= LIMITS.max_images
     for index, item in enumerate(plan.items):
-        assert item.seed == (plan.seed + index) % 2**64
-        assert item.label < 3
-        assert 0 <= item.truncation <= 1
+        assert item.generate.seed == plan.images[index].seed == (plan.seed + index) % 2**64
+        assert len(item.generate.condition) in (3, 5)
+        assert 0 <= item.generate.truncation <= 1
     assert plan.grid is None or not streamed

@@ -19,14 +19,18 @@ from services.backends.base import (
 )
 from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError
 from services.gateway.metrics import Metrics
-from services.gateway.scheduler import Scheduler, abandon
+from services.gateway.scheduler import Made, Scheduler, abandon
 from tests.services.gateway.fakes import Clock, DrivenBackend, Envelope, settled
 
 BATCH_ITEMS = 4
 QUEUE_ITEMS = 10
 TINY, OTHER = ModelKey("tiny", "1.0.0"), ModelKey("other", "2.0.0")
 
-Results = list[asyncio.Future[worker_pb2.WorkResult]]
+Results = list[asyncio.Future[Made]]
+
+
+def item(seed: int) -> worker_pb2.WorkItem:
+    return worker_pb2.WorkItem(generate=worker_pb2.GenerateWork(seed=seed))
 
 
 def card(key: ModelKey) -> models_pb2.ModelCard:
@@ -53,7 +57,7 @@ class Bench:
     ) -> Results:
         """Submit one item per seed; the deadline counts from now."""
         until = None if deadline is None else self.clock.now + deadline
-        return self.scheduler.submit(key, [worker_pb2.WorkItem(seed=seed) for seed in seeds], until, batch_items)
+        return self.scheduler.submit(key, [item(seed) for seed in seeds], until, batch_items)
 
     async def occupy(self, seconds: float = 0.0) -> Envelope:
         """Send the backend away with one item, after it has learnt how long an item takes."""
@@ -88,7 +92,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 def pixels(results: Results) -> list[int]:
-    return [result.result().image.data[0] for result in results]
+    return [result.result().result.image.data[0] for result in results]
 
 
 async def test_an_item_leaves_at_once(bench: Bench) -> None:
@@ -123,7 +127,7 @@ async def test_items_ride_in_envelopes_no_larger_than_they_ask_for(bench: Bench)
     while sum(map(len, taken)) < 5:
         away.come_back()
         away = await bench.backend.away.get()
-        taken.append([item.seed for item in away.request.items])
+        taken.append([item.generate.seed for item in away.request.items])
 
     assert taken == [[1, 2], [3, 4], [5]]
 
@@ -430,7 +434,7 @@ def test_every_item_has_one_outcome_whatever_happens(acts: list[tuple[str, int]]
                 if isinstance(result.exception(), DeadlineError):
                     assert seed not in ran
                 elif result.exception() is None:
-                    assert result.result().image.data[0] == seed % 256
+                    assert result.result().result.image.data[0] == seed % 256
                 else:
                     assert seed in ran
 

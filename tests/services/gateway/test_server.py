@@ -26,7 +26,7 @@ from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb
 from services.gateway.server import Gateway
 from services.gateway.settings import Settings
 from tests.services.gateway.cards import tiny_card
-from tests.services.gateway.fakes import DrivenBackend, eventually, reply_to, settled
+from tests.services.gateway.fakes import EXECUTION, DrivenBackend, eventually, reply_to, settled
 
 Request = generation_pb2.SampleRequest
 RAW = generation_pb2.IMAGE_FORMAT_RAW
@@ -60,7 +60,8 @@ async def test_images_come_back_in_order_with_their_story(stub: generation_pb2_g
         (256, 1, "square"),
     ]
     assert [image.encoded.data for image in response.images] == [b"\xfe", b"\xff", b"\x00"]
-    assert {(i.truncation, i.model, i.version, i.digest) for i in response.images} == {(0.5, "tiny", "1.1.0", "d" * 64)}
+    stories = {(i.truncation, i.model, i.version, i.digest, i.execution) for i in response.images}
+    assert stories == {(0.5, "tiny", "1.1.0", "d" * 64, EXECUTION)}
 
 
 async def test_more_images_than_an_envelope_holds(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
@@ -79,6 +80,7 @@ async def test_a_grid_holds_all_images(stub: generation_pb2_grpc.GenerationServi
         "gantry:model": "tiny",
         "gantry:version": "1.0.0",
         "gantry:digest": "d" * 64,
+        "gantry:execution": EXECUTION,
         "gantry:seed": "7",
         "gantry:labels": "0,1,2",
         "gantry:truncation": "1",
@@ -123,9 +125,9 @@ async def test_a_refusal_reaches_the_caller_however_much_is_wrong(
     assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_request_beyond_a_mebibyte_is_refused(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
+async def test_a_message_beyond_four_mebibytes_is_refused(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
-        await stub.Sample(Request(model="x" * (1 << 20)))
+        await stub.Sample(Request(model="x" * (4 << 20)))
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (await stub.Sample(Request(model="tiny"))).images
 

@@ -51,6 +51,10 @@ def test_a_flag_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         ("queue_items", 0),
         ("envelopes_in_flight", 0),
         ("max_response_bytes", 1),
+        ("execution", "float16"),
+        ("max_image_bytes", 0),
+        ("max_image_pixels", 255),
+        ("stream_pictures", 0),
         ("probe_seconds", 0),
         ("drain_seconds", -1),
     ],
@@ -64,6 +68,12 @@ def test_a_queue_must_hold_the_largest_request() -> None:
     with pytest.raises(ValidationError, match=r"queue_items \(8\) must be at least max_images \(9\)"):
         Settings(queue_items=8, max_images=9)
     assert Settings(queue_items=9, max_images=9).queue_items == 9
+
+
+def test_a_stream_must_hold_the_largest_picture() -> None:
+    with pytest.raises(ValidationError, match=r"stream_bytes \(4096\) must be at least max_image_bytes \(4097\)"):
+        Settings(stream_bytes=4096, max_image_bytes=4097)
+    assert Settings(stream_bytes=4096, max_image_bytes=4096).stream_bytes == 4096
 
 
 def test_every_field_says_what_it_is() -> None:

@@ -1,16 +1,16 @@
-"""One real archive for all tests of the worker: exporting it is the slow part."""
+"""One real archive of each kind for all tests of the worker: exporting them is the slow part."""
 
 from pathlib import Path
 
 import pytest
 
 from services.worker.archive import Archive, open_archive
-from tests.archives import write_tiny_archive
+from tests.archives import write_tiny_archive, write_tiny_code_archive, write_tiny_translation_archive
 
 
 @pytest.fixture(scope="session")
 def tiny_mar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A `.mar` file; not to be changed."""
+    """A `.mar` file of a class-conditional model; not to be changed."""
     return write_tiny_archive(tmp_path_factory.mktemp("store"))
 
 
@@ -18,3 +18,27 @@ def tiny_mar(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_archive(tiny_mar: Path) -> Archive:
     """The same archive, opened."""
     return open_archive(tiny_mar)
+
+
+@pytest.fixture(scope="session")
+def tiny_program(tiny_archive: Archive) -> bytes:
+    """Its graph."""
+    return tiny_archive.graphs["model.pt2"]
+
+
+@pytest.fixture(scope="session")
+def code_mar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `.mar` file of a code-conditional model; not to be changed."""
+    return write_tiny_code_archive(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def translation_mar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A `.mar` file of a translation model; not to be changed."""
+    return write_tiny_translation_archive(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def translation_archive(translation_mar: Path) -> Archive:
+    """The same archive, opened."""
+    return open_archive(translation_mar)

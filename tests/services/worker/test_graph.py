@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from services.worker.archive import Archive
-from services.worker.graph import GraphError, load_graph, run_graph
-from tests.archives import TinyGenerator
-from training.archive import export_graph
+from services.worker.execution import FLOAT32
+from services.worker.graph import GraphError, load_graph
+from services.worker.lowering import prepare
+from tests.archives import CLASS_NAMES, LATENT_SIZE, MULTIPLE, TinyGenerator, TinyTranslator
+from training.archive import export_generator, export_translator
 
 GRAPH = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"
@@ -128,7 +129,7 @@ def imported_module(entries: Entries, marker: Path) -> None:
 def argument_name(entries: Entries, marker: Path) -> None:
     def change(tree: Any) -> None:
         signature = tree["graph_module"]["module_call_graph"][0]["signature"]
-        signature["forward_arg_names"] = ["latents", f"labels={code(marker)}"]
+        signature["forward_arg_names"] = ["latents", f"condition={code(marker)}"]
 
     change_json(entries, GRAPH, change)
 
@@ -140,7 +141,7 @@ def keyword_name(entries: Entries, marker: Path) -> None:
         spec = json.loads(signature["in_spec"])
         arguments, keywords = spec[1]["children_spec"]
         keywords["children_spec"] = [arguments["children_spec"].pop()]
-        keywords["context"] = json.dumps([f"labels={code(marker)}"])
+        keywords["context"] = json.dumps([f"condition={code(marker)}"])
         signature["in_spec"] = json.dumps(spec)
 
     change_json(entries, GRAPH, change)
@@ -153,7 +154,7 @@ def parameter_name(entries: Entries, marker: Path) -> None:
 
 
 def node_name(entries: Entries, marker: Path) -> None:
-    renamed(entries, GRAPH, "labels", f"labels={code(marker)}")
+    renamed(entries, GRAPH, "condition", f"condition={code(marker)}")
 
 
 def symbol_name(entries: Entries, marker: Path) -> None:
@@ -235,30 +236,30 @@ def attacked(program: bytes, attack: Attack, marker: Path) -> bytes:
 
 @pytest.mark.parametrize("attack", WORKING_ATTACKS + OTHER_ATTACKS)
 def test_an_attack_is_refused(
-    attack: Attack, tiny_archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    attack: Attack, tiny_program: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     marker = tmp_path / "marker"
     with pytest.raises(GraphError, match=r"allowed|pickled"):
-        load_graph(attacked(tiny_archive.graph, attack, marker))
+        load_graph(attacked(tiny_program, attack, marker))
     assert not marker.exists()
 
 
 @pytest.mark.parametrize("attack", WORKING_ATTACKS)
 def test_the_attack_works_on_plain_torch(
-    attack: Attack, tiny_archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    attack: Attack, tiny_program: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the test above would prove little."""
     monkeypatch.syspath_prepend(tmp_path)
     marker = tmp_path / "marker"
     # Most attacks have their effect and fail later.
     with contextlib.suppress(Exception):
-        graph = torch.export.load(io.BytesIO(attacked(tiny_archive.graph, attack, marker))).module()
-        graph(torch.zeros(2, 8), torch.zeros(2, dtype=torch.int64))
+        graph = torch.export.load(io.BytesIO(attacked(tiny_program, attack, marker))).module()
+        graph(torch.zeros(2, LATENT_SIZE), torch.zeros(2, len(CLASS_NAMES)))
     assert marker.exists()
 
 
-def test_a_sound_program_loads_without_unpickling(tiny_archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sound_program_loads_without_unpickling(tiny_program: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object, **__: object) -> NoReturn:
         pytest.fail("something was unpickled")
 
@@ -270,16 +271,25 @@ def test_a_sound_program_loads_without_unpickling(tiny_archive: Archive, monkeyp
         (torch._C, "_pickle_load_obj"),
     ]:
         monkeypatch.setattr(owner, name, forbidden)
-    graph = load_graph(tiny_archive.graph)
-    assert run_graph(graph, torch.zeros(3, 8), torch.tensor([0, 1, 2])).shape == (3, 1, 8, 6)
+    graph = load_graph(tiny_program)
+    assert graph(torch.zeros(3, LATENT_SIZE), torch.eye(3)).shape == (3, 1, 8, 6)
 
 
 def test_the_loaded_graph_gives_what_the_module_gave() -> None:
     module = TinyGenerator(channels=3, seed=1).eval()
-    latents, labels = torch.randn(5, 8), torch.tensor([0, 1, 2, 0, 1])
-    pictures = run_graph(load_graph(export_graph(module, 8)), latents, labels)
-    assert not pictures.requires_grad
-    torch.testing.assert_close(pictures, module(latents, labels).detach())
+    inputs = torch.randn(5, LATENT_SIZE), torch.rand(5, len(CLASS_NAMES))
+    graph = load_graph(export_generator(module, LATENT_SIZE, len(CLASS_NAMES)))
+    with torch.inference_mode():
+        torch.testing.assert_close(graph(*inputs), module(*inputs))
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (16, 20), (64, 28), (128, 128)])
+def test_the_loaded_translator_takes_any_size(height: int, width: int) -> None:
+    module = TinyTranslator(seed=1).eval()
+    pictures = torch.rand(1, 3, height, width) * 2 - 1
+    graph = load_graph(export_translator(module, MULTIPLE))
+    with torch.inference_mode():
+        torch.testing.assert_close(graph(pictures), module(pictures))
 
 
 class _ManyOperators(nn.Module):
@@ -288,28 +298,31 @@ class _ManyOperators(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(8, 12, 3, padding=1)
-        self.embedding = nn.Embedding(3, 8)
+        self.embedding = nn.Linear(3, 8)
         self.norms = nn.ModuleList([nn.InstanceNorm2d(12, affine=True), nn.GroupNorm(3, 12)])
         self.pad = nn.ReflectionPad2d(1)
         self.register_buffer("scale", torch.arange(8.0))
 
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        one_hot = functional.one_hot(labels, 8).to(latents.dtype)
-        hidden = latents * self.scale + self.embedding(labels) + one_hot + torch.tensor([1.0])
+    def forward(self, latents: Tensor, condition: Tensor) -> Tensor:
+        one_hot = functional.one_hot(condition.argmax(dim=1), 8).to(latents.dtype)
+        hidden = latents * self.scale + self.embedding(condition) + one_hot + torch.tensor([1.0])
         hidden = functional.normalize(hidden, dim=1) * hidden.norm(dim=1, keepdim=True)
         maps = self.convolution(self.pad(hidden.view(-1, 8, 1, 1).expand(-1, 8, 4, 4)))
         for norm in self.norms:
             maps = functional.silu(norm(maps))
         maps = functional.interpolate(functional.pixel_shuffle(maps, 2), scale_factor=2, mode="bilinear")
         maps = functional.softplus(functional.leaky_relu(functional.interpolate(maps, scale_factor=2), 0.2))
+        variance, mean = torch.var_mean(maps, dim=(2, 3), correction=0, keepdim=True)
+        maps = torch.atanh(0.9 * torch.tanh((maps - mean) * torch.rsqrt(variance + 1e-5)))
         return torch.tanh(maps * torch.softmax(maps, dim=1) + maps.std(dim=1, keepdim=True))
 
 
 def test_generators_of_many_operators_load() -> None:
     module = _ManyOperators().eval()
-    latents, labels = torch.randn(3, 8), torch.tensor([0, 1, 2])
-    pictures = run_graph(load_graph(export_graph(module, 8)), latents, labels)
-    torch.testing.assert_close(pictures, module(latents, labels).detach())
+    inputs = torch.randn(3, 8), torch.eye(3)
+    graph = prepare(load_graph(export_generator(module, 8, 3)), FLOAT32)
+    with torch.inference_mode():
+        torch.testing.assert_close(graph(*inputs), module(*inputs))
 
 
 @pytest.mark.parametrize("program", [b"", b"not a zip", b"PK\5\6" + bytes(18)])
@@ -322,29 +335,29 @@ def test_what_is_not_a_program_is_refused(program: bytes) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"{}", b'{"config": []}', b'{"config": {"a": 1}}', b"\xff", b"[" * 99999]
 )
-def test_a_malformed_entry_is_refused(name: str, content: bytes, tiny_archive: Archive) -> None:
+def test_a_malformed_entry_is_refused(name: str, content: bytes, tiny_program: bytes) -> None:
     with pytest.raises(GraphError):
-        load_graph(program_of(entries_of(tiny_archive.graph) | {name: content}))
+        load_graph(program_of(entries_of(tiny_program) | {name: content}))
 
 
-def test_a_compressed_entry_is_refused(tiny_archive: Archive) -> None:
+def test_a_compressed_entry_is_refused(tiny_program: bytes) -> None:
     with pytest.raises(GraphError, match="compressed"):
-        load_graph(program_of(entries_of(tiny_archive.graph), zipfile.ZIP_DEFLATED))
+        load_graph(program_of(entries_of(tiny_program), zipfile.ZIP_DEFLATED))
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_an_entry_that_stands_twice_is_refused(tiny_archive: Archive) -> None:
-    buffer = io.BytesIO(tiny_archive.graph)
+def test_an_entry_that_stands_twice_is_refused(tiny_program: bytes) -> None:
+    buffer = io.BytesIO(tiny_program)
     with zipfile.ZipFile(buffer, "a") as file:
-        file.writestr(f"archive/{GRAPH}", entries_of(tiny_archive.graph)[GRAPH])
+        file.writestr(f"archive/{GRAPH}", entries_of(tiny_program)[GRAPH])
     with pytest.raises(GraphError, match="twice"):
         load_graph(buffer.getvalue())
 
 
-def test_torch_reads_what_was_checked(tiny_archive: Archive, tmp_path: Path) -> None:
+def test_torch_reads_what_was_checked(tiny_program: bytes, tmp_path: Path) -> None:
     """Python's zip reader skips what stands before an archive, torch's does not: here they see two programs."""
     marker = tmp_path / "marker"
-    evil, sound = entries_of(tiny_archive.graph), entries_of(tiny_archive.graph)
+    evil, sound = entries_of(tiny_program), entries_of(tiny_program)
     node_name(evil, marker)
     sound[GRAPH] = sound[GRAPH].ljust(len(evil[GRAPH]))
     evil[GRAPH] = evil[GRAPH].ljust(len(sound[GRAPH]))

@@ -1,5 +1,6 @@
 """The handler as TorchServe runs it: in a process of its own, with no code of this repository but the archive's."""
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -52,13 +53,16 @@ def replies(tiny_mar: Path, tmp_path_factory: pytest.TempPathFactory) -> list[wo
 
 def requests() -> list[worker_pb2.WorkRequest]:
     items = [
-        worker_pb2.WorkItem(seed=seed, label=seed % 3, truncation=1.0, format=generation_pb2.IMAGE_FORMAT_PNG)
+        worker_pb2.WorkItem(
+            generate=worker_pb2.GenerateWork(seed=seed, condition=[0.5, 0.25, 0.25], truncation=1.0),
+            format=generation_pb2.IMAGE_FORMAT_PNG,
+        )
         for seed in range(11)
     ]
     return [
         worker_pb2.WorkRequest(),
         worker_pb2.WorkRequest(items=items),
-        worker_pb2.WorkRequest(items=[items[4], worker_pb2.WorkItem(label=9)]),
+        worker_pb2.WorkRequest(items=[items[4], worker_pb2.WorkItem()]),
     ]
 
 
@@ -70,6 +74,7 @@ def test_the_packed_worker_gives_the_bytes_of_this_one(
         expected = runner.run(request)
         assert reply.results == expected.results
         assert reply.description == expected.description
+        assert reply.execution == "cpu-float32-eager"
 
 
 @pytest.mark.parametrize("index", [3, 4])
@@ -87,11 +92,25 @@ def test_a_broken_archive_fails_to_initialize(tiny_mar: Path, tmp_path: Path) ->
     with zipfile.ZipFile(tiny_mar) as mar:
         mar.extractall(tmp_path)
     (tmp_path / "model.pt2").write_bytes(b"broken")
+    assert "ArchiveError: model.pt2: its SHA-256 is not the one in the card" in fault_of(tmp_path, {})
+
+
+def test_a_setting_that_does_not_exist_fails_to_initialize(tiny_mar: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tiny_mar) as mar:
+        mar.extractall(tmp_path)
+    fault = fault_of(tmp_path, {"GANTRY_EXECUTION": "float16"})
+    assert "ValueError: execution 'float16': must be auto or float32 or bfloat16" in fault
+
+
+def fault_of(folder: Path, environment: dict[str, str]) -> str:
+    """What the handler writes when it cannot initialize."""
     done = subprocess.run(
-        [sys.executable, "-I", "-c", _SCRIPT, tmp_path, sysconfig.get_paths()["purelib"], tmp_path, tmp_path],
-        cwd=tmp_path.parent,
+        [sys.executable, "-I", "-c", _SCRIPT, folder, sysconfig.get_paths()["purelib"], folder, folder],
+        cwd=folder.parent,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "ArchiveError: model.pt2: its SHA-256 is not the one in the card" in done.stderr
+    assert done.returncode != 0
+    return done.stderr

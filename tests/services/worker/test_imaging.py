@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gantry.v1 import generation_pb2
-from services.worker.imaging import FORMATS, Pixels, encode, tile
+from gantry.v1 import generation_pb2, models_pb2, worker_pb2
+from services.worker.imaging import FORMATS, Pixels, encode, picture_facts, tile, to_pixels, to_values
 
 PNG, JPEG = generation_pb2.IMAGE_FORMAT_PNG, generation_pb2.IMAGE_FORMAT_JPEG
 WEBP, RAW = generation_pb2.IMAGE_FORMAT_WEBP, generation_pb2.IMAGE_FORMAT_RAW
@@ -101,3 +101,32 @@ def test_tiles_lie_row_by_row_on_white(
         assert (sheet[top : top + height, left : left + width] == index).all()
         rest[top : top + height, left : left + width] = 255
     assert (rest == 255).all()
+
+
+def test_the_value_range_becomes_bytes() -> None:
+    image = models_pb2.ImageSpec(value_min=-1.0, value_max=3.0)
+    values = np.array([-5.0, -1.0, 0.0, 1.0, 3.0, 9.0], np.float32)
+    assert to_pixels(values, image).tolist() == [0, 0, 64, 128, 255, 255]
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-3.5, 0.25)])
+def test_values_of_bytes_give_the_bytes_back(low: float, high: float) -> None:
+    image = models_pb2.ImageSpec(value_min=low, value_max=high)
+    pixels = np.arange(256, dtype=np.uint8)
+    values = to_values(pixels, image)
+    assert values.dtype == np.float32
+    assert (values.min(), values.max()) == pytest.approx((low, high), abs=1e-5)
+    assert np.array_equal(to_pixels(values, image), pixels)
+
+
+def test_a_picture_tells_its_model_and_plan_first_and_then_what_the_item_brought() -> None:
+    card = models_pb2.ModelCard(name="tiny", version="1.0.0")
+    facts = [worker_pb2.Fact(key="gantry:seed", value="7"), worker_pb2.Fact(key="gantry:code:c1", value="0.5")]
+    assert list(picture_facts(card, "d" * 64, "cpu-float32-eager", facts).items()) == [
+        ("gantry:model", "tiny"),
+        ("gantry:version", "1.0.0"),
+        ("gantry:digest", "d" * 64),
+        ("gantry:execution", "cpu-float32-eager"),
+        ("gantry:seed", "7"),
+        ("gantry:code:c1", "0.5"),
+    ]

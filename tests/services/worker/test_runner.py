@@ -1,22 +1,18 @@
-"""Envelopes through real graphs: the same bytes wherever an item rides, and errors that stay with their item."""
+"""Envelopes through real models: the same bytes wherever an item rides, and errors that stay with their item."""
 
 import io
-import math
 import random
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
 from services.worker.archive import Archive, ArchiveError
+from services.worker.execution import can_compile
 from services.worker.runner import Runner
-from tests.archives import LATENT_SIZE, TinyGenerator, tiny_card
-from training.archive import export_graph
+from tests.archives import CLASS_NAMES
 
 PNG, RAW = generation_pb2.IMAGE_FORMAT_PNG, generation_pb2.IMAGE_FORMAT_RAW
 JPEG, WEBP = generation_pb2.IMAGE_FORMAT_JPEG, generation_pb2.IMAGE_FORMAT_WEBP
@@ -29,130 +25,103 @@ def runner(tiny_archive: Archive) -> Runner:
     return Runner(tiny_archive)
 
 
+@pytest.fixture(scope="session")
+def translator(translation_archive: Archive) -> Runner:
+    return Runner(translation_archive, "float32")
+
+
 def item(seed: int, label: int = 0, truncation: float = 1.0, image_format: int = RAW, quality: int = 90) -> Item:
-    return Item(seed=seed, label=label, truncation=truncation, format=image_format, quality=quality)
+    condition = [float(index == label) for index in range(len(CLASS_NAMES))]
+    work = worker_pb2.GenerateWork(seed=seed, condition=condition, truncation=truncation)
+    return Item(generate=work, format=image_format, quality=quality)
+
+
+def picture_item(seed: int, image_format: int = RAW, cycle: bool = False) -> Item:
+    pixels = np.random.default_rng(seed).integers(0, 256, (20 + seed % 7, 30 - seed % 5, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    work = worker_pb2.TranslateWork(image=buffer.getvalue(), direction=1 + seed % 2, cycle=cycle, max_pixels=10_000)
+    return Item(translate=work, format=image_format, quality=90)
 
 
 def run(runner: Runner, items: list[Item]) -> list[worker_pb2.WorkResult]:
     return list(runner.run(worker_pb2.WorkRequest(items=items)).results)
 
 
-def archive_of(module: nn.Module) -> Archive:
-    """An archive of a module, without the detour over a file."""
-    card = tiny_card()
-    card.execution.CopyFrom(models_pb2.ExecutionSpec(chunk_items=8, max_batch_items=64))
-    return Archive(card, b"{}", "0" * 64, export_graph(module, LATENT_SIZE))
-
-
-class BatchStatistics(TinyGenerator):
-    """What a forgotten `eval()` makes of batch normalisation: every row has an effect on all others."""
-
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        return super().forward(latents / (latents.std(dim=0, correction=0) + 0.1), labels)
-
-
-class Formula(nn.Module):
-    """Pictures of 8×6 with one value each: a function of the first latent value and the label."""
-
-    def __init__(self, value: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.value = value
-
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        return self.value(latents[:, 0], labels).view(-1, 1, 1, 1) + torch.zeros(1, 1, 8, 6)
-
-
-@pytest.fixture(scope="session", params=["sound", "mixing rows"])
-def any_runner(request: pytest.FixtureRequest, runner: Runner) -> Runner:
-    return runner if request.param == "sound" else Runner(archive_of(BatchStatistics(channels=1, seed=0)))
-
-
 @pytest.mark.parametrize("image_format", [PNG, RAW])
-def test_a_picture_is_the_same_bytes_alone_and_among_others(any_runner: Runner, image_format: int) -> None:
+def test_a_picture_is_the_same_bytes_alone_and_among_others(runner: Runner, image_format: int) -> None:
     items = [item(seed * 7919, seed % 3, 1 - seed / 100, image_format) for seed in range(64)]
-    alone = [run(any_runner, [one])[0] for one in items]
+    alone = [run(runner, [one])[0] for one in items]
     assert not any(result.error for result in alone)
-    assert run(any_runner, items) == alone
+    assert run(runner, items) == alone
     for seed in range(3):
         order = random.Random(seed).sample(range(64), 64)
-        assert run(any_runner, [items[index] for index in order]) == [alone[index] for index in order]
+        assert run(runner, [items[index] for index in order]) == [alone[index] for index in order]
     for count in (2, 7, 8, 9, 33):
-        assert run(any_runner, items[:count]) == alone[:count]
+        assert run(runner, items[:count]) == alone[:count]
 
 
-def test_values_are_the_same_at_any_place(any_runner: Runner) -> None:
-    """Exact for the graph's own values too: pixels would hide a difference in the last bit."""
-    items = [item(seed, seed % 3) for seed in range(16)]
-    alone = np.concatenate([any_runner._run_chunk([one]) for one in items])
-    assert np.array_equal(np.stack(list(any_runner._make(items))), alone)
-    assert np.array_equal(np.stack(list(any_runner._make(items[::-1])))[::-1], alone)
+def test_a_translation_is_the_same_bytes_alone_and_among_others(translator: Runner) -> None:
+    items = [picture_item(seed, PNG, cycle=seed % 3 == 0) for seed in range(12)]
+    alone = [run(translator, [one])[0] for one in items]
+    assert [result.WhichOneof("outcome") for result in alone] == ["image"] * 12
+    assert run(translator, items) == alone
+    assert run(translator, items[::-1]) == alone[::-1]
 
 
-def test_threads_do_not_disturb_each_other(runner: Runner) -> None:
-    items = [item(seed, seed % 3, image_format=PNG) for seed in range(24)]
-    alone = run(runner, items)
-    with ThreadPoolExecutor(8) as threads:
-        assert all(results == alone for results in threads.map(lambda _: run(runner, items), range(32)))
-
-
-def test_a_graph_runs_on_one_thread_wherever_it_is_called(runner: Runner) -> None:
-    def many_then_one() -> tuple[int, int]:
-        torch.set_num_threads(4)
-        torch.ones(10).sum()
-        before = torch.get_num_threads()
-        run(runner, [item(1)])
-        return before, torch.get_num_threads()
-
-    with ThreadPoolExecutor(1) as threads:
-        assert threads.submit(many_then_one).result() == (4, 1)
-
-
-def test_different_seeds_labels_and_truncations_give_different_pictures(runner: Runner) -> None:
-    items = [item(1), item(2), item(1, label=1), item(1, truncation=0.5)]
-    assert len({result.image.data for result in run(runner, items)}) == len(items)
-
-
-def test_truncation_zero_gives_one_picture_per_class(runner: Runner) -> None:
-    items = [item(seed, label, truncation=0.0) for label in range(3) for seed in range(4)]
-    assert len({result.image.data for result in run(runner, items)}) == 3
-
-
-def test_the_value_range_of_the_card_becomes_pixels() -> None:
-    archive = archive_of(Formula(lambda latents, labels: labels - 2.0 + 0 * latents))
-    archive.card.image.value_max = 3.0
-    pixels = [result.image.data for result in run(Runner(archive), [item(0, label) for label in range(3)])]
-    # 0 is a quarter of the way from -1 to 3.
-    assert pixels == [bytes([value]) * 48 for value in (0, 0, 64)]
+def test_threads_do_not_disturb_each_other(runner: Runner, translator: Runner) -> None:
+    for one, items in (
+        (runner, [item(seed, seed % 3, image_format=PNG) for seed in range(24)]),
+        (translator, [picture_item(seed, PNG) for seed in range(6)]),
+    ):
+        alone = run(one, items)
+        with ThreadPoolExecutor(8) as threads:
+            assert all(results == alone for results in threads.map(lambda _: run(one, items), range(16)))  # noqa: B023
 
 
 def test_a_png_tells_how_to_make_it_again(runner: Runner, tiny_archive: Archive) -> None:
-    result = run(runner, [item(2**64 - 1, 2, 0.5, PNG)])[0]
+    asked = item(7, 2, 0.5, PNG)
+    asked.facts.add(key="gantry:seed", value="7")
+    asked.facts.add(key="gantry:label_name", value="drei Wörter")
+    result = run(runner, [asked])[0]
     assert Image.open(io.BytesIO(result.image.data)).text == {
         "gantry:model": "tiny",
         "gantry:version": "1.0.0",
         "gantry:digest": tiny_archive.digest,
-        "gantry:seed": "18446744073709551615",
-        "gantry:label_id": "2",
-        "gantry:label_name": "three words here",
-        "gantry:truncation": "0.5",
+        "gantry:execution": "cpu-float32-eager",
+        "gantry:seed": "7",
+        "gantry:label_name": "drei Wörter",
     }
 
 
+def test_a_translation_tells_where_it_comes_from(translator: Runner) -> None:
+    asked = picture_item(1, PNG, cycle=True)
+    asked.facts.add(key="gantry:source_domain", value="horse")
+    result = run(translator, [asked])[0]
+    for image in (result.image, result.cycled):
+        text = Image.open(io.BytesIO(image.data)).text
+        assert text["gantry:model"] == "tiny-translation"
+        assert text["gantry:source_domain"] == "horse"
+
+
 @pytest.mark.parametrize("image_format", [PNG, RAW, JPEG, WEBP])
-def test_a_picture_has_the_size_and_format_of_its_item(runner: Runner, image_format: int) -> None:
+def test_a_picture_has_the_size_and_format_of_its_item(runner: Runner, translator: Runner, image_format: int) -> None:
     image = run(runner, [item(0, image_format=image_format)])[0].image
     assert (image.width, image.height, image.channels, image.format) == (6, 8, 1, image_format)
     if image_format != RAW:
         assert Image.open(io.BytesIO(image.data)).size == (6, 8)
+    translated = run(translator, [picture_item(0, image_format, cycle=True)])[0]
+    for image in (translated.image, translated.cycled):
+        assert (image.width, image.height, image.channels, image.format) == (30, 20, 3, image_format)
+    assert 0 < translated.cycle_l1 < 1
 
 
 @pytest.mark.parametrize(
     ("bad", "fault"),
     [
-        (item(1, label=3), "label 3: must be below 3"),
-        (item(1, truncation=-0.1), "truncation"),
+        (Item(format=RAW), "work: must be `generate`"),
+        (picture_item(0), "work: must be `generate`"),
         (item(1, truncation=1.1), "truncation"),
-        (item(1, truncation=math.nan), "truncation"),
         (item(1, image_format=0), "format 0"),
         (item(1, image_format=99), "format 99"),
         (item(1, image_format=JPEG, quality=0), "quality 0"),
@@ -168,59 +137,65 @@ def test_a_bad_item_gets_an_error_and_its_neighbours_their_pictures(runner: Runn
     assert [*results[:5], *results[6:11]] == run(runner, good)
 
 
+def test_a_bad_picture_is_the_callers_fault_and_its_own(translator: Runner) -> None:
+    good, bad, wrong = picture_item(1, PNG), picture_item(2, PNG), picture_item(3, PNG)
+    bad.translate.image = b"no picture"
+    wrong.translate.direction = 0
+    results = run(translator, [good, bad, wrong, good])
+    assert results[1].bad_image.startswith("the picture is not a JPEG")
+    assert results[2].error.startswith("direction 0")
+    assert [results[0], results[3]] == run(translator, [good]) * 2
+
+
 def test_an_envelope_of_bad_items_only(runner: Runner) -> None:
-    assert all(result.error for result in run(runner, [item(0, label=9), item(0, image_format=0)]))
-
-
-def test_values_that_are_not_finite_fail_their_item_only() -> None:
-    runner = Runner(archive_of(Formula(lambda latents, labels: 0 * latents + torch.log(labels.float() - 1))))
-    results = run(runner, [item(0, 2), item(0, 1), item(0, 0), item(1, 2)])
-    assert [result.error for result in results] == [
-        "",
-        "the model gave values that are not finite",
-        "the model gave values that are not finite",
-        "",
-    ]
+    assert all(result.error for result in run(runner, [Item(), item(0, image_format=0)]))
 
 
 def test_an_envelope_without_items_asks_who_is_there(runner: Runner, tiny_archive: Archive) -> None:
     reply = runner.run(worker_pb2.WorkRequest())
     assert reply.description.card_json == tiny_archive.card_json
+    assert reply.execution == "cpu-float32-eager"
     assert not reply.results
 
 
-def test_the_time_of_an_envelope_is_told(runner: Runner) -> None:
-    reply = runner.run(worker_pb2.WorkRequest(items=[item(0, image_format=PNG)]))
-    assert reply.run_seconds > 0
-    assert reply.encode_seconds > 0
+def test_time_and_plan_of_an_envelope_are_told(runner: Runner, translator: Runner) -> None:
+    for reply in (
+        runner.run(worker_pb2.WorkRequest(items=[item(0, image_format=PNG)])),
+        translator.run(worker_pb2.WorkRequest(items=[picture_item(0, PNG)])),
+    ):
+        assert reply.run_seconds > 0
+        assert reply.encode_seconds > 0
+        assert reply.execution == "cpu-float32-eager"
 
 
-@pytest.mark.parametrize("field", ["width", "height", "channels"])
-def test_a_graph_of_another_shape_than_the_card_is_refused(tiny_archive: Archive, field: str) -> None:
+def test_a_graph_of_another_shape_than_the_card_is_refused_by_name(tiny_archive: Archive) -> None:
     card = models_pb2.ModelCard()
     card.CopyFrom(tiny_archive.card)
-    setattr(card.image, field, 3)
-    with pytest.raises(ArchiveError, match=r"model\.pt2: the graph gives pictures"):
-        Runner(Archive(card, tiny_archive.card_json, tiny_archive.digest, tiny_archive.graph))
+    card.image.width = 3
+    with pytest.raises(ArchiveError, match=r"^model\.pt2: the graph gives pictures"):
+        Runner(Archive(card, tiny_archive.card_json, tiny_archive.digest, tiny_archive.graphs))
 
 
-def test_a_graph_that_knows_fewer_classes_than_the_card_is_refused(tiny_archive: Archive) -> None:
-    card = models_pb2.ModelCard()
-    card.CopyFrom(tiny_archive.card)
-    card.classes.add(id=3, name="unknown to the embedding")
-    with pytest.raises(ArchiveError, match=r"model\.pt2: "):
-        Runner(Archive(card, tiny_archive.card_json, tiny_archive.digest, tiny_archive.graph))
+def test_a_graph_that_cannot_be_loaded_is_refused_by_name(tiny_archive: Archive, translation_archive: Archive) -> None:
+    cut = {"model.pt2": tiny_archive.graphs["model.pt2"][:-100]}
+    with pytest.raises(ArchiveError, match=r"^model\.pt2: "):
+        Runner(Archive(tiny_archive.card, tiny_archive.card_json, tiny_archive.digest, cut))
+    half = translation_archive.graphs | {"b_to_a.pt2": b""}
+    with pytest.raises(ArchiveError, match=r"^a_to_b\.pt2 or b_to_a\.pt2: not an exported program"):
+        Runner(Archive(translation_archive.card, translation_archive.card_json, translation_archive.digest, half))
 
 
-@pytest.mark.parametrize("size", [LATENT_SIZE - 1, LATENT_SIZE + 1])
-def test_a_graph_of_another_latent_than_the_card_is_refused(tiny_archive: Archive, size: int) -> None:
-    card = models_pb2.ModelCard()
-    card.CopyFrom(tiny_archive.card)
-    card.latent.size = size
-    with pytest.raises(ArchiveError, match=r"model\.pt2: "):
-        Runner(Archive(card, tiny_archive.card_json, tiny_archive.digest, tiny_archive.graph))
-
-
-def test_a_graph_that_cannot_be_loaded_is_refused(tiny_archive: Archive) -> None:
-    with pytest.raises(ArchiveError, match=r"model\.pt2: "):
-        Runner(Archive(tiny_archive.card, tiny_archive.card_json, tiny_archive.digest, tiny_archive.graph[:-100]))
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+@pytest.mark.skipif(not can_compile(), reason="needs a C++ compiler and Python.h")
+def test_a_compiled_translation_comes_close_to_float32(translation_archive: Archive, translator: Runner) -> None:
+    compiled = Runner(translation_archive, "bfloat16")
+    items = [picture_item(seed, cycle=True) for seed in range(6)]
+    reply = compiled.run(worker_pb2.WorkRequest(items=items))
+    assert reply.execution == compiled.execution == "cpu-bfloat16-inductor"
+    for made, exact in zip(reply.results, run(translator, items), strict=True):
+        for first, second in ((made.image, exact.image), (made.cycled, exact.cycled)):
+            difference = np.frombuffer(first.data, np.uint8).astype(int) - np.frombuffer(second.data, np.uint8)
+            assert np.abs(difference).mean() < 1
+        assert made.cycle_l1 == pytest.approx(exact.cycle_l1, abs=1 / 255)
+    assert list(reply.results) == run(compiled, items[::-1])[::-1]

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.config import ConfigError, TrainConfig
+from training.config import ConfigError, InfoGanConfig, TrainConfig
 from training.data import load
-from training.engine import CheckpointError, RunDir, load_run, train
+from training.engine import CheckpointError, RunDir, load_net, load_run, train
 from training.engine.checkpoint import read
+from training.steps.infogan import build_discriminator
 
 
 def test_load_run_gives_the_averaged_generator_ready_to_sample(config: TrainConfig, tmp_path: Path) -> None:
@@ -16,7 +17,7 @@ def test_load_run_gives_the_averaged_generator_ready_to_sample(config: TrainConf
     run = load_run(tmp_path)
     assert run.config == config
     assert run.images_seen == 128
-    assert run.dataset_name == "digits"
+    assert run.data.name == "digits"
     assert run.data == load("digits", "train").info
     assert not run.generator.training
     averaged = read(tmp_path / "checkpoint.pt")["ema"]
@@ -27,8 +28,28 @@ def test_a_sample_does_not_depend_on_its_batch_mates(config: TrainConfig, tmp_pa
     """Batch normalisation must run on its stored statistics, or the served picture would not be the trained one."""
     train(config, tmp_path)
     generator = load_run(tmp_path).generator
-    z, labels = torch.randn(6, 8), torch.arange(6)
-    torch.testing.assert_close(generator(z, labels)[2:3], generator(z[2:3], labels[2:3]))
+    z, conditions = torch.randn(6, 8), torch.eye(10)[:6]
+    torch.testing.assert_close(generator(z, conditions)[2:3], generator(z[2:3], conditions[2:3]))
+
+
+def test_every_familys_run_loads(any_family: TrainConfig, tmp_path: Path) -> None:
+    train(any_family, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert run.config == any_family
+    assert run.images_seen == any_family.images
+    assert run.data.name == any_family.data
+    averaged = read(tmp_path / "run" / "checkpoint.pt")["ema"]
+    assert all(torch.equal(averaged[name], value) for name, value in run.generator.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in run.generator.parameters())
+
+
+def test_load_net_gives_what_learnt_beside_the_generator(infogan: InfoGanConfig, tmp_path: Path) -> None:
+    train(infogan, tmp_path)
+    net = load_net(tmp_path, "discriminator", build_discriminator(infogan, load_run(tmp_path).data))
+    learnt = read(tmp_path / "checkpoint.pt")["discriminator/net"]
+    assert all(torch.equal(learnt[name], value) for name, value in net.state_dict().items())
+    assert not net.training
+    assert not any(parameter.requires_grad for parameter in net.parameters())
 
 
 def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:

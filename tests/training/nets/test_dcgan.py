@@ -8,10 +8,12 @@ from torch import nn
 
 from training.nets.dcgan import Discriminator, Generator
 
+CONDITIONS = torch.eye(3)  # of three classes
+
 
 def make_generator(size: int = 16, channels: int = 1) -> Generator:
     torch.manual_seed(0)
-    return Generator(classes=3, channels=channels, size=size, latent_size=8, width=4).eval()
+    return Generator(condition_size=3, channels=channels, size=size, latent_size=8, width=4).eval()
 
 
 def make_discriminator(size: int = 16, channels: int = 1, **changes) -> Discriminator:
@@ -23,7 +25,7 @@ def make_discriminator(size: int = 16, channels: int = 1, **changes) -> Discrimi
 @pytest.mark.parametrize(("size", "channels"), [*itertools.product([8, 14, 16, 28, 32, 64], [1, 3])])
 def test_both_nets_fit_the_image(size: int, channels: int) -> None:
     labels = torch.tensor([0, 1, 2, 2, 0])
-    images = make_generator(size, channels)(torch.randn(5, 8), labels)
+    images = make_generator(size, channels)(torch.randn(5, 8), CONDITIONS[labels])
     assert images.shape == (5, channels, size, size)
     assert images.dtype == torch.float32
     assert images.abs().max() <= 1
@@ -37,12 +39,18 @@ def test_an_odd_size_is_refused() -> None:
         make_generator(27)
 
 
-def test_generator_follows_latent_and_label() -> None:
+def test_generator_follows_latent_and_condition() -> None:
     generator, z = make_generator(), torch.randn(1, 8)
-    image = generator(z, torch.tensor([0]))
-    assert not torch.allclose(image, generator(z, torch.tensor([1])), atol=1e-4)
-    assert not torch.allclose(image, generator(torch.randn(1, 8), torch.tensor([0])), atol=1e-4)
-    assert torch.equal(image, generator(z, torch.tensor([0])))
+    first, second = CONDITIONS[:1], CONDITIONS[1:2]
+    image = generator(z, first)
+    assert torch.equal(image, generator(z, first))
+    for other in (
+        generator(z, second),
+        generator(z, (first + second) / 2),
+        generator(z, 2 * first),
+        generator(torch.randn(1, 8), first),
+    ):
+        assert not torch.allclose(image, other, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +101,7 @@ def test_spectral_norm_holds_the_largest_singular_value_at_one() -> None:
 def test_every_parameter_of_both_nets_learns() -> None:
     generator, labels = make_generator().train(), torch.tensor([0, 1, 2])
     discriminator = make_discriminator(concat=False, classifier=True)
-    scores, logits = discriminator(generator(torch.randn(3, 8), labels), labels)
+    scores, logits = discriminator(generator(torch.randn(3, 8), CONDITIONS), labels)
     (scores.square().sum() + logits.square().sum()).backward()
     for name, parameter in [*generator.named_parameters(), *discriminator.named_parameters()]:
         assert parameter.grad is not None, name
@@ -102,9 +110,9 @@ def test_every_parameter_of_both_nets_learns() -> None:
 
 def test_generator_exports_with_a_dynamic_batch() -> None:
     generator = make_generator(28)
-    example = (torch.randn(2, 8), torch.tensor([0, 1]))
+    example = (torch.randn(2, 8), CONDITIONS[:2])
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(generator, example, dynamic_shapes=({0: batch}, {0: batch}))
     for count in (1, 7):
-        z, labels = torch.randn(count, 8), torch.arange(count) % 3
-        torch.testing.assert_close(program.module()(z, labels), generator(z, labels))
+        z, conditions = torch.randn(count, 8), torch.rand(count, 3)
+        torch.testing.assert_close(program.module()(z, conditions), generator(z, conditions))

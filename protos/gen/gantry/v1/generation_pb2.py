@@ -22,31 +22,68 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agantry/v1/generation.proto\x12\tgantry.v1\"\xbd\x02\n\rSampleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tlabel_ids\x18\x03 \x03(\r\x12\x13\n\x0blabel_names\x18\x04 \x03(\t\x12\x12\n\neach_class\x18\x05 \x01(\x08\x12\x12\n\x05\x63ount\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x04H\x01\x88\x01\x01\x12\x17\n\ntruncation\x18\x08 \x01(\x02H\x02\x88\x01\x01\x12&\n\x06\x66ormat\x18\t \x01(\x0e\x32\x16.gantry.v1.ImageFormat\x12\x14\n\x07quality\x18\n \x01(\rH\x03\x88\x01\x01\x12$\n\x04grid\x18\x0b \x01(\x0b\x32\x16.gantry.v1.GridOptionsB\x08\n\x06_countB\x07\n\x05_seedB\r\n\x0b_truncationB\n\n\x08_quality\"I\n\x0bGridOptions\x12\x14\n\x07\x63olumns\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x03gap\x18\x02 \x01(\rH\x01\x88\x01\x01\x42\n\n\x08_columnsB\x06\n\x04_gap\"g\n\x0eSampleResponse\x12 \n\x06images\x18\x01 \x03(\x0b\x32\x10.gantry.v1.Image\x12%\n\x04grid\x18\x02 \x01(\x0b\x32\x17.gantry.v1.EncodedImage\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"?\n\x13SampleStreamRequest\x12(\n\x06sample\x18\x01 \x01(\x0b\x32\x18.gantry.v1.SampleRequest\"F\n\x14SampleStreamResponse\x12\x1f\n\x05image\x18\x01 \x01(\x0b\x32\x10.gantry.v1.Image\x12\r\n\x05index\x18\x02 \x01(\r\"u\n\x0c\x45ncodedImage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x10\n\x08\x63hannels\x18\x04 \x01(\r\x12&\n\x06\x66ormat\x18\x05 \x01(\x0e\x32\x16.gantry.v1.ImageFormat\"\xa9\x01\n\x05Image\x12(\n\x07\x65ncoded\x18\x01 \x01(\x0b\x32\x17.gantry.v1.EncodedImage\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x10\n\x08label_id\x18\x03 \x01(\r\x12\x12\n\nlabel_name\x18\x04 \x01(\t\x12\x12\n\ntruncation\x18\x05 \x01(\x02\x12\r\n\x05model\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t*\x85\x01\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x01\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x02\x12\x15\n\x11IMAGE_FORMAT_WEBP\x10\x03\x12\x14\n\x10IMAGE_FORMAT_RAW\x10\x04\x32\xa5\x01\n\x11GenerationService\x12=\n\x06Sample\x12\x18.gantry.v1.SampleRequest\x1a\x19.gantry.v1.SampleResponse\x12Q\n\x0cSampleStream\x12\x1e.gantry.v1.SampleStreamRequest\x1a\x1f.gantry.v1.SampleStreamResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1agantry/v1/generation.proto\x12\tgantry.v1\x1a\x19google/protobuf/any.proto\"\xe2\x02\n\rSampleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tlabel_ids\x18\x03 \x03(\r\x12\x13\n\x0blabel_names\x18\x04 \x03(\t\x12\x12\n\neach_class\x18\x05 \x01(\x08\x12\x12\n\x05\x63ount\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x04H\x01\x88\x01\x01\x12\x17\n\ntruncation\x18\x08 \x01(\x02H\x02\x88\x01\x01\x12&\n\x06\x66ormat\x18\t \x01(\x0e\x32\x16.gantry.v1.ImageFormat\x12\x14\n\x07quality\x18\n \x01(\rH\x03\x88\x01\x01\x12$\n\x04grid\x18\x0b \x01(\x0b\x32\x16.gantry.v1.GridOptions\x12#\n\x05\x63odes\x18\x0c \x03(\x0b\x32\x14.gantry.v1.CodeValueB\x08\n\x06_countB\x07\n\x05_seedB\r\n\x0b_truncationB\n\n\x08_quality\"U\n\tCodeValue\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x05index\x18\x02 \x01(\rH\x00\x12\x0e\n\x04name\x18\x03 \x01(\tH\x00\x12\x10\n\x06number\x18\x04 \x01(\x02H\x00\x42\x07\n\x05value\"I\n\x0bGridOptions\x12\x14\n\x07\x63olumns\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x03gap\x18\x02 \x01(\rH\x01\x88\x01\x01\x42\n\n\x08_columnsB\x06\n\x04_gap\"g\n\x0eSampleResponse\x12 \n\x06images\x18\x01 \x03(\x0b\x32\x10.gantry.v1.Image\x12%\n\x04grid\x18\x02 \x01(\x0b\x32\x17.gantry.v1.EncodedImage\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"?\n\x13SampleStreamRequest\x12(\n\x06sample\x18\x01 \x01(\x0b\x32\x18.gantry.v1.SampleRequest\"F\n\x14SampleStreamResponse\x12\x1f\n\x05image\x18\x01 \x01(\x0b\x32\x10.gantry.v1.Image\x12\r\n\x05index\x18\x02 \x01(\r\"u\n\x0c\x45ncodedImage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x10\n\x08\x63hannels\x18\x04 \x01(\r\x12&\n\x06\x66ormat\x18\x05 \x01(\x0e\x32\x16.gantry.v1.ImageFormat\"\xe1\x01\n\x05Image\x12(\n\x07\x65ncoded\x18\x01 \x01(\x0b\x32\x17.gantry.v1.EncodedImage\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x10\n\x08label_id\x18\x03 \x01(\r\x12\x12\n\nlabel_name\x18\x04 \x01(\t\x12\x12\n\ntruncation\x18\x05 \x01(\x02\x12\r\n\x05model\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\x12#\n\x05\x63odes\x18\t \x03(\x0b\x32\x14.gantry.v1.CodeValue\x12\x11\n\texecution\x18\n \x01(\t\"\x8d\x03\n\x0fTraverseRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12!\n\x05sweep\x18\x03 \x01(\x0b\x32\x10.gantry.v1.SweepH\x00\x12\x31\n\rinterpolation\x18\x04 \x01(\x0b\x32\x18.gantry.v1.InterpolationH\x00\x12+\n\narithmetic\x18\x05 \x01(\x0b\x32\x15.gantry.v1.ArithmeticH\x00\x12\x17\n\ntruncation\x18\x06 \x01(\x02H\x02\x88\x01\x01\x12&\n\x06\x66ormat\x18\x07 \x01(\x0e\x32\x16.gantry.v1.ImageFormat\x12\x14\n\x07quality\x18\x08 \x01(\rH\x03\x88\x01\x01\x12&\n\x04grid\x18\t \x01(\x0b\x32\x16.gantry.v1.GridOptionsH\x01\x12)\n\tanimation\x18\n \x01(\x0b\x32\x14.gantry.v1.AnimationH\x01\x42\x06\n\x04pathB\n\n\x08\x61ssemblyB\r\n\x0b_truncationB\n\n\x08_quality\"c\n\tCondition\x12\x12\n\x08label_id\x18\x01 \x01(\rH\x00\x12\x14\n\nlabel_name\x18\x02 \x01(\tH\x00\x12#\n\x05\x63odes\x18\x03 \x03(\x0b\x32\x14.gantry.v1.CodeValueB\x07\n\x05label\"\x84\x01\n\x05Sweep\x12\x1a\n\x01x\x18\x01 \x01(\x0b\x32\x0f.gantry.v1.Axis\x12\x1a\n\x01y\x18\x02 \x01(\x0b\x32\x0f.gantry.v1.Axis\x12\x11\n\x04seed\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12\'\n\tcondition\x18\x04 \x01(\x0b\x32\x14.gantry.v1.ConditionB\x07\n\x05_seed\"E\n\x04\x41xis\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\x02\x12\x1f\n\x05range\x18\x03 \x01(\x0b\x32\x10.gantry.v1.Range\"2\n\x05Range\x12\r\n\x05start\x18\x01 \x01(\x02\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x02\x12\r\n\x05steps\x18\x03 \x01(\r\"\xcf\x01\n\rInterpolation\x12\x16\n\tfrom_seed\x18\x01 \x01(\x04H\x00\x88\x01\x01\x12\x14\n\x07to_seed\x18\x02 \x01(\x04H\x01\x88\x01\x01\x12,\n\x0e\x66rom_condition\x18\x03 \x01(\x0b\x32\x14.gantry.v1.Condition\x12*\n\x0cto_condition\x18\x04 \x01(\x0b\x32\x14.gantry.v1.Condition\x12\x12\n\x05steps\x18\x05 \x01(\rH\x02\x88\x01\x01\x42\x0c\n\n_from_seedB\n\n\x08_to_seedB\x08\n\x06_steps\"V\n\nArithmetic\x12\t\n\x01\x61\x18\x01 \x03(\x04\x12\t\n\x01\x62\x18\x02 \x03(\x04\x12\t\n\x01\x63\x18\x03 \x03(\x04\x12\'\n\tcondition\x18\x04 \x01(\x0b\x32\x14.gantry.v1.Condition\"[\n\tAnimation\x12\x1f\n\x12\x66rame_milliseconds\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x16\n\x0e\x62\x61\x63k_and_forth\x18\x02 \x01(\x08\x42\x15\n\x13_frame_milliseconds\"k\n\x10TraverseResponse\x12!\n\x05\x66rame\x18\x01 \x01(\x0b\x32\x10.gantry.v1.FrameH\x00\x12,\n\tassembled\x18\x02 \x01(\x0b\x32\x17.gantry.v1.EncodedImageH\x00\x42\x06\n\x04part\"\xcd\x01\n\x05\x46rame\x12(\n\x07\x65ncoded\x18\x01 \x01(\x0b\x32\x17.gantry.v1.EncodedImage\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0e\n\x06\x66rames\x18\x03 \x01(\r\x12*\n\x0b\x63oordinates\x18\x04 \x03(\x0b\x32\x15.gantry.v1.Coordinate\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\r\n\x05model\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x12\x0e\n\x06\x64igest\x18\x08 \x01(\t\x12\x11\n\texecution\x18\t \x01(\t\"7\n\nCoordinate\x12\x0c\n\x04\x61xis\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02\x12\x0c\n\x04name\x18\x03 \x01(\t\"\x95\x02\n\x10TranslateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\'\n\tdirection\x18\x03 \x01(\x0e\x32\x14.gantry.v1.Direction\x12\x15\n\rsource_domain\x18\x04 \x01(\t\x12\x15\n\rtarget_domain\x18\x05 \x01(\t\x12\r\n\x05image\x18\x06 \x01(\x0c\x12&\n\x06\x66ormat\x18\x07 \x01(\x0e\x32\x16.gantry.v1.ImageFormat\x12\x14\n\x07quality\x18\x08 \x01(\rH\x00\x88\x01\x01\x12\x15\n\x08max_side\x18\t \x01(\rH\x01\x88\x01\x01\x12\r\n\x05\x63ycle\x18\n \x01(\x08\x42\n\n\x08_qualityB\x0b\n\t_max_side\"\xa2\x02\n\x11TranslateResponse\x12&\n\x05image\x18\x01 \x01(\x0b\x32\x17.gantry.v1.EncodedImage\x12\'\n\x06\x63ycled\x18\x02 \x01(\x0b\x32\x17.gantry.v1.EncodedImage\x12\x15\n\x08\x63ycle_l1\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\'\n\tdirection\x18\x04 \x01(\x0e\x32\x14.gantry.v1.Direction\x12\x15\n\rsource_domain\x18\x05 \x01(\t\x12\x15\n\rtarget_domain\x18\x06 \x01(\t\x12\r\n\x05model\x18\x07 \x01(\t\x12\x0f\n\x07version\x18\x08 \x01(\t\x12\x0e\n\x06\x64igest\x18\t \x01(\t\x12\x11\n\texecution\x18\n \x01(\tB\x0b\n\t_cycle_l1\"}\n\x16TranslateStreamRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x30\n\ttranslate\x18\x02 \x01(\x0b\x32\x1b.gantry.v1.TranslateRequestH\x00\x12\x0f\n\x05\x63hunk\x18\x03 \x01(\x0cH\x00\x12\x0c\n\x04more\x18\x04 \x01(\x08\x42\x06\n\x04part\"\xc1\x01\n\x17TranslateStreamResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\x06result\x18\x02 \x01(\x0b\x32\x1c.gantry.v1.TranslateResponseH\x00\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x14.gantry.v1.ItemErrorH\x00\x12\x15\n\x0bimage_chunk\x18\x04 \x01(\x0cH\x00\x12\x16\n\x0c\x63ycled_chunk\x18\x05 \x01(\x0cH\x00\x12\x0c\n\x04more\x18\x06 \x01(\x08\x42\x06\n\x04part\"Q\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12%\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any*\x85\x01\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x01\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x02\x12\x15\n\x11IMAGE_FORMAT_WEBP\x10\x03\x12\x14\n\x10IMAGE_FORMAT_RAW\x10\x04*R\n\tDirection\x12\x19\n\x15\x44IRECTION_UNSPECIFIED\x10\x00\x12\x14\n\x10\x44IRECTION_A_TO_B\x10\x01\x12\x14\n\x10\x44IRECTION_B_TO_A\x10\x02\x32\x92\x03\n\x11GenerationService\x12=\n\x06Sample\x12\x18.gantry.v1.SampleRequest\x1a\x19.gantry.v1.SampleResponse\x12Q\n\x0cSampleStream\x12\x1e.gantry.v1.SampleStreamRequest\x1a\x1f.gantry.v1.SampleStreamResponse0\x01\x12\x45\n\x08Traverse\x12\x1a.gantry.v1.TraverseRequest\x1a\x1b.gantry.v1.TraverseResponse0\x01\x12\x46\n\tTranslate\x12\x1b.gantry.v1.TranslateRequest\x1a\x1c.gantry.v1.TranslateResponse\x12\\\n\x0fTranslateStream\x12!.gantry.v1.TranslateStreamRequest\x1a\".gantry.v1.TranslateStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gantry.v1.generation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IMAGEFORMAT']._serialized_start=970
-  _globals['_IMAGEFORMAT']._serialized_end=1103
-  _globals['_SAMPLEREQUEST']._serialized_start=42
-  _globals['_SAMPLEREQUEST']._serialized_end=359
-  _globals['_GRIDOPTIONS']._serialized_start=361
-  _globals['_GRIDOPTIONS']._serialized_end=434
-  _globals['_SAMPLERESPONSE']._serialized_start=436
-  _globals['_SAMPLERESPONSE']._serialized_end=539
-  _globals['_SAMPLESTREAMREQUEST']._serialized_start=541
-  _globals['_SAMPLESTREAMREQUEST']._serialized_end=604
-  _globals['_SAMPLESTREAMRESPONSE']._serialized_start=606
-  _globals['_SAMPLESTREAMRESPONSE']._serialized_end=676
-  _globals['_ENCODEDIMAGE']._serialized_start=678
-  _globals['_ENCODEDIMAGE']._serialized_end=795
-  _globals['_IMAGE']._serialized_start=798
-  _globals['_IMAGE']._serialized_end=967
-  _globals['_GENERATIONSERVICE']._serialized_start=1106
-  _globals['_GENERATIONSERVICE']._serialized_end=1271
+  _globals['_IMAGEFORMAT']._serialized_start=3680
+  _globals['_IMAGEFORMAT']._serialized_end=3813
+  _globals['_DIRECTION']._serialized_start=3815
+  _globals['_DIRECTION']._serialized_end=3897
+  _globals['_SAMPLEREQUEST']._serialized_start=69
+  _globals['_SAMPLEREQUEST']._serialized_end=423
+  _globals['_CODEVALUE']._serialized_start=425
+  _globals['_CODEVALUE']._serialized_end=510
+  _globals['_GRIDOPTIONS']._serialized_start=512
+  _globals['_GRIDOPTIONS']._serialized_end=585
+  _globals['_SAMPLERESPONSE']._serialized_start=587
+  _globals['_SAMPLERESPONSE']._serialized_end=690
+  _globals['_SAMPLESTREAMREQUEST']._serialized_start=692
+  _globals['_SAMPLESTREAMREQUEST']._serialized_end=755
+  _globals['_SAMPLESTREAMRESPONSE']._serialized_start=757
+  _globals['_SAMPLESTREAMRESPONSE']._serialized_end=827
+  _globals['_ENCODEDIMAGE']._serialized_start=829
+  _globals['_ENCODEDIMAGE']._serialized_end=946
+  _globals['_IMAGE']._serialized_start=949
+  _globals['_IMAGE']._serialized_end=1174
+  _globals['_TRAVERSEREQUEST']._serialized_start=1177
+  _globals['_TRAVERSEREQUEST']._serialized_end=1574
+  _globals['_CONDITION']._serialized_start=1576
+  _globals['_CONDITION']._serialized_end=1675
+  _globals['_SWEEP']._serialized_start=1678
+  _globals['_SWEEP']._serialized_end=1810
+  _globals['_AXIS']._serialized_start=1812
+  _globals['_AXIS']._serialized_end=1881
+  _globals['_RANGE']._serialized_start=1883
+  _globals['_RANGE']._serialized_end=1933
+  _globals['_INTERPOLATION']._serialized_start=1936
+  _globals['_INTERPOLATION']._serialized_end=2143
+  _globals['_ARITHMETIC']._serialized_start=2145
+  _globals['_ARITHMETIC']._serialized_end=2231
+  _globals['_ANIMATION']._serialized_start=2233
+  _globals['_ANIMATION']._serialized_end=2324
+  _globals['_TRAVERSERESPONSE']._serialized_start=2326
+  _globals['_TRAVERSERESPONSE']._serialized_end=2433
+  _globals['_FRAME']._serialized_start=2436
+  _globals['_FRAME']._serialized_end=2641
+  _globals['_COORDINATE']._serialized_start=2643
+  _globals['_COORDINATE']._serialized_end=2698
+  _globals['_TRANSLATEREQUEST']._serialized_start=2701
+  _globals['_TRANSLATEREQUEST']._serialized_end=2978
+  _globals['_TRANSLATERESPONSE']._serialized_start=2981
+  _globals['_TRANSLATERESPONSE']._serialized_end=3271
+  _globals['_TRANSLATESTREAMREQUEST']._serialized_start=3273
+  _globals['_TRANSLATESTREAMREQUEST']._serialized_end=3398
+  _globals['_TRANSLATESTREAMRESPONSE']._serialized_start=3401
+  _globals['_TRANSLATESTREAMRESPONSE']._serialized_end=3594
+  _globals['_ITEMERROR']._serialized_start=3596
+  _globals['_ITEMERROR']._serialized_end=3677
+  _globals['_GENERATIONSERVICE']._serialized_start=3900
+  _globals['_GENERATIONSERVICE']._serialized_end=4302
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 The calls that make pictures."""
 
 from collections import abc as _abc
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -51,9 +52,33 @@ IMAGE_FORMAT_RAW: ImageFormat.ValueType  # 4
 """No encoding: height × width × channels bytes, one unsigned byte a value, rows from the top."""
 Global___ImageFormat: _TypeAlias = ImageFormat  # noqa: Y015
 
+class _Direction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Direction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIRECTION_UNSPECIFIED: _Direction.ValueType  # 0
+    """Means that the domains' names tell."""
+    DIRECTION_A_TO_B: _Direction.ValueType  # 1
+    """From the card's domain A to its domain B."""
+    DIRECTION_B_TO_A: _Direction.ValueType  # 2
+    """From the card's domain B to its domain A."""
+
+class Direction(_Direction, metaclass=_DirectionEnumTypeWrapper):
+    """Direction is a way of translating."""
+
+DIRECTION_UNSPECIFIED: Direction.ValueType  # 0
+"""Means that the domains' names tell."""
+DIRECTION_A_TO_B: Direction.ValueType  # 1
+"""From the card's domain A to its domain B."""
+DIRECTION_B_TO_A: Direction.ValueType  # 2
+"""From the card's domain B to its domain A."""
+Global___Direction: _TypeAlias = Direction  # noqa: Y015
+
 @_typing.final
 class SampleRequest(_message.Message):
-    """SampleRequest asks for pictures of given classes."""
+    """SampleRequest asks for pictures, of given classes or with given codes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -68,6 +93,7 @@ class SampleRequest(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     GRID_FIELD_NUMBER: _builtins.int
+    CODES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model. Required."""
     version: _builtins.str
@@ -104,6 +130,12 @@ class SampleRequest(_message.Message):
     def grid(self) -> Global___GridOptions:
         """Asks for one picture with all samples as tiles, row by row, instead of many. Not allowed in a stream."""
 
+    @_builtins.property
+    def codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CodeValue]:
+        """Codes that all pictures share, each at most once; for models with codes. Default: each picture's codes are drawn
+        from its seed, as are those that are not given.
+        """
+
     def __init__(
         self,
         *,
@@ -118,10 +150,11 @@ class SampleRequest(_message.Message):
         format: Global___ImageFormat.ValueType = ...,
         quality: _builtins.int | None = ...,
         grid: Global___GridOptions | None = ...,
+        codes: _abc.Iterable[Global___CodeValue] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_quality", b"_quality", "_seed", b"_seed", "_truncation", b"_truncation", "count", b"count", "grid", b"grid", "quality", b"quality", "seed", b"seed", "truncation", b"truncation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_quality", b"_quality", "_seed", b"_seed", "_truncation", b"_truncation", "count", b"count", "each_class", b"each_class", "format", b"format", "grid", b"grid", "label_ids", b"label_ids", "label_names", b"label_names", "model", b"model", "quality", b"quality", "seed", b"seed", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_quality", b"_quality", "_seed", b"_seed", "_truncation", b"_truncation", "codes", b"codes", "count", b"count", "each_class", b"each_class", "format", b"format", "grid", b"grid", "label_ids", b"label_ids", "label_names", b"label_names", "model", b"model", "quality", b"quality", "seed", b"seed", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__count: _TypeAlias = _typing.Literal["count"]  # noqa: Y015
     _WhichOneofArgType__count: _TypeAlias = _typing.Literal["_count", b"_count"]  # noqa: Y015
@@ -141,6 +174,42 @@ class SampleRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__truncation) -> _WhichOneofReturnType__truncation | None: ...
 
 Global___SampleRequest: _TypeAlias = SampleRequest  # noqa: Y015
+
+@_typing.final
+class CodeValue(_message.Message):
+    """CodeValue sets one code of a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """The code, by its id or its name in the card."""
+    index: _builtins.int
+    """Of a categorical code: the value's index."""
+    name: _builtins.str
+    """Of a categorical code: the value's name, as in the card."""
+    number: _builtins.float
+    """Of a continuous code: a number in the code's range."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        index: _builtins.int = ...,
+        name: _builtins.str = ...,
+        number: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "name", b"name", "number", b"number", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "index", b"index", "name", b"name", "number", b"number", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["index", "name", "number"]  # noqa: Y015
+    _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
+
+Global___CodeValue: _TypeAlias = CodeValue  # noqa: Y015
 
 @_typing.final
 class GridOptions(_message.Message):
@@ -315,12 +384,14 @@ class Image(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    CODES_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
     """Its own seed: asked for alone with this seed and label it comes back the same, byte for byte."""
     label_id: _builtins.int
-    """Id of its class."""
+    """Id of its class; 0 where the model has no classes."""
     label_name: _builtins.str
-    """Name of its class."""
+    """Name of its class; empty where the model has no classes."""
     truncation: _builtins.float
     """Truncation ψ it was made with, 0 to 1."""
     model: _builtins.str
@@ -329,9 +400,17 @@ class Image(_message.Message):
     """Version of the model that made it."""
     digest: _builtins.str
     """Digest of the archive that made it, as in LoadedModel."""
+    execution: _builtins.str
+    """The execution plan it was made under, for example "cpu-float32-eager". Under another plan the last digits of a
+    computation differ, so that some bytes of the picture may.
+    """
     @_builtins.property
     def encoded(self) -> Global___EncodedImage:
         """The picture itself."""
+
+    @_builtins.property
+    def codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CodeValue]:
+        """Every code it was made with, by id, with index or number; those that were drawn too."""
 
     def __init__(
         self,
@@ -344,11 +423,743 @@ class Image(_message.Message):
         model: _builtins.str = ...,
         version: _builtins.str = ...,
         digest: _builtins.str = ...,
+        codes: _abc.Iterable[Global___CodeValue] | None = ...,
+        execution: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["encoded", b"encoded"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "encoded", b"encoded", "label_id", b"label_id", "label_name", b"label_name", "model", b"model", "seed", b"seed", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "digest", b"digest", "encoded", b"encoded", "execution", b"execution", "label_id", b"label_id", "label_name", b"label_name", "model", b"model", "seed", b"seed", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Image: _TypeAlias = Image  # noqa: Y015
+
+@_typing.final
+class TraverseRequest(_message.Message):
+    """TraverseRequest asks for a walk through latents and codes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    SWEEP_FIELD_NUMBER: _builtins.int
+    INTERPOLATION_FIELD_NUMBER: _builtins.int
+    ARITHMETIC_FIELD_NUMBER: _builtins.int
+    TRUNCATION_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    GRID_FIELD_NUMBER: _builtins.int
+    ANIMATION_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the model. Required."""
+    version: _builtins.str
+    """Version of the model. Default: the newest that is loaded."""
+    truncation: _builtins.float
+    """Truncation ψ, 0 to 1, of all frames. Default: 1."""
+    format: Global___ImageFormat.ValueType
+    """How each frame is encoded. Default: PNG."""
+    quality: _builtins.int
+    """Quality of JPEG and WEBP, 1 to 100. Default: 90. Not allowed with PNG and RAW."""
+    @_builtins.property
+    def sweep(self) -> Global___Sweep:
+        """Sweeps one code, or two."""
+
+    @_builtins.property
+    def interpolation(self) -> Global___Interpolation:
+        """Goes from one latent to another."""
+
+    @_builtins.property
+    def arithmetic(self) -> Global___Arithmetic:
+        """Adds and subtracts latents."""
+
+    @_builtins.property
+    def grid(self) -> Global___GridOptions:
+        """All frames as tiles, encoded as the frames are. Default columns: the first axis of a sweep of two, all frames of
+        any other walk.
+        """
+
+    @_builtins.property
+    def animation(self) -> Global___Animation:
+        """All frames in time, as an animated WEBP."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        version: _builtins.str = ...,
+        sweep: Global___Sweep | None = ...,
+        interpolation: Global___Interpolation | None = ...,
+        arithmetic: Global___Arithmetic | None = ...,
+        truncation: _builtins.float | None = ...,
+        format: Global___ImageFormat.ValueType = ...,
+        quality: _builtins.int | None = ...,
+        grid: Global___GridOptions | None = ...,
+        animation: Global___Animation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "_truncation", b"_truncation", "animation", b"animation", "arithmetic", b"arithmetic", "assembly", b"assembly", "grid", b"grid", "interpolation", b"interpolation", "path", b"path", "quality", b"quality", "sweep", b"sweep", "truncation", b"truncation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_quality", b"_quality", "_truncation", b"_truncation", "animation", b"animation", "arithmetic", b"arithmetic", "assembly", b"assembly", "format", b"format", "grid", b"grid", "interpolation", b"interpolation", "model", b"model", "path", b"path", "quality", b"quality", "sweep", b"sweep", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__quality: _TypeAlias = _typing.Literal["quality"]  # noqa: Y015
+    _WhichOneofArgType__quality: _TypeAlias = _typing.Literal["_quality", b"_quality"]  # noqa: Y015
+    _WhichOneofReturnType__truncation: _TypeAlias = _typing.Literal["truncation"]  # noqa: Y015
+    _WhichOneofArgType__truncation: _TypeAlias = _typing.Literal["_truncation", b"_truncation"]  # noqa: Y015
+    _WhichOneofReturnType_assembly: _TypeAlias = _typing.Literal["grid", "animation"]  # noqa: Y015
+    _WhichOneofArgType_assembly: _TypeAlias = _typing.Literal["assembly", b"assembly"]  # noqa: Y015
+    _WhichOneofReturnType_path: _TypeAlias = _typing.Literal["sweep", "interpolation", "arithmetic"]  # noqa: Y015
+    _WhichOneofArgType_path: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quality) -> _WhichOneofReturnType__quality | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__truncation) -> _WhichOneofReturnType__truncation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_assembly) -> _WhichOneofReturnType_assembly | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_path) -> _WhichOneofReturnType_path | None: ...
+
+Global___TraverseRequest: _TypeAlias = TraverseRequest  # noqa: Y015
+
+@_typing.final
+class Condition(_message.Message):
+    """Condition is what a picture is to show."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_ID_FIELD_NUMBER: _builtins.int
+    LABEL_NAME_FIELD_NUMBER: _builtins.int
+    CODES_FIELD_NUMBER: _builtins.int
+    label_id: _builtins.int
+    """By id."""
+    label_name: _builtins.str
+    """By name."""
+    @_builtins.property
+    def codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CodeValue]:
+        """Codes, each at most once, for models with codes. Default: drawn from the seed."""
+
+    def __init__(
+        self,
+        *,
+        label_id: _builtins.int = ...,
+        label_name: _builtins.str = ...,
+        codes: _abc.Iterable[Global___CodeValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "label_id", b"label_id", "label_name", b"label_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "label", b"label", "label_id", b"label_id", "label_name", b"label_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_label: _TypeAlias = _typing.Literal["label_id", "label_name"]  # noqa: Y015
+    _WhichOneofArgType_label: _TypeAlias = _typing.Literal["label", b"label"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_label) -> _WhichOneofReturnType_label | None: ...
+
+Global___Condition: _TypeAlias = Condition  # noqa: Y015
+
+@_typing.final
+class Sweep(_message.Message):
+    """Sweep moves one code, or two as the columns and rows of a grid, and holds everything else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    X_FIELD_NUMBER: _builtins.int
+    Y_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    seed: _builtins.int
+    """Seed of the latent. Default: the server picks one below 2^32 and returns it."""
+    @_builtins.property
+    def x(self) -> Global___Axis:
+        """What moves from frame to frame. Required."""
+
+    @_builtins.property
+    def y(self) -> Global___Axis:
+        """What moves from row to row: the frames are those of x for its first value, then for its second, and so on."""
+
+    @_builtins.property
+    def condition(self) -> Global___Condition:
+        """What is held. It must not set what moves."""
+
+    def __init__(
+        self,
+        *,
+        x: Global___Axis | None = ...,
+        y: Global___Axis | None = ...,
+        seed: _builtins.int | None = ...,
+        condition: Global___Condition | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "condition", b"condition", "seed", b"seed", "x", b"x", "y", b"y"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "condition", b"condition", "seed", b"seed", "x", b"x", "y", b"y"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+
+Global___Sweep: _TypeAlias = Sweep  # noqa: Y015
+
+@_typing.final
+class Axis(_message.Message):
+    """Axis is the way of one code. Give at most one of `values` and `range`; with neither, a categorical code takes all its
+    values, and a continuous one nine steps through its range.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """The code, by its id or its name in the card; or "class", for models with classes."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The stops, in order: numbers of a continuous code, indices of a categorical code or of the classes."""
+
+    @_builtins.property
+    def range(self) -> Global___Range:
+        """Equal steps; for continuous codes."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+        range: Global___Range | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "range", b"range", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Axis: _TypeAlias = Axis  # noqa: Y015
+
+@_typing.final
+class Range(_message.Message):
+    """Range is a number of equal steps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    start: _builtins.float
+    """The first stop."""
+    end: _builtins.float
+    """The last stop; may be below `start`."""
+    steps: _builtins.int
+    """Number of stops, both ends included; at least 2."""
+    def __init__(
+        self,
+        *,
+        start: _builtins.float = ...,
+        end: _builtins.float = ...,
+        steps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "start", b"start", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Range: _TypeAlias = Range  # noqa: Y015
+
+@_typing.final
+class Interpolation(_message.Message):
+    """Interpolation goes from one latent to another on the sphere (slerp; White, 2016), and mixes classes or codes linearly
+    on the way.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_SEED_FIELD_NUMBER: _builtins.int
+    TO_SEED_FIELD_NUMBER: _builtins.int
+    FROM_CONDITION_FIELD_NUMBER: _builtins.int
+    TO_CONDITION_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    from_seed: _builtins.int
+    """Seed of the first frame. Required."""
+    to_seed: _builtins.int
+    """Seed of the last frame. Required."""
+    steps: _builtins.int
+    """Number of frames, both ends included; at least 2. Default: 9."""
+    @_builtins.property
+    def from_condition(self) -> Global___Condition:
+        """What the first frame shows. Default: drawn from `from_seed`."""
+
+    @_builtins.property
+    def to_condition(self) -> Global___Condition:
+        """What the last frame shows. Default: as `from_condition`, or drawn from `to_seed` where neither is given."""
+
+    def __init__(
+        self,
+        *,
+        from_seed: _builtins.int | None = ...,
+        to_seed: _builtins.int | None = ...,
+        from_condition: Global___Condition | None = ...,
+        to_condition: Global___Condition | None = ...,
+        steps: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_from_seed", b"_from_seed", "_steps", b"_steps", "_to_seed", b"_to_seed", "from_condition", b"from_condition", "from_seed", b"from_seed", "steps", b"steps", "to_condition", b"to_condition", "to_seed", b"to_seed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_from_seed", b"_from_seed", "_steps", b"_steps", "_to_seed", b"_to_seed", "from_condition", b"from_condition", "from_seed", b"from_seed", "steps", b"steps", "to_condition", b"to_condition", "to_seed", b"to_seed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__from_seed: _TypeAlias = _typing.Literal["from_seed"]  # noqa: Y015
+    _WhichOneofArgType__from_seed: _TypeAlias = _typing.Literal["_from_seed", b"_from_seed"]  # noqa: Y015
+    _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
+    _WhichOneofArgType__steps: _TypeAlias = _typing.Literal["_steps", b"_steps"]  # noqa: Y015
+    _WhichOneofReturnType__to_seed: _TypeAlias = _typing.Literal["to_seed"]  # noqa: Y015
+    _WhichOneofArgType__to_seed: _TypeAlias = _typing.Literal["_to_seed", b"_to_seed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__from_seed) -> _WhichOneofReturnType__from_seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__steps) -> _WhichOneofReturnType__steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__to_seed) -> _WhichOneofReturnType__to_seed | None: ...
+
+Global___Interpolation: _TypeAlias = Interpolation  # noqa: Y015
+
+@_typing.final
+class Arithmetic(_message.Message):
+    """Arithmetic is a − b + c of latents (Radford et al., 2015). Each term is the mean of one or more latents; DCGAN took
+    three, which also gives the result the length of an ordinary latent. The frames are a, b, c and the result.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    A_FIELD_NUMBER: _builtins.int
+    B_FIELD_NUMBER: _builtins.int
+    C_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def a(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Seeds of the term a; at least one."""
+
+    @_builtins.property
+    def b(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Seeds of the term b; at least one."""
+
+    @_builtins.property
+    def c(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Seeds of the term c; at least one."""
+
+    @_builtins.property
+    def condition(self) -> Global___Condition:
+        """What all frames show. Default: drawn from the first seed of a."""
+
+    def __init__(
+        self,
+        *,
+        a: _abc.Iterable[_builtins.int] | None = ...,
+        b: _abc.Iterable[_builtins.int] | None = ...,
+        c: _abc.Iterable[_builtins.int] | None = ...,
+        condition: Global___Condition | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["a", b"a", "b", b"b", "c", b"c", "condition", b"condition"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Arithmetic: _TypeAlias = Arithmetic  # noqa: Y015
+
+@_typing.final
+class Animation(_message.Message):
+    """Animation lays out frames in time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRAME_MILLISECONDS_FIELD_NUMBER: _builtins.int
+    BACK_AND_FORTH_FIELD_NUMBER: _builtins.int
+    frame_milliseconds: _builtins.int
+    """Milliseconds that a frame stands, 10 to 10000. Default: 100."""
+    back_and_forth: _builtins.bool
+    """Goes back to the first frame the way it came, so that the loop has no jump."""
+    def __init__(
+        self,
+        *,
+        frame_milliseconds: _builtins.int | None = ...,
+        back_and_forth: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frame_milliseconds", b"_frame_milliseconds", "frame_milliseconds", b"frame_milliseconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frame_milliseconds", b"_frame_milliseconds", "back_and_forth", b"back_and_forth", "frame_milliseconds", b"frame_milliseconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__frame_milliseconds: _TypeAlias = _typing.Literal["frame_milliseconds"]  # noqa: Y015
+    _WhichOneofArgType__frame_milliseconds: _TypeAlias = _typing.Literal["_frame_milliseconds", b"_frame_milliseconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__frame_milliseconds) -> _WhichOneofReturnType__frame_milliseconds | None: ...
+
+Global___Animation: _TypeAlias = Animation  # noqa: Y015
+
+@_typing.final
+class TraverseResponse(_message.Message):
+    """TraverseResponse is the next frame, or what was assembled of all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FRAME_FIELD_NUMBER: _builtins.int
+    ASSEMBLED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def frame(self) -> Global___Frame:
+        """The next frame."""
+
+    @_builtins.property
+    def assembled(self) -> Global___EncodedImage:
+        """All frames as one picture, where one was asked for; the last message."""
+
+    def __init__(
+        self,
+        *,
+        frame: Global___Frame | None = ...,
+        assembled: Global___EncodedImage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assembled", b"assembled", "frame", b"frame", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assembled", b"assembled", "frame", b"frame", "part", b"part"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["frame", "assembled"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___TraverseResponse: _TypeAlias = TraverseResponse  # noqa: Y015
+
+@_typing.final
+class Frame(_message.Message):
+    """Frame is one picture of a walk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODED_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    FRAMES_FIELD_NUMBER: _builtins.int
+    COORDINATES_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Its place in the walk, counted from 0."""
+    frames: _builtins.int
+    """Number of frames in the walk."""
+    seed: _builtins.int
+    """Seed of the walk: that of the sweep, of the interpolation's first frame, or the first of term a."""
+    model: _builtins.str
+    """Name of the model that made it."""
+    version: _builtins.str
+    """Version of the model that made it."""
+    digest: _builtins.str
+    """Digest of the archive that made it, as in LoadedModel."""
+    execution: _builtins.str
+    """The execution plan it was made under, as in Image."""
+    @_builtins.property
+    def encoded(self) -> Global___EncodedImage:
+        """The picture."""
+
+    @_builtins.property
+    def coordinates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Coordinate]:
+        """Where on the walk it stands: the axes of a sweep, x first; the position of an interpolation; the term of arithmetic."""
+
+    def __init__(
+        self,
+        *,
+        encoded: Global___EncodedImage | None = ...,
+        index: _builtins.int = ...,
+        frames: _builtins.int = ...,
+        coordinates: _abc.Iterable[Global___Coordinate] | None = ...,
+        seed: _builtins.int = ...,
+        model: _builtins.str = ...,
+        version: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        execution: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["encoded", b"encoded"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coordinates", b"coordinates", "digest", b"digest", "encoded", b"encoded", "execution", b"execution", "frames", b"frames", "index", b"index", "model", b"model", "seed", b"seed", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Frame: _TypeAlias = Frame  # noqa: Y015
+
+@_typing.final
+class Coordinate(_message.Message):
+    """Coordinate is a stop on one axis."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AXIS_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    axis: _builtins.str
+    """The axis: the id of a code, "class", "position" (0 to 1) or "term"."""
+    value: _builtins.float
+    """The stop: a number of a continuous code, an index, or a share of the way."""
+    name: _builtins.str
+    """The stop's name, where it has one: of a class or a categorical code's value, or "a", "b", "c", "a - b + c"."""
+    def __init__(
+        self,
+        *,
+        axis: _builtins.str = ...,
+        value: _builtins.float = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["axis", b"axis", "name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Coordinate: _TypeAlias = Coordinate  # noqa: Y015
+
+@_typing.final
+class TranslateRequest(_message.Message):
+    """TranslateRequest asks for one picture in the other domain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    SOURCE_DOMAIN_FIELD_NUMBER: _builtins.int
+    TARGET_DOMAIN_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    MAX_SIDE_FIELD_NUMBER: _builtins.int
+    CYCLE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the model. Required."""
+    version: _builtins.str
+    """Version of the model. Default: the newest that is loaded."""
+    direction: Global___Direction.ValueType
+    """The way. Give this, or the name of at least one domain."""
+    source_domain: _builtins.str
+    """The domain that the picture is of, by its name in the card."""
+    target_domain: _builtins.str
+    """The domain that it is to be of, by its name in the card."""
+    image: _builtins.bytes
+    """The picture as a file: JPEG, PNG, WEBP, GIF (the first frame) or BMP. It is turned as its EXIF orientation says,
+    converted to RGB, and transparency is laid over white. Sides of at least 16 pixels; the gateway limits bytes and
+    pixels.
+    """
+    format: Global___ImageFormat.ValueType
+    """How the answer is encoded. Default: PNG."""
+    quality: _builtins.int
+    """Quality of JPEG and WEBP, 1 to 100. Default: 90. Not allowed with PNG and RAW."""
+    max_side: _builtins.int
+    """The longer side, in pixels, that the net works at where the picture is larger; the answer is scaled back to the
+    size of the picture. At least 16. Default: the picture's own size.
+    """
+    cycle: _builtins.bool
+    """Whether to translate the result back as well, so that the caller can judge how far to trust it."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        version: _builtins.str = ...,
+        direction: Global___Direction.ValueType = ...,
+        source_domain: _builtins.str = ...,
+        target_domain: _builtins.str = ...,
+        image: _builtins.bytes = ...,
+        format: Global___ImageFormat.ValueType = ...,
+        quality: _builtins.int | None = ...,
+        max_side: _builtins.int | None = ...,
+        cycle: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_quality", b"_quality", "max_side", b"max_side", "quality", b"quality"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_quality", b"_quality", "cycle", b"cycle", "direction", b"direction", "format", b"format", "image", b"image", "max_side", b"max_side", "model", b"model", "quality", b"quality", "source_domain", b"source_domain", "target_domain", b"target_domain", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_side: _TypeAlias = _typing.Literal["max_side"]  # noqa: Y015
+    _WhichOneofArgType__max_side: _TypeAlias = _typing.Literal["_max_side", b"_max_side"]  # noqa: Y015
+    _WhichOneofReturnType__quality: _TypeAlias = _typing.Literal["quality"]  # noqa: Y015
+    _WhichOneofArgType__quality: _TypeAlias = _typing.Literal["_quality", b"_quality"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_side) -> _WhichOneofReturnType__max_side | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quality) -> _WhichOneofReturnType__quality | None: ...
+
+Global___TranslateRequest: _TypeAlias = TranslateRequest  # noqa: Y015
+
+@_typing.final
+class TranslateResponse(_message.Message):
+    """TranslateResponse is the picture in the other domain."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    CYCLED_FIELD_NUMBER: _builtins.int
+    CYCLE_L1_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    SOURCE_DOMAIN_FIELD_NUMBER: _builtins.int
+    TARGET_DOMAIN_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    cycle_l1: _builtins.float
+    """Mean absolute difference between the picture and the one translated back, 0 to 1 of full intensity; with `cycled`."""
+    direction: Global___Direction.ValueType
+    """The way it went."""
+    source_domain: _builtins.str
+    """Name of the domain that the picture was of."""
+    target_domain: _builtins.str
+    """Name of the domain that the answer is of."""
+    model: _builtins.str
+    """Name of the model that made it."""
+    version: _builtins.str
+    """Version of the model that made it."""
+    digest: _builtins.str
+    """Digest of the archive that made it, as in LoadedModel."""
+    execution: _builtins.str
+    """The execution plan it was made under, as in Image."""
+    @_builtins.property
+    def image(self) -> Global___EncodedImage:
+        """The translated picture, as large as the one sent."""
+
+    @_builtins.property
+    def cycled(self) -> Global___EncodedImage:
+        """What became of it translated back, where `cycle` was asked for."""
+
+    def __init__(
+        self,
+        *,
+        image: Global___EncodedImage | None = ...,
+        cycled: Global___EncodedImage | None = ...,
+        cycle_l1: _builtins.float | None = ...,
+        direction: Global___Direction.ValueType = ...,
+        source_domain: _builtins.str = ...,
+        target_domain: _builtins.str = ...,
+        model: _builtins.str = ...,
+        version: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        execution: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cycle_l1", b"_cycle_l1", "cycle_l1", b"cycle_l1", "cycled", b"cycled", "image", b"image"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cycle_l1", b"_cycle_l1", "cycle_l1", b"cycle_l1", "cycled", b"cycled", "digest", b"digest", "direction", b"direction", "execution", b"execution", "image", b"image", "model", b"model", "source_domain", b"source_domain", "target_domain", b"target_domain", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cycle_l1: _TypeAlias = _typing.Literal["cycle_l1"]  # noqa: Y015
+    _WhichOneofArgType__cycle_l1: _TypeAlias = _typing.Literal["_cycle_l1", b"_cycle_l1"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cycle_l1) -> _WhichOneofReturnType__cycle_l1 | None: ...
+
+Global___TranslateResponse: _TypeAlias = TranslateResponse  # noqa: Y015
+
+@_typing.final
+class TranslateStreamRequest(_message.Message):
+    """TranslateStreamRequest is a picture to translate, or a further chunk of one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TRANSLATE_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The caller's id of the picture, 1 to 256 bytes; unique among those of the stream that are not yet answered."""
+    chunk: _builtins.bytes
+    """A further chunk of the file."""
+    more: _builtins.bool
+    """Whether further chunks of this picture follow."""
+    @_builtins.property
+    def translate(self) -> Global___TranslateRequest:
+        """The first message of a picture; its `image` may be only the beginning of the file."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        translate: Global___TranslateRequest | None = ...,
+        chunk: _builtins.bytes = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "part", b"part", "translate", b"translate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "id", b"id", "more", b"more", "part", b"part", "translate", b"translate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["translate", "chunk"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___TranslateStreamRequest: _TypeAlias = TranslateStreamRequest  # noqa: Y015
+
+@_typing.final
+class TranslateStreamResponse(_message.Message):
+    """TranslateStreamResponse is the answer to one picture, or a further chunk of one. The chunks of an answer follow each
+    other without those of another between them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    IMAGE_CHUNK_FIELD_NUMBER: _builtins.int
+    CYCLED_CHUNK_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The caller's id."""
+    image_chunk: _builtins.bytes
+    """A further chunk of the data of `image`."""
+    cycled_chunk: _builtins.bytes
+    """A further chunk of the data of `cycled`; these come after those of `image`."""
+    more: _builtins.bool
+    """Whether further chunks of this answer follow."""
+    @_builtins.property
+    def result(self) -> Global___TranslateResponse:
+        """The first message of an answer; the data of its `image` and `cycled` may be only the beginning."""
+
+    @_builtins.property
+    def error(self) -> Global___ItemError:
+        """Why there is no picture. The stream goes on."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        result: Global___TranslateResponse | None = ...,
+        error: Global___ItemError | None = ...,
+        image_chunk: _builtins.bytes = ...,
+        cycled_chunk: _builtins.bytes = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cycled_chunk", b"cycled_chunk", "error", b"error", "image_chunk", b"image_chunk", "part", b"part", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycled_chunk", b"cycled_chunk", "error", b"error", "id", b"id", "image_chunk", b"image_chunk", "more", b"more", "part", b"part", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["result", "error", "image_chunk", "cycled_chunk"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___TranslateStreamResponse: _TypeAlias = TranslateStreamResponse  # noqa: Y015
+
+@_typing.final
+class ItemError(_message.Message):
+    """ItemError is the error of one item of a stream. It is google.rpc.Status by another name, with the same details as the
+    errors of calls.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """A value of google.rpc.Code."""
+    message: _builtins.str
+    """What is wrong, for a person."""
+    @_builtins.property
+    def details(self) -> _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]:
+        """google.rpc.ErrorInfo, RetryInfo and BadRequest."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        details: _abc.Iterable[_any_pb2.Any] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "details", b"details", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemError: _TypeAlias = ItemError  # noqa: Y015

@@ -49,6 +49,21 @@ class GenerationServiceStub:
                 request_serializer=gantry_dot_v1_dot_generation__pb2.SampleStreamRequest.SerializeToString,
                 response_deserializer=gantry_dot_v1_dot_generation__pb2.SampleStreamResponse.FromString,
                 _registered_method=True)
+        self.Traverse = channel.unary_stream(
+                '/gantry.v1.GenerationService/Traverse',
+                request_serializer=gantry_dot_v1_dot_generation__pb2.TraverseRequest.SerializeToString,
+                response_deserializer=gantry_dot_v1_dot_generation__pb2.TraverseResponse.FromString,
+                _registered_method=True)
+        self.Translate = channel.unary_unary(
+                '/gantry.v1.GenerationService/Translate',
+                request_serializer=gantry_dot_v1_dot_generation__pb2.TranslateRequest.SerializeToString,
+                response_deserializer=gantry_dot_v1_dot_generation__pb2.TranslateResponse.FromString,
+                _registered_method=True)
+        self.TranslateStream = channel.stream_stream(
+                '/gantry.v1.GenerationService/TranslateStream',
+                request_serializer=gantry_dot_v1_dot_generation__pb2.TranslateStreamRequest.SerializeToString,
+                response_deserializer=gantry_dot_v1_dot_generation__pb2.TranslateStreamResponse.FromString,
+                _registered_method=True)
 
 
 class GenerationServiceServicer:
@@ -74,6 +89,31 @@ class GenerationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Traverse(self, request, context):
+        """Traverse walks through a model's latents and codes: it sweeps codes, interpolates between two seeds, or does
+        arithmetic with latents. It sends the frames in order, each as soon as it and those before it are made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Translate(self, request, context):
+        """Translate turns a picture of one domain into one of the other, of the same size. Request and answer are single
+        messages, for which gRPC's usual limit is 4 MiB; TranslateStream has none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TranslateStream(self, request_iterator, context):
+        """TranslateStream translates many pictures over one call. Answers come as they are ready, in any order, each with the
+        caller's id; a picture at fault gets an error of its own, and the stream goes on. Large pictures travel in chunks,
+        both ways. The gateway reads on only while few enough pictures of the stream are under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GenerationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -86,6 +126,21 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.SampleStream,
                     request_deserializer=gantry_dot_v1_dot_generation__pb2.SampleStreamRequest.FromString,
                     response_serializer=gantry_dot_v1_dot_generation__pb2.SampleStreamResponse.SerializeToString,
+            ),
+            'Traverse': grpc.unary_stream_rpc_method_handler(
+                    servicer.Traverse,
+                    request_deserializer=gantry_dot_v1_dot_generation__pb2.TraverseRequest.FromString,
+                    response_serializer=gantry_dot_v1_dot_generation__pb2.TraverseResponse.SerializeToString,
+            ),
+            'Translate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Translate,
+                    request_deserializer=gantry_dot_v1_dot_generation__pb2.TranslateRequest.FromString,
+                    response_serializer=gantry_dot_v1_dot_generation__pb2.TranslateResponse.SerializeToString,
+            ),
+            'TranslateStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.TranslateStream,
+                    request_deserializer=gantry_dot_v1_dot_generation__pb2.TranslateStreamRequest.FromString,
+                    response_serializer=gantry_dot_v1_dot_generation__pb2.TranslateStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -147,6 +202,87 @@ class GenerationService:
             '/gantry.v1.GenerationService/SampleStream',
             gantry_dot_v1_dot_generation__pb2.SampleStreamRequest.SerializeToString,
             gantry_dot_v1_dot_generation__pb2.SampleStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Traverse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/gantry.v1.GenerationService/Traverse',
+            gantry_dot_v1_dot_generation__pb2.TraverseRequest.SerializeToString,
+            gantry_dot_v1_dot_generation__pb2.TraverseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Translate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gantry.v1.GenerationService/Translate',
+            gantry_dot_v1_dot_generation__pb2.TranslateRequest.SerializeToString,
+            gantry_dot_v1_dot_generation__pb2.TranslateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TranslateStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/gantry.v1.GenerationService/TranslateStream',
+            gantry_dot_v1_dot_generation__pb2.TranslateStreamRequest.SerializeToString,
+            gantry_dot_v1_dot_generation__pb2.TranslateStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,19 @@ class GenerationServiceStub:
     """SampleStream makes the same pictures as Sample, a few at a time (the card's execution.chunk_items), and sends each
     as soon as it and those before it are made.
     """
+    Traverse: _grpc.UnaryStreamMultiCallable[_generation_pb2.TraverseRequest, _generation_pb2.TraverseResponse]
+    """Traverse walks through a model's latents and codes: it sweeps codes, interpolates between two seeds, or does
+    arithmetic with latents. It sends the frames in order, each as soon as it and those before it are made.
+    """
+    Translate: _grpc.UnaryUnaryMultiCallable[_generation_pb2.TranslateRequest, _generation_pb2.TranslateResponse]
+    """Translate turns a picture of one domain into one of the other, of the same size. Request and answer are single
+    messages, for which gRPC's usual limit is 4 MiB; TranslateStream has none.
+    """
+    TranslateStream: _grpc.StreamStreamMultiCallable[_generation_pb2.TranslateStreamRequest, _generation_pb2.TranslateStreamResponse]
+    """TranslateStream translates many pictures over one call. Answers come as they are ready, in any order, each with the
+    caller's id; a picture at fault gets an error of its own, and the stream goes on. Large pictures travel in chunks,
+    both ways. The gateway reads on only while few enough pictures of the stream are under way.
+    """
 
 @_typing.type_check_only
 class GenerationServiceAsyncStub(GenerationServiceStub):
@@ -60,6 +73,19 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     SampleStream: _aio.UnaryStreamMultiCallable[_generation_pb2.SampleStreamRequest, _generation_pb2.SampleStreamResponse]  # type: ignore[assignment]
     """SampleStream makes the same pictures as Sample, a few at a time (the card's execution.chunk_items), and sends each
     as soon as it and those before it are made.
+    """
+    Traverse: _aio.UnaryStreamMultiCallable[_generation_pb2.TraverseRequest, _generation_pb2.TraverseResponse]  # type: ignore[assignment]
+    """Traverse walks through a model's latents and codes: it sweeps codes, interpolates between two seeds, or does
+    arithmetic with latents. It sends the frames in order, each as soon as it and those before it are made.
+    """
+    Translate: _aio.UnaryUnaryMultiCallable[_generation_pb2.TranslateRequest, _generation_pb2.TranslateResponse]  # type: ignore[assignment]
+    """Translate turns a picture of one domain into one of the other, of the same size. Request and answer are single
+    messages, for which gRPC's usual limit is 4 MiB; TranslateStream has none.
+    """
+    TranslateStream: _aio.StreamStreamMultiCallable[_generation_pb2.TranslateStreamRequest, _generation_pb2.TranslateStreamResponse]  # type: ignore[assignment]
+    """TranslateStream translates many pictures over one call. Answers come as they are ready, in any order, each with the
+    caller's id; a picture at fault gets an error of its own, and the stream goes on. Large pictures travel in chunks,
+    both ways. The gateway reads on only while few enough pictures of the stream are under way.
     """
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -86,6 +112,37 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_generation_pb2.SampleStreamResponse], _abc.AsyncIterator[_generation_pb2.SampleStreamResponse]]:
         """SampleStream makes the same pictures as Sample, a few at a time (the card's execution.chunk_items), and sends each
         as soon as it and those before it are made.
+        """
+
+    @_abc_1.abstractmethod
+    def Traverse(
+        self,
+        request: _generation_pb2.TraverseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_generation_pb2.TraverseResponse], _abc.AsyncIterator[_generation_pb2.TraverseResponse]]:
+        """Traverse walks through a model's latents and codes: it sweeps codes, interpolates between two seeds, or does
+        arithmetic with latents. It sends the frames in order, each as soon as it and those before it are made.
+        """
+
+    @_abc_1.abstractmethod
+    def Translate(
+        self,
+        request: _generation_pb2.TranslateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.TranslateResponse, _abc.Awaitable[_generation_pb2.TranslateResponse]]:
+        """Translate turns a picture of one domain into one of the other, of the same size. Request and answer are single
+        messages, for which gRPC's usual limit is 4 MiB; TranslateStream has none.
+        """
+
+    @_abc_1.abstractmethod
+    def TranslateStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_generation_pb2.TranslateStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_generation_pb2.TranslateStreamResponse], _abc.AsyncIterator[_generation_pb2.TranslateStreamResponse]]:
+        """TranslateStream translates many pictures over one call. Answers come as they are ready, in any order, each with the
+        caller's id; a picture at fault gets an error of its own, and the stream goes on. Large pictures travel in chunks,
+        both ways. The gateway reads on only while few enough pictures of the stream are under way.
         """
 
 def add_GenerationServiceServicer_to_server(servicer: GenerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

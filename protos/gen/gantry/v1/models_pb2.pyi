@@ -30,6 +30,10 @@ class _ModelKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelKind.V
     """Not a valid kind."""
     MODEL_KIND_CLASS_CONDITIONAL: _ModelKind.ValueType  # 1
     """(latent, label) → image: a class-conditional generator."""
+    MODEL_KIND_CODE_CONDITIONAL: _ModelKind.ValueType  # 2
+    """(latent, codes) → image: a generator whose codes were found by itself (InfoGAN)."""
+    MODEL_KIND_TRANSLATION: _ModelKind.ValueType  # 3
+    """image → image: translators between two domains, both ways (CycleGAN)."""
 
 class ModelKind(_ModelKind, metaclass=_ModelKindEnumTypeWrapper):
     """ModelKind says what a model takes and gives."""
@@ -38,6 +42,10 @@ MODEL_KIND_UNSPECIFIED: ModelKind.ValueType  # 0
 """Not a valid kind."""
 MODEL_KIND_CLASS_CONDITIONAL: ModelKind.ValueType  # 1
 """(latent, label) → image: a class-conditional generator."""
+MODEL_KIND_CODE_CONDITIONAL: ModelKind.ValueType  # 2
+"""(latent, codes) → image: a generator whose codes were found by itself (InfoGAN)."""
+MODEL_KIND_TRANSLATION: ModelKind.ValueType  # 3
+"""image → image: translators between two domains, both ways (CycleGAN)."""
 Global___ModelKind: _TypeAlias = ModelKind  # noqa: Y015
 
 class _LatentDistribution:
@@ -276,6 +284,10 @@ class ModelCard(_message.Message):
     GIT_COMMIT_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     MEMBER_SHA256_FIELD_NUMBER: _builtins.int
+    CATEGORICAL_CODES_FIELD_NUMBER: _builtins.int
+    CONTINUOUS_CODES_FIELD_NUMBER: _builtins.int
+    TRANSLATION_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name: lower-case letters, digits and hyphens, 1 to 63 characters, beginning with a letter."""
     version: _builtins.str
@@ -290,15 +302,15 @@ class ModelCard(_message.Message):
     """Commit of the training code, 40 hexadecimal digits; with "-dirty" where the tree was changed; or "unknown"."""
     @_builtins.property
     def image(self) -> Global___ImageSpec:
-        """The pictures it makes."""
+        """The pictures it makes. A translation model's have the size of those it is given; its width and height are 0."""
 
     @_builtins.property
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassInfo]:
-        """The classes it knows, ordered by id. Ids count from 0 without gaps."""
+        """The classes it knows, ordered by id. Ids count from 0 without gaps. Only of a class-conditional model."""
 
     @_builtins.property
     def latent(self) -> Global___LatentSpec:
-        """The latent it takes."""
+        """The latent it takes. Absent of a translation model."""
 
     @_builtins.property
     def execution(self) -> Global___ExecutionSpec:
@@ -324,6 +336,22 @@ class ModelCard(_message.Message):
     def member_sha256(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """SHA-256 of every other member of the archive: member path → 64 lower-case hexadecimal digits."""
 
+    @_builtins.property
+    def categorical_codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoricalCode]:
+        """The categorical codes it takes, in the order of the graph. Only of a code-conditional model."""
+
+    @_builtins.property
+    def continuous_codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContinuousCode]:
+        """The continuous codes it takes, in the order of the graph, after the categorical ones."""
+
+    @_builtins.property
+    def translation(self) -> Global___TranslationSpec:
+        """What it translates. Only of a translation model."""
+
+    @_builtins.property
+    def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
+        """Pictures that show what the model does, for example a traversal of its codes."""
+
     def __init__(
         self,
         *,
@@ -342,10 +370,14 @@ class ModelCard(_message.Message):
         git_commit: _builtins.str = ...,
         created: _timestamp_pb2.Timestamp | None = ...,
         member_sha256: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        categorical_codes: _abc.Iterable[Global___CategoricalCode] | None = ...,
+        continuous_codes: _abc.Iterable[Global___ContinuousCode] | None = ...,
+        translation: Global___TranslationSpec | None = ...,
+        figures: _abc.Iterable[Global___Figure] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "evaluation", b"evaluation", "execution", b"execution", "image", b"image", "latent", b"latent", "training_data", b"training_data"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "evaluation", b"evaluation", "execution", b"execution", "image", b"image", "latent", b"latent", "training_data", b"training_data", "translation", b"translation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "created", b"created", "description", b"description", "evaluation", b"evaluation", "execution", b"execution", "git_commit", b"git_commit", "image", b"image", "kind", b"kind", "latent", b"latent", "library_versions", b"library_versions", "member_sha256", b"member_sha256", "name", b"name", "training_config", b"training_config", "training_data", b"training_data", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categorical_codes", b"categorical_codes", "classes", b"classes", "continuous_codes", b"continuous_codes", "created", b"created", "description", b"description", "evaluation", b"evaluation", "execution", b"execution", "figures", b"figures", "git_commit", b"git_commit", "image", b"image", "kind", b"kind", "latent", b"latent", "library_versions", b"library_versions", "member_sha256", b"member_sha256", "name", b"name", "training_config", b"training_config", "training_data", b"training_data", "translation", b"translation", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -416,6 +448,196 @@ class ClassInfo(_message.Message):
 Global___ClassInfo: _TypeAlias = ClassInfo  # noqa: Y015
 
 @_typing.final
+class CategoricalCode(_message.Message):
+    """CategoricalCode is a code with a few values. The graph takes it as one-hot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, for example "k1": "k" and its number. Unique within the model's codes."""
+    name: _builtins.str
+    """What it was found to mean, for example "digit"; may be used instead of the id. Unique where not empty."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___CodeMeaning]:
+        """Its values, ordered by index."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[Global___CodeMeaning] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CategoricalCode: _TypeAlias = CategoricalCode  # noqa: Y015
+
+@_typing.final
+class CodeMeaning(_message.Message):
+    """CodeMeaning is what one value of a categorical code was found to mean."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    RECALL_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The index that the graph takes, counted from 0 without gaps."""
+    name: _builtins.str
+    """Its name, for example the class that it was matched to; may be used instead of the index. Unique within the code."""
+    recall: _builtins.float
+    """Share of the real test pictures of that class that Q gives this value, 0 to 1, where it was measured."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        name: _builtins.str = ...,
+        recall: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_recall", b"_recall", "recall", b"recall"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_recall", b"_recall", "index", b"index", "name", b"name", "recall", b"recall"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__recall: _TypeAlias = _typing.Literal["recall"]  # noqa: Y015
+    _WhichOneofArgType__recall: _TypeAlias = _typing.Literal["_recall", b"_recall"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__recall) -> _WhichOneofReturnType__recall | None: ...
+
+Global___CodeMeaning: _TypeAlias = CodeMeaning  # noqa: Y015
+
+@_typing.final
+class ContinuousCode(_message.Message):
+    """ContinuousCode is a code that is a number. The graph takes it as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CorrelationsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    MIN_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    CORRELATIONS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, for example "c1": "c" and its number. Unique within the model's codes."""
+    name: _builtins.str
+    """What it was found to move, for example "slant"; may be used instead of the id. Unique where not empty."""
+    min: _builtins.float
+    """The least value it was trained with, for example -1."""
+    max: _builtins.float
+    """The greatest, for example 1."""
+    @_builtins.property
+    def correlations(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Spearman's rank correlation of the swept code with each measured factor of the pictures, -1 to 1."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        min: _builtins.float = ...,
+        max: _builtins.float = ...,
+        correlations: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlations", b"correlations", "id", b"id", "max", b"max", "min", b"min", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContinuousCode: _TypeAlias = ContinuousCode  # noqa: Y015
+
+@_typing.final
+class TranslationSpec(_message.Message):
+    """TranslationSpec names what a translation model turns into what. The archive's members a_to_b.pt2 and b_to_a.pt2 are
+    its graphs.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOMAIN_A_FIELD_NUMBER: _builtins.int
+    DOMAIN_B_FIELD_NUMBER: _builtins.int
+    MULTIPLE_FIELD_NUMBER: _builtins.int
+    TRAINED_SIDE_FIELD_NUMBER: _builtins.int
+    domain_a: _builtins.str
+    """Name of domain A, for example "horse"."""
+    domain_b: _builtins.str
+    """Name of domain B, for example "zebra"."""
+    multiple: _builtins.int
+    """Height and width of the graphs' input must be divisible by it; pictures are padded by reflection. 1 to 256."""
+    trained_side: _builtins.int
+    """The side of the pictures that it was trained on, in pixels: the scale at which it works best."""
+    def __init__(
+        self,
+        *,
+        domain_a: _builtins.str = ...,
+        domain_b: _builtins.str = ...,
+        multiple: _builtins.int = ...,
+        trained_side: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["domain_a", b"domain_a", "domain_b", b"domain_b", "multiple", b"multiple", "trained_side", b"trained_side"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TranslationSpec: _TypeAlias = TranslationSpec  # noqa: Y015
+
+@_typing.final
+class Figure(_message.Message):
+    """Figure is a picture that shows what a model does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PNG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: lower-case letters, digits and hyphens."""
+    description: _builtins.str
+    """What it shows, for a person: what the rows are and what the columns."""
+    png: _builtins.bytes
+    """The picture, a PNG."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        png: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "png", b"png"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Figure: _TypeAlias = Figure  # noqa: Y015
+
+@_typing.final
 class LatentSpec(_message.Message):
     """LatentSpec describes the latent vector of a model."""
 
@@ -449,19 +671,25 @@ class ExecutionSpec(_message.Message):
 
     CHUNK_ITEMS_FIELD_NUMBER: _builtins.int
     MAX_BATCH_ITEMS_FIELD_NUMBER: _builtins.int
+    BFLOAT16_FIELD_NUMBER: _builtins.int
     chunk_items: _builtins.int
     """The graph always runs on batches of exactly this many images; shorter ones are padded. 1 to 64."""
     max_batch_items: _builtins.int
     """The most images that the gateway sends in one envelope. 1 to 1024."""
+    bfloat16: _builtins.bool
+    """Whether the graph may multiply in bfloat16 where the processor has units for it. False of models that are too small
+    to gain by it.
+    """
     def __init__(
         self,
         *,
         chunk_items: _builtins.int = ...,
         max_batch_items: _builtins.int = ...,
+        bfloat16: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_items", b"chunk_items", "max_batch_items", b"max_batch_items"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bfloat16", b"bfloat16", "chunk_items", b"chunk_items", "max_batch_items", b"max_batch_items"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -49,37 +49,239 @@ class WorkItem(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SEED_FIELD_NUMBER: _builtins.int
-    LABEL_FIELD_NUMBER: _builtins.int
-    TRUNCATION_FIELD_NUMBER: _builtins.int
+    GENERATE_FIELD_NUMBER: _builtins.int
+    TRANSLATE_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
-    seed: _builtins.int
-    """Seed of the latent."""
-    label: _builtins.int
-    """Class id, below the number of classes."""
-    truncation: _builtins.float
-    """Truncation ψ, 0 to 1."""
+    FACTS_FIELD_NUMBER: _builtins.int
     format: _generation_pb2.ImageFormat.ValueType
     """How to encode the picture; IMAGE_FORMAT_UNSPECIFIED is refused."""
     quality: _builtins.int
     """Quality of JPEG and WEBP, 1 to 100; ignored for others."""
+    @_builtins.property
+    def generate(self) -> Global___GenerateWork:
+        """A picture from a latent."""
+
+    @_builtins.property
+    def translate(self) -> Global___TranslateWork:
+        """A picture from a picture."""
+
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fact]:
+        """What a PNG tells of itself after model, version, digest and execution: pairs in this order."""
+
+    def __init__(
+        self,
+        *,
+        generate: Global___GenerateWork | None = ...,
+        translate: Global___TranslateWork | None = ...,
+        format: _generation_pb2.ImageFormat.ValueType = ...,
+        quality: _builtins.int = ...,
+        facts: _abc.Iterable[Global___Fact] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generate", b"generate", "translate", b"translate", "work", b"work"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "format", b"format", "generate", b"generate", "quality", b"quality", "translate", b"translate", "work", b"work"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["generate", "translate"]  # noqa: Y015
+    _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_work) -> _WhichOneofReturnType_work | None: ...
+
+Global___WorkItem: _TypeAlias = WorkItem  # noqa: Y015
+
+@_typing.final
+class Fact(_message.Message):
+    """Fact is one entry of a PNG's text chunks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its key, "gantry:" and a word: 1 to 79 ASCII characters."""
+    value: _builtins.str
+    """What it says."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fact: _TypeAlias = Fact  # noqa: Y015
+
+@_typing.final
+class GenerateWork(_message.Message):
+    """GenerateWork is the input of a generator."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEED_FIELD_NUMBER: _builtins.int
+    SLERP_FIELD_NUMBER: _builtins.int
+    SUM_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    TRUNCATION_FIELD_NUMBER: _builtins.int
+    seed: _builtins.int
+    """Drawn from a seed."""
+    truncation: _builtins.float
+    """Truncation ψ, 0 to 1."""
+    @_builtins.property
+    def slerp(self) -> Global___Slerp:
+        """Between the latents of two seeds."""
+
+    @_builtins.property
+    def sum(self) -> Global___LatentSum:
+        """A sum of means of latents."""
+
+    @_builtins.property
+    def condition(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What the graph takes beside the latent: a mixture of the classes, or the one-hot categorical codes, then the
+        continuous ones. As long as the card says.
+        """
+
     def __init__(
         self,
         *,
         seed: _builtins.int = ...,
-        label: _builtins.int = ...,
+        slerp: Global___Slerp | None = ...,
+        sum: Global___LatentSum | None = ...,
+        condition: _abc.Iterable[_builtins.float] | None = ...,
         truncation: _builtins.float = ...,
-        format: _generation_pb2.ImageFormat.ValueType = ...,
-        quality: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["latent", b"latent", "seed", b"seed", "slerp", b"slerp", "sum", b"sum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "latent", b"latent", "seed", b"seed", "slerp", b"slerp", "sum", b"sum", "truncation", b"truncation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_latent: _TypeAlias = _typing.Literal["seed", "slerp", "sum"]  # noqa: Y015
+    _WhichOneofArgType_latent: _TypeAlias = _typing.Literal["latent", b"latent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_latent) -> _WhichOneofReturnType_latent | None: ...
+
+Global___GenerateWork: _TypeAlias = GenerateWork  # noqa: Y015
+
+@_typing.final
+class Slerp(_message.Message):
+    """Slerp is a latent on the arc between two (White, 2016)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_SEED_FIELD_NUMBER: _builtins.int
+    TO_SEED_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    from_seed: _builtins.int
+    """Seed of the latent at position 0."""
+    to_seed: _builtins.int
+    """Seed of the latent at position 1."""
+    position: _builtins.float
+    """0 to 1."""
+    def __init__(
+        self,
+        *,
+        from_seed: _builtins.int = ...,
+        to_seed: _builtins.int = ...,
+        position: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "label", b"label", "quality", b"quality", "seed", b"seed", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_seed", b"from_seed", "position", b"position", "to_seed", b"to_seed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___WorkItem: _TypeAlias = WorkItem  # noqa: Y015
+Global___Slerp: _TypeAlias = Slerp  # noqa: Y015
+
+@_typing.final
+class LatentSum(_message.Message):
+    """LatentSum adds terms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___LatentTerm]:
+        """The terms, at least one."""
+
+    def __init__(
+        self,
+        *,
+        terms: _abc.Iterable[Global___LatentTerm] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LatentSum: _TypeAlias = LatentSum  # noqa: Y015
+
+@_typing.final
+class LatentTerm(_message.Message):
+    """LatentTerm is a weighted mean of latents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEEDS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    weight: _builtins.float
+    """What the mean is multiplied by, for example -1."""
+    @_builtins.property
+    def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Their seeds, at least one."""
+
+    def __init__(
+        self,
+        *,
+        seeds: _abc.Iterable[_builtins.int] | None = ...,
+        weight: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seeds", b"seeds", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LatentTerm: _TypeAlias = LatentTerm  # noqa: Y015
+
+@_typing.final
+class TranslateWork(_message.Message):
+    """TranslateWork is the input of a translator."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    MAX_SIDE_FIELD_NUMBER: _builtins.int
+    CYCLE_FIELD_NUMBER: _builtins.int
+    MAX_PIXELS_FIELD_NUMBER: _builtins.int
+    image: _builtins.bytes
+    """The picture as a file."""
+    direction: _generation_pb2.Direction.ValueType
+    """The way; never DIRECTION_UNSPECIFIED."""
+    max_side: _builtins.int
+    """The longer side that the graph works at where the picture is larger; 0 for the picture's own size."""
+    cycle: _builtins.bool
+    """Whether to translate back as well."""
+    max_pixels: _builtins.int
+    """The most pixels that the picture may have; it is refused before it is decoded."""
+    def __init__(
+        self,
+        *,
+        image: _builtins.bytes = ...,
+        direction: _generation_pb2.Direction.ValueType = ...,
+        max_side: _builtins.int = ...,
+        cycle: _builtins.bool = ...,
+        max_pixels: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle", b"cycle", "direction", b"direction", "image", b"image", "max_pixels", b"max_pixels", "max_side", b"max_side"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TranslateWork: _TypeAlias = TranslateWork  # noqa: Y015
 
 @_typing.final
 class WorkReply(_message.Message):
@@ -91,10 +293,13 @@ class WorkReply(_message.Message):
     RUN_SECONDS_FIELD_NUMBER: _builtins.int
     ENCODE_SECONDS_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
     run_seconds: _builtins.float
     """Seconds spent in the graph, latents included."""
     encode_seconds: _builtins.float
     """Seconds spent encoding."""
+    execution: _builtins.str
+    """The execution plan that the items were run under, as in Image."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkResult]:
         """One result per item, in the order of the items."""
@@ -110,10 +315,11 @@ class WorkReply(_message.Message):
         run_seconds: _builtins.float = ...,
         encode_seconds: _builtins.float = ...,
         description: Global___WorkerDescription | None = ...,
+        execution: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "encode_seconds", b"encode_seconds", "results", b"results", "run_seconds", b"run_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "encode_seconds", b"encode_seconds", "execution", b"execution", "results", b"results", "run_seconds", b"run_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -127,24 +333,43 @@ class WorkResult(_message.Message):
 
     IMAGE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    BAD_IMAGE_FIELD_NUMBER: _builtins.int
+    CYCLED_FIELD_NUMBER: _builtins.int
+    CYCLE_L1_FIELD_NUMBER: _builtins.int
     error: _builtins.str
-    """Why there is none, in one line without internals."""
+    """Why there is none, in one line without internals; the model is at fault."""
+    bad_image: _builtins.str
+    """What is wrong with the picture that was sent, in one line; the caller is at fault."""
+    cycle_l1: _builtins.float
+    """Mean absolute difference between the picture sent and the one translated back, 0 to 1; with `cycled`."""
     @_builtins.property
     def image(self) -> _generation_pb2.EncodedImage:
         """The picture."""
+
+    @_builtins.property
+    def cycled(self) -> _generation_pb2.EncodedImage:
+        """The picture translated back, where it was asked for."""
 
     def __init__(
         self,
         *,
         image: _generation_pb2.EncodedImage | None = ...,
         error: _builtins.str = ...,
+        bad_image: _builtins.str = ...,
+        cycled: _generation_pb2.EncodedImage | None = ...,
+        cycle_l1: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "image", b"image", "outcome", b"outcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cycle_l1", b"_cycle_l1", "bad_image", b"bad_image", "cycle_l1", b"cycle_l1", "cycled", b"cycled", "error", b"error", "image", b"image", "outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "image", b"image", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cycle_l1", b"_cycle_l1", "bad_image", b"bad_image", "cycle_l1", b"cycle_l1", "cycled", b"cycled", "error", b"error", "image", b"image", "outcome", b"outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["image", "error"]  # noqa: Y015
+    _WhichOneofReturnType__cycle_l1: _TypeAlias = _typing.Literal["cycle_l1"]  # noqa: Y015
+    _WhichOneofArgType__cycle_l1: _TypeAlias = _typing.Literal["_cycle_l1", b"_cycle_l1"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["image", "error", "bad_image"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cycle_l1) -> _WhichOneofReturnType__cycle_l1 | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
 Global___WorkResult: _TypeAlias = WorkResult  # noqa: Y015

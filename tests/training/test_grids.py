@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.evaluation.grids import BACKGROUND, grid, to_uint8
+from training.grids import BACKGROUND, GAP, enlarged_grid, grid, to_uint8
 
 
 def test_to_uint8_maps_the_range_and_clips():
@@ -44,3 +44,16 @@ def test_what_is_no_batch_of_images_is_refused(shape):
 def test_columns_must_be_positive():
     with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
         grid(torch.zeros(1, 1, 4, 4), columns=0)
+
+
+@pytest.mark.parametrize(("size", "shown"), [(8, 56), (16, 48), (28, 56), (128, 128)])
+def test_small_images_are_enlarged_by_a_whole_factor(size, shown):
+    images = torch.randint(0, 256, (2, 1, size, size), dtype=torch.uint8)
+
+    picture = enlarged_grid(images, columns=2)
+
+    assert picture.size == (2 * (shown + GAP) + GAP, shown + 2 * GAP)
+    first = np.asarray(picture)[GAP : GAP + shown, GAP : GAP + shown]
+    factor = shown // size
+    np.testing.assert_array_equal(first[::factor, ::factor], images[0, 0].numpy())
+    np.testing.assert_array_equal(first, images[0, 0].numpy().repeat(factor, 0).repeat(factor, 1))

@@ -1,7 +1,4 @@
-"""Everything that decides a training run, typed and checked; it stands beside each checkpoint as config.json.
-
-Where the run goes and on which device it runs are no part of it: the same configuration gives the same model.
-"""
+"""The settings that every family shares, and how settings are changed and refused."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -14,42 +11,21 @@ Precision = Literal["auto", "float32", "bfloat16"]
 FREE_TO_CHANGE = frozenset({"images", "tick", "compile"})
 """Settings that a resumed run may change: how long it goes on, how often it reports, how it is executed."""
 
+_OF_OWN_FLAG = frozenset({"data", "images", "batch", "tick", "seed", "precision", "compile"})
+"""Settings that have a flag; all others are changed by --set."""
+
 
 class ConfigError(ValueError):
     """A setting is not what it may be; the message names the flag to change."""
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """A group of settings: frozen, and without room for names that nobody reads."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class GeneratorConfig(_Settings):
-    """The generator's shape."""
-
-    latent_size: Annotated[int, Field(ge=1, le=1024)] = 64
-    """Numbers in the latent z, each drawn from a standard normal distribution."""
-
-    width: Annotated[int, Field(ge=2, le=1024, multiple_of=2)] = 96
-    """Channels of the last feature maps; each lower resolution has twice as many."""
-
-
-class DiscriminatorConfig(_Settings):
-    """The discriminator's shape."""
-
-    width: Annotated[int, Field(ge=1, le=1024)] = 64
-    """Channels of the first feature maps; each lower resolution has twice as many."""
-
-    concat: bool = True
-    """Whether the label stands beside the input of every convolution (Mirza & Osindero)."""
-
-    projection: bool = True
-    """Whether the features are projected on the label's embedding at the end (Miyato & Koyama)."""
-
-    spectral_norm: bool = True
-    """Whether the largest singular value of every layer is held at one."""
-
-
-class OptimizerConfig(_Settings):
+class OptimizerConfig(Settings):
     """Adam, one optimizer for each net."""
 
     generator_lr: Annotated[float, Field(gt=0, le=1)] = 6e-4
@@ -64,8 +40,11 @@ class OptimizerConfig(_Settings):
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the mean of squared gradients."""
 
+    constant_share: Annotated[float, Field(ge=0, le=1)] = 1
+    """Share of the run after which both learning rates fall linearly to zero; 1 keeps them."""
 
-class EmaConfig(_Settings):
+
+class EmaConfig(Settings):
     """The moving average of the generator's weights, which is the generator that is kept."""
 
     half_life: Annotated[float, Field(gt=0)] = 30_000
@@ -75,13 +54,13 @@ class EmaConfig(_Settings):
     """The half-life is at most this share of the images seen, so that the beginning is soon forgotten."""
 
 
-class TrainConfig(_Settings):
-    """One training run."""
+class TrainConfig(Settings):
+    """What decides a training run of any family."""
 
-    family: Literal["cgan"]
-    """What is trained: "cgan", a class-conditional GAN."""
+    family: str
+    """What is trained; each family narrows it to its own name."""
 
-    data: Literal["digits", "mnist", "fashion-mnist"]
+    data: str
     """The data set's name."""
 
     images: Annotated[int, Field(ge=1)]
@@ -102,14 +81,6 @@ class TrainConfig(_Settings):
     tick: Annotated[int, Field(ge=1)]
     """Images between two ticks; at a tick statistics, a grid of samples and a checkpoint are written."""
 
-    objective: Literal["non_saturating", "hinge", "least_squares"] = "non_saturating"
-    """The losses; see `training.objectives`."""
-
-    classifier_weight: Annotated[float, Field(ge=0, le=10)] = 0
-    """Weight, in both losses, of an auxiliary classifier's cross-entropy (Odena et al.); 0 leaves it out."""
-
-    generator: GeneratorConfig = GeneratorConfig()
-    discriminator: DiscriminatorConfig = DiscriminatorConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     ema: EmaConfig = EmaConfig()
 
@@ -117,21 +88,6 @@ class TrainConfig(_Settings):
     def _tick_holds_a_batch(self) -> Self:
         if self.tick < self.batch:
             raise ValueError(f"--tick {self.tick} is less than one --batch of {self.batch}")
-        return self
-
-    @model_validator(mode="after")
-    def _label_enters_and_is_no_giveaway(self) -> Self:
-        concat = self.discriminator.concat
-        if not concat and not self.discriminator.projection:
-            raise ValueError(
-                "the discriminator must learn of the label: --set discriminator.concat=true, "
-                "discriminator.projection=true, or both"
-            )
-        if concat and self.classifier_weight > 0:
-            raise ValueError(
-                "the classifier would only read the label it is to guess: --set classifier_weight above 0 needs "
-                "--set discriminator.concat=false"
-            )
         return self
 
     def changed(self, settings: Mapping[str, Any]) -> Self:
@@ -175,10 +131,10 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _flag_and_reason(error: ErrorDetails) -> str:
-    path = [str(part) for part in error["loc"]]
-    if not path:  # a validator of the whole; its message names the flags itself
+    if error["type"] == "value_error":  # one of our validators; its message names the flags itself
         return error["msg"].removeprefix("Value error, ")
-    flag = f"--{path[0]}" if len(path) == 1 else f"--set {'.'.join(path)}"
+    path = [str(part) for part in error["loc"]]
+    flag = f"--{path[0]}" if path[0] in _OF_OWN_FLAG else f"--set {'.'.join(path)}"
     if error["type"] == "extra_forbidden":
         return f"{flag}: there is no setting of this name"
     return f"{flag} {error['input']}: {error['msg']}"

@@ -12,6 +12,8 @@ GAP = 2
 BACKGROUND = 255
 """Grey level of the gaps."""
 
+_SMALLEST_VIEW = 56  # pixels
+
 
 def to_uint8(images: Tensor) -> Tensor:
     """Turns images of either range into bytes.
@@ -54,3 +56,18 @@ def grid(images: Tensor, columns: int, gap: int = GAP) -> Image.Image:
     framed = torch.nn.functional.pad(sheet, (0, 0, 0, gap, 0, gap), value=BACKGROUND)
     pixels = framed.squeeze(2) if channels == 1 else framed
     return Image.fromarray(pixels.contiguous().numpy())
+
+
+def enlarged_grid(images: Tensor, columns: int) -> Image.Image:
+    """A grid whose small images are enlarged by a whole factor, so that one can judge them by eye.
+
+    Args:
+        images: As in `grid`.
+        columns: As in `grid`.
+
+    Returns:
+        As `grid`.
+    """
+    factor = max(1, _SMALLEST_VIEW // images.shape[2])
+    pixels = to_uint8(images)
+    return grid(pixels.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3), columns)

@@ -1,0 +1,103 @@
+"""The ways that a traversal can go: a sweep of codes, an interpolation between seeds, arithmetic with latents."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# What each code is set to: a float for a continuous code; the index (int) or name (str) of a categorical code's value.
+Codes = Mapping[str, int | float | str]
+Label = int | str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What moves in a sweep: through given values, or in equal steps.
+
+    With neither, a categorical code takes all its values, and a continuous one nine steps through its range.
+
+    Attributes:
+        code: Id or name of a code, or "class" for models with classes.
+        values: The stops: numbers of a continuous code, indices of a categorical one or of classes.
+        start: The first of equal steps.
+        end: The last of them; may be below `start`.
+        steps: Their number, both ends included; at least 2.
+    """
+
+    code: str
+    values: Sequence[float] | None = None
+    start: float | None = None
+    end: float | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse half a range, and values beside one.
+
+        Raises:
+            ValueError: The fields do not go together.
+        """
+        given = [value is not None for value in (self.start, self.end, self.steps)]
+        if any(given) and (not all(given) or self.values is not None):
+            raise ValueError(f"axis {self.code!r}: give values, or all of start, end and steps, or none of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Moves one code, or two as the columns and rows of a grid, and holds everything else.
+
+    Attributes:
+        x: What moves from frame to frame.
+        y: What moves from row to row.
+        seed: Of the latent. Default: the gateway picks one.
+        label: The class that is held, by id or name. Default: drawn from the seed.
+        codes: The codes that are held. Default: drawn from the seed.
+    """
+
+    x: Axis
+    y: Axis | None = None
+    seed: int | None = None
+    label: Label | None = None
+    codes: Codes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolation:
+    """Goes from one latent to another on the sphere, and mixes classes or codes linearly on the way.
+
+    Attributes:
+        from_seed: Seed of the first frame.
+        to_seed: Seed of the last frame.
+        from_label: Class of the first frame. Default: drawn from `from_seed`.
+        to_label: Class of the last frame. Default: as the first, or drawn from `to_seed` where that has none either.
+        from_codes: Codes of the first frame. Default: drawn from `from_seed`.
+        to_codes: Codes of the last frame. Default: as the first, or drawn from `to_seed` where that has none either.
+        steps: Number of frames, both ends included; at least 2. Default: 9.
+    """
+
+    from_seed: int
+    to_seed: int
+    from_label: Label | None = None
+    to_label: Label | None = None
+    from_codes: Codes | None = None
+    to_codes: Codes | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """Is a − b + c of latents. Each term is the mean of the latents of its seeds; three each do well.
+
+    Attributes:
+        a: Seeds of the term a, at least one.
+        b: Seeds of the term b, at least one.
+        c: Seeds of the term c, at least one.
+        label: What all frames show. Default: drawn from the first seed of a.
+        codes: Codes of all frames. Default: drawn from the first seed of a.
+    """
+
+    a: Sequence[int]
+    b: Sequence[int]
+    c: Sequence[int]
+    label: Label | None = None
+    codes: Codes | None = None
+
+
+Path = Sweep | Interpolation | Arithmetic

@@ -1,0 +1,157 @@
+"""How answers are encoded, and whether they fit: formats, qualities, grids and sizes, the same for every call."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gantry.v1 import generation_pb2, models_pb2
+from gantry.v1.generation_pb2 import (
+    IMAGE_FORMAT_JPEG,
+    IMAGE_FORMAT_PNG,
+    IMAGE_FORMAT_UNSPECIFIED,
+    IMAGE_FORMAT_WEBP,
+    ImageFormat,
+)
+from services.gateway.errors import Violation
+from services.worker.imaging import FORMATS, LOSSY_FORMATS
+
+DEFAULT_QUALITY = 90
+DEFAULT_GAP = 2
+MAX_GAP = 64
+# What an encoded picture may take beyond its raw pixels: headers, text chunks, and the message around it.
+OVERHEAD_BYTES = 2048
+# The most pixels of a side that a format can hold.
+_MAX_SIDES = {IMAGE_FORMAT_JPEG: 65500, IMAGE_FORMAT_WEBP: 16383}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for.
+
+    Attributes:
+        max_images: The most images.
+        max_response_bytes: The most bytes of one answer.
+        max_image_bytes: The most bytes of a picture that a caller sends.
+        max_image_pixels: The most pixels of a picture that a caller sends.
+    """
+
+    max_images: int
+    max_response_bytes: int
+    max_image_bytes: int
+    max_image_pixels: int
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How to encode a picture.
+
+    Attributes:
+        format: Never IMAGE_FORMAT_UNSPECIFIED.
+        quality: 1 to 100, for the lossy formats.
+    """
+
+    format: "ImageFormat.ValueType"
+    quality: int
+
+
+@dataclass(frozen=True)
+class GridPlan:
+    """How to lay pictures out as one.
+
+    Attributes:
+        columns: Tiles per row.
+        gap: Pixels between tiles.
+        encoding: How to encode the grid.
+    """
+
+    columns: int
+    gap: int
+    encoding: Encoding
+
+
+Request = generation_pb2.SampleRequest | generation_pb2.TraverseRequest | generation_pb2.TranslateRequest
+
+
+def plan_encoding(request: Request) -> Encoding:
+    """Return how a sound request wants its pictures encoded."""
+    quality = request.quality if request.HasField("quality") else DEFAULT_QUALITY
+    return Encoding(request.format or IMAGE_FORMAT_PNG, quality)
+
+
+def plan_grid(options: generation_pb2.GridOptions, tiles: int, columns: int, encoding: Encoding) -> GridPlan:
+    """Complete the layout of a grid.
+
+    Args:
+        options: What the caller asked for.
+        tiles: Number of tiles.
+        columns: Tiles per row where the caller did not say.
+        encoding: How to encode the grid.
+
+    Returns:
+        The layout.
+    """
+    gap = options.gap if options.HasField("gap") else DEFAULT_GAP
+    return GridPlan(min(options.columns if options.HasField("columns") else columns, tiles), gap, encoding)
+
+
+def encoding_violations(request: Request) -> Iterator[Violation]:
+    """Check a request's format and quality."""
+    if request.format not in FORMATS | {IMAGE_FORMAT_UNSPECIFIED}:
+        allowed = ", ".join(ImageFormat.Name(known).removeprefix("IMAGE_FORMAT_") for known in sorted(FORMATS))
+        yield Violation("format", f"{request.format} is not supported; allowed: {allowed}")
+    if not request.HasField("quality"):
+        return
+    if request.format not in LOSSY_FORMATS:
+        yield Violation("quality", "only JPEG and WEBP have a quality")
+    elif not 1 <= request.quality <= 100:
+        yield Violation("quality", f"must be 1 to 100, got {request.quality}")
+
+
+def truncation_violations(
+    request: generation_pb2.SampleRequest | generation_pb2.TraverseRequest,
+) -> Iterator[Violation]:
+    """Check a request's truncation."""
+    if not 0.0 <= request.truncation <= 1.0:
+        yield Violation("truncation", f"must be 0 to 1, got {request.truncation:g}")
+
+
+def grid_violations(options: generation_pb2.GridOptions) -> Iterator[Violation]:
+    """Check the layout of a grid, apart from its size."""
+    if options.HasField("columns") and options.columns == 0:
+        yield Violation("grid.columns", "must be at least 1, got 0")
+    if options.gap > MAX_GAP:
+        yield Violation("grid.gap", f"must be 0 to {MAX_GAP}, got {options.gap}")
+
+
+def grid_size(grid: GridPlan, tiles: int, image: models_pb2.ImageSpec) -> tuple[int, int]:
+    """Return width and height in pixels of a grid of pictures."""
+    width = grid.columns * (image.width + grid.gap) - grid.gap
+    height = math.ceil(tiles / grid.columns) * (image.height + grid.gap) - grid.gap
+    return width, height
+
+
+def side_violations(field: str, width: int, height: int, image_format: "ImageFormat.ValueType") -> Iterator[Violation]:
+    """Check whether a format holds a picture of this size.
+
+    Args:
+        field: What the caller could change.
+        width: In pixels.
+        height: In pixels.
+        image_format: The format.
+    """
+    most = _MAX_SIDES.get(image_format, math.inf)
+    if max(width, height) > most:
+        yield Violation(field, f"{width}×{height} pixels are more than the format holds; at most {most} a side")
+
+
+def byte_violations(field: str, size: int, limits: Limits, remedy: str) -> Iterator[Violation]:
+    """Check whether an answer may be sent as one message.
+
+    Args:
+        field: What the caller could change.
+        size: The most bytes that it can have.
+        limits: What one answer may have.
+        remedy: What to do instead, for the message.
+    """
+    if size > limits.max_response_bytes:
+        yield Violation(field, f"the answer could take {size} bytes, more than {limits.max_response_bytes}; {remedy}")

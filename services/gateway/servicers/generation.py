@@ -1,0 +1,190 @@
+"""gantry.v1.GenerationService: makes pictures."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+
+from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2
+from services.gateway.assembling import animate, cut_grid, pixels_of
+from services.gateway.catalog import Catalog
+from services.gateway.encoding import GridPlan, Limits
+from services.gateway.errors import ItemFailedError, answered
+from services.gateway.making import Maker
+from services.gateway.sampling import SamplePlan, plan_sample
+from services.gateway.scheduler import Made, abandon
+from services.gateway.translate_stream import TranslateStream
+from services.gateway.translating import plan_translate, shape_answer
+from services.gateway.traversing import AnimationPlan, TraversePlan, plan_traverse
+from services.gateway.uploads import StreamLimits
+from services.worker.imaging import Pixels, encode, picture_facts
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
+    """Makes pictures."""
+
+    def __init__(self, catalog: Catalog, maker: Maker, limits: Limits, stream_limits: StreamLimits) -> None:
+        """Keep what the calls need.
+
+        Args:
+            catalog: The loaded models.
+            maker: Where work goes.
+            limits: What one request may ask for.
+            stream_limits: What one TranslateStream may hold.
+        """
+        self._catalog, self._maker, self._limits, self._stream_limits = catalog, maker, limits, stream_limits
+
+    async def Sample(  # noqa: N802 (gRPC's name)
+        self, request: generation_pb2.SampleRequest, context: Context
+    ) -> generation_pb2.SampleResponse:
+        """Answer gantry.v1.GenerationService.Sample."""
+        async with answered(context):
+            loaded = self._catalog.find_generator(request.model, request.version, field="model")
+            plan = plan_sample(request, loaded.card, self._limits)
+            results = self._maker.submit(loaded, plan.items, self._maker.deadline_of(context))
+            try:
+                for image, made in zip(plan.images, await asyncio.gather(*results), strict=True):
+                    _complete_image(image, loaded, made)
+            finally:
+                abandon(results)
+            self._maker.count(loaded, len(results))
+            grid = await asyncio.to_thread(_cut_sample_grid, plan, plan.grid, loaded) if plan.grid else None
+            return generation_pb2.SampleResponse(images=plan.images, grid=grid, seed=plan.seed)
+
+    async def SampleStream(  # noqa: N802 (gRPC's name)
+        self, request: generation_pb2.SampleStreamRequest, context: Context
+    ) -> AsyncIterator[generation_pb2.SampleStreamResponse]:
+        """Answer gantry.v1.GenerationService.SampleStream."""
+        async with answered(context):
+            asked = request.sample
+            loaded = self._catalog.find_generator(asked.model, asked.version, field="sample.model")
+            plan = plan_sample(asked, loaded.card, self._limits, streamed=True)
+            # Envelopes of one run of the graph: the first pictures are sent while the next are made.
+            results = self._maker.submit(
+                loaded, plan.items, self._maker.deadline_of(context), loaded.card.execution.chunk_items
+            )
+            try:
+                for index, (image, result) in enumerate(zip(plan.images, results, strict=True)):
+                    _complete_image(image, loaded, await result)
+                    self._maker.count(loaded, 1)
+                    yield generation_pb2.SampleStreamResponse(image=image, index=index)
+            finally:
+                abandon(results)
+
+    async def Traverse(  # noqa: N802 (gRPC's name)
+        self, request: generation_pb2.TraverseRequest, context: Context
+    ) -> AsyncIterator[generation_pb2.TraverseResponse]:
+        """Answer gantry.v1.GenerationService.Traverse."""
+        async with answered(context):
+            loaded = self._catalog.find_generator(request.model, request.version, field="model")
+            plan = plan_traverse(request, loaded.card, self._limits)
+            results = self._maker.submit(
+                loaded, plan.items, self._maker.deadline_of(context), loaded.card.execution.chunk_items
+            )
+            shown: list[Pixels] = []
+            try:
+                for frame, result in zip(plan.frames, results, strict=True):
+                    _complete_frame(frame, loaded, await result)
+                    self._maker.count(loaded, 1)
+                    if plan.assembly:
+                        shown.append(pixels_of(frame.encoded))
+                        await asyncio.to_thread(_encode_frame, plan, frame, shown[-1], loaded)
+                    yield generation_pb2.TraverseResponse(frame=frame)
+            finally:
+                abandon(results)
+            if assembled := await asyncio.to_thread(_assemble, plan, shown, loaded):
+                yield generation_pb2.TraverseResponse(assembled=assembled)
+
+    async def Translate(  # noqa: N802 (gRPC's name)
+        self, request: generation_pb2.TranslateRequest, context: Context
+    ) -> generation_pb2.TranslateResponse:
+        """Answer gantry.v1.GenerationService.Translate."""
+        async with answered(context):
+            return await self._translate(request, self._maker.deadline_of(context), streamed=False)
+
+    async def TranslateStream(  # noqa: N802 (gRPC's name)
+        self, request_iterator: AsyncIterator[generation_pb2.TranslateStreamRequest], context: Context
+    ) -> AsyncIterator[generation_pb2.TranslateStreamResponse]:
+        """Answer gantry.v1.GenerationService.TranslateStream."""
+        deadline = self._maker.deadline_of(context)
+
+        async def translate(request: generation_pb2.TranslateRequest) -> generation_pb2.TranslateResponse:
+            return await self._translate(request, deadline, streamed=True)
+
+        async with answered(context):
+            stream = TranslateStream(translate, self._stream_limits, self._limits)
+            async with aclosing(stream.run(request_iterator)) as responses:
+                async for response in responses:
+                    yield response
+
+    async def _translate(
+        self, request: generation_pb2.TranslateRequest, deadline: float | None, *, streamed: bool
+    ) -> generation_pb2.TranslateResponse:
+        """Make one picture; an item of a stream waits where the queue is full, a call of its own is refused."""
+        field = "translate.model" if streamed else "model"
+        loaded = self._catalog.find_translator(request.model, request.version, field)
+        plan = await asyncio.to_thread(plan_translate, request, loaded.card, self._limits, streamed=streamed)
+        if streamed:
+            result = await self._maker.submit_patiently(loaded, plan.item, deadline)
+        else:
+            (result,) = self._maker.submit(loaded, [plan.item], deadline)
+        try:
+            made = await result
+        finally:
+            abandon([result])
+        answer = shape_answer(plan, loaded, *made)
+        self._maker.count(loaded, 1)
+        return answer
+
+
+def _complete_image(image: generation_pb2.Image, loaded: models_pb2.LoadedModel, made: Made) -> None:
+    if made.result.error:
+        raise ItemFailedError(f"the image with seed {image.seed} could not be made: {made.result.error}")
+    _complete(image, loaded, made)
+
+
+def _complete_frame(frame: generation_pb2.Frame, loaded: models_pb2.LoadedModel, made: Made) -> None:
+    if made.result.error:
+        raise ItemFailedError(f"frame {frame.index} could not be made: {made.result.error}")
+    _complete(frame, loaded, made)
+
+
+def _complete(picture: generation_pb2.Image | generation_pb2.Frame, loaded: models_pb2.LoadedModel, made: Made) -> None:
+    """Add what is known once a picture is made."""
+    picture.encoded.CopyFrom(made.result.image)
+    picture.model, picture.version = loaded.card.name, loaded.card.version
+    picture.digest, picture.execution = loaded.digest, made.execution
+
+
+def _cut_sample_grid(plan: SamplePlan, grid: GridPlan, loaded: models_pb2.LoadedModel) -> generation_pb2.EncodedImage:
+    """Move the raw pixels of the images into one encoded grid."""
+    tiles = [pixels_of(image.encoded) for image in plan.images]
+    for image in plan.images:
+        image.encoded.data = b""
+    text = picture_facts(loaded.card, loaded.digest, plan.images[0].execution, plan.grid_facts())
+    return cut_grid(tiles, grid, text)
+
+
+def _encode_frame(
+    plan: TraversePlan, frame: generation_pb2.Frame, pixels: Pixels, loaded: models_pb2.LoadedModel
+) -> None:
+    """Encode a frame that came as raw pixels, as the worker would have."""
+    text = picture_facts(loaded.card, loaded.digest, frame.execution, plan.items[frame.index].facts)
+    frame.encoded.CopyFrom(encode(pixels, plan.encoding.format, plan.encoding.quality, text))
+
+
+def _assemble(
+    plan: TraversePlan, shown: list[Pixels], loaded: models_pb2.LoadedModel
+) -> generation_pb2.EncodedImage | None:
+    match plan.assembly:
+        case AnimationPlan():
+            return animate(shown, plan.assembly)
+        case GridPlan():
+            text = picture_facts(loaded.card, loaded.digest, plan.frames[0].execution, plan.facts)
+            return cut_grid(shown, plan.assembly, text)
+        case _:
+            return None

@@ -1,0 +1,35 @@
+"""gantry.v1.ModelService: shows the cards."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+
+from gantry.v1 import models_pb2, models_pb2_grpc
+from services.gateway.catalog import Catalog
+from services.gateway.errors import answered
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ModelServicer(models_pb2_grpc.ModelServiceServicer):
+    """Shows the cards."""
+
+    def __init__(self, catalog: Catalog, refused: Sequence[models_pb2.RefusedArchive]) -> None:
+        """Keep what the backend loaded and refused."""
+        self._catalog, self._refused = catalog, refused
+
+    async def ListModels(  # noqa: N802 (gRPC's name)
+        self,
+        request: models_pb2.ListModelsRequest,  # noqa: ARG002 (has no fields)
+        context: Context,  # noqa: ARG002 (cannot fail)
+    ) -> models_pb2.ListModelsResponse:
+        """Answer gantry.v1.ModelService.ListModels."""
+        return models_pb2.ListModelsResponse(models=self._catalog, refused=self._refused)
+
+    async def GetModel(  # noqa: N802 (gRPC's name)
+        self, request: models_pb2.GetModelRequest, context: Context
+    ) -> models_pb2.GetModelResponse:
+        """Answer gantry.v1.ModelService.GetModel."""
+        async with answered(context):
+            return models_pb2.GetModelResponse(model=self._catalog.find(request.model, request.version, field="model"))

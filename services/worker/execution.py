@@ -1,0 +1,92 @@
+"""The execution plan of a model: in which precision its graphs run, and whether they are compiled first.
+
+The plan follows from a setting, the card and the processor, never from a race, and its name goes out with every
+picture: under another plan the last digits of a computation differ.
+
+Needs no torch: a gateway checks the setting with it and hands it on.
+"""
+
+import re
+import shutil
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from gantry.v1 import models_pb2
+
+Execution = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16"]
+
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How graphs run.
+
+    Attributes:
+        precision: That of the convolutions.
+        compiled: Whether inductor compiles the graphs to native code.
+    """
+
+    precision: Precision
+    compiled: bool
+
+    @property
+    def name(self) -> str:
+        """The plan's name, for example "cpu-float32-eager"."""
+        return f"cpu-{self.precision}-{'inductor' if self.compiled else 'eager'}"
+
+
+FLOAT32 = Plan("float32", compiled=False)
+
+
+def parse_execution(text: str) -> Execution:
+    """Read the setting.
+
+    Args:
+        text: "auto", "float32" or "bfloat16".
+
+    Returns:
+        The same, typed.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if text not in get_args(Execution):
+        raise ValueError(f"execution {text!r}: must be {' or '.join(get_args(Execution))}")
+    return cast(Execution, text)
+
+
+def plan_of(card: models_pb2.ModelCard, execution: Execution) -> Plan:
+    """Choose the plan of a model on this machine.
+
+    Args:
+        card: The model's card.
+        execution: "float32" and "bfloat16" ask for a precision, "auto" for bfloat16 where it is faster. A model whose
+            card does not allow bfloat16 always runs in float32.
+
+    Returns:
+        The plan.
+    """
+    if execution == "float32" or not card.execution.bfloat16:
+        return FLOAT32
+    compiled = can_compile()
+    if execution == "auto" and not (compiled and has_matrix_units()):
+        return FLOAT32
+    return Plan("bfloat16", compiled)
+
+
+def has_matrix_units() -> bool:
+    """Whether the processor multiplies matrices of bfloat16 (AMX). Known of Linux alone."""
+    try:
+        return bool(re.search(r"^flags\s*:.*\bamx_bf16\b", _CPU_INFO.read_text(), re.MULTILINE))
+    except OSError:
+        return False
+
+
+def can_compile() -> bool:
+    """Whether inductor finds what it needs: a C++ compiler, and Python's headers."""
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return any(shutil.which(compiler) for compiler in ("g++", "clang++")) and headers.exists()

@@ -1,0 +1,110 @@
+"""Latents and conditions through a generator's graph, in chunks of one size.
+
+The graph always runs on batches of the same size, on one thread. A kernel may sum in another order for another batch
+size or thread count; with both fixed, and a row's place in the batch without effect, a picture's bytes depend on
+nothing but the archive, its inputs and its seed. A graph that makes another picture in another place or company (it
+may use statistics of its batch, or a kernel may treat the last values of a tensor apart) runs on batches of one.
+"""
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gantry.v1 import worker_pb2
+from services.worker.archive import Archive
+from services.worker.card import condition_size, graph_members
+from services.worker.execution import Plan
+from services.worker.graph import load_graph
+from services.worker.imaging import to_pixels
+from services.worker.latents import draw_latent, find_latent_fault, latent_of
+from services.worker.lowering import prepare, run_graph
+from services.worker.outcome import Outcome, Picture
+
+Floats = NDArray[np.float32]
+
+
+class Generation:
+    """Makes pictures of classes or codes."""
+
+    def __init__(self, archive: Archive, plan: Plan, threads: Executor) -> None:
+        """Load the graph and run it once.
+
+        Args:
+            archive: Of a class- or code-conditional model.
+            plan: How the graph runs.
+            threads: Where the chunks of an envelope share the cores.
+
+        Raises:
+            ValueError: The graph does not give what the card says.
+            Exception: The graph cannot be loaded or run, which can show in any way.
+        """
+        self._card = archive.card
+        self._threads = threads
+        self._condition_size = condition_size(archive.card)
+        self._chunk_items = archive.card.execution.chunk_items
+        (member,) = graph_members(archive.card)
+        self._graph = prepare(load_graph(archive.graphs[member]), plan)
+        self._warm_up()
+
+    def find_fault(self, item: worker_pb2.WorkItem) -> str:
+        """Say what is wrong with an item, leaving its format aside; empty where nothing is."""
+        if not item.HasField("generate"):
+            return "work: must be `generate` for this model"
+        work = item.generate
+        if len(work.condition) != self._condition_size:
+            return f"condition of {len(work.condition)} values: must be {self._condition_size}"
+        if not all(math.isfinite(value) for value in work.condition):
+            return "condition: must be finite"
+        if not 0.0 <= work.truncation <= 1.0:
+            return f"truncation {work.truncation:g}: must be 0 to 1"
+        return find_latent_fault(work)
+
+    def make(self, items: Sequence[worker_pb2.WorkItem]) -> list[Outcome]:
+        """Make the pictures of items.
+
+        Args:
+            items: Items without a fault.
+
+        Returns:
+            What came of each, in order.
+        """
+        return [self._outcome(values) for values in self._run([item.generate for item in items])]
+
+    def _warm_up(self) -> None:
+        """Run a chunk with every condition, or as many as it holds, and see whether its pictures are the same alone."""
+        image, size = self._card.image, self._condition_size
+        latents = np.stack([draw_latent(seed, self._card.latent.size) for seed in range(self._chunk_items)])
+        conditions = np.eye(size, dtype=np.float32)[[-1 - row % size for row in range(self._chunk_items)]]
+        pictures = self._run_chunk(latents, conditions)
+        expected = (len(latents), image.height, image.width, image.channels)
+        if pictures.shape != expected:
+            raise ValueError(f"the graph gives pictures [N, H, W, C] = {pictures.shape}, the card says {expected}")
+        alone = [self._run_chunk(latents[row : row + 1], conditions[row : row + 1]) for row in range(len(latents))]
+        if not np.array_equal(np.concatenate(alone), pictures, equal_nan=True):
+            self._chunk_items = 1
+
+    def _run(self, works: Sequence[worker_pb2.GenerateWork]) -> list[Floats]:
+        size = self._chunk_items
+        parts = [works[start : start + size] for start in range(0, len(works), size)]
+        # A single chunk stays on this thread; several share the cores, as torch gives up the interpreter lock.
+        chunks = map(self._run_part, parts) if len(parts) == 1 else self._threads.map(self._run_part, parts)
+        return [picture for chunk in chunks for picture in chunk]
+
+    def _run_part(self, works: Sequence[worker_pb2.GenerateWork]) -> Floats:
+        size = self._card.latent.size
+        latents = np.stack([latent_of(work, size) * np.float32(work.truncation) for work in works])
+        return self._run_chunk(latents, np.array([work.condition for work in works], np.float32))
+
+    def _run_chunk(self, latents: Floats, conditions: Floats) -> Floats:
+        """Run at most one chunk, padded with zeros; float32 [rows, height, width, channels]."""
+        rows, missing = len(latents), self._chunk_items - len(latents)
+        padding = ((0, missing), (0, 0))
+        return run_graph(self._graph, np.pad(latents, padding), np.pad(conditions, padding))[:rows]
+
+    def _outcome(self, values: Floats) -> Outcome:
+        if not np.isfinite(values).all():
+            return worker_pb2.WorkResult(error="the model gave values that are not finite")
+        return Picture(to_pixels(values, self._card.image))

@@ -1,0 +1,286 @@
+"""Pictures of two domains: every layout and every kind of picture they come in, and what is said of broken ones."""
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from training.data import MissingDataError, UnpairedDataError, UnpairedDataset, UnpairedInfo, load_unpaired, name_at
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def encoded(picture: Image.Image, format: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def plain(colour: tuple[int, int, int], size: tuple[int, int] = (20, 16)) -> bytes:
+    return encoded(Image.new("RGB", size, colour))
+
+
+FILES = {
+    "trainA/2.png": plain(RED),
+    "trainA/1.png": plain(RED, (24, 18)),
+    "trainB/1.png": plain(BLUE),
+    "testA/1.png": plain((250, 0, 0)),
+    "testB/1.png": plain((0, 0, 250)),
+}
+
+
+def as_folder(path: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        file = path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return path
+
+
+def as_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def as_tar(path: Path, files: dict[str, bytes]) -> Path:
+    mode = {".gz": "w:gz", ".tgz": "w:gz", ".xz": "w:xz"}.get(path.suffix, "w")
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+WRITERS: dict[str, Callable[[Path, dict[str, bytes]], Path]] = {
+    "": as_folder,
+    ".zip": as_zip,
+    ".tar": as_tar,
+    ".tar.gz": as_tar,
+    ".tgz": as_tar,
+    ".tar.xz": as_tar,
+}
+
+
+def one_picture(folder: Path, content: bytes, name: str = "1.png", **options) -> torch.Tensor:
+    as_folder(folder, {f"trainA/{name}": content, "trainB/1.png": plain(BLUE)})
+    (picture,) = load_unpaired("own", "train", folder, **options).a
+    return picture
+
+
+def assert_is_complete(dataset: UnpairedDataset) -> None:
+    assert [tuple(picture.shape) for picture in dataset.a] == [(3, 18, 24), (3, 16, 20)]  # by file name
+    assert all(picture.dtype == torch.uint8 for picture in dataset.a)
+    assert dataset.a[0][:, 0, 0].tolist() == list(RED)
+    assert [picture[:, 0, 0].tolist() for picture in dataset.b] == [list(BLUE)]
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize("nested", ["", "summer2winter/", "./"])
+def test_every_layout_is_found_by_name_and_by_its_own_path(tmp_path: Path, suffix: str, nested: str) -> None:
+    path = WRITERS[suffix](tmp_path / f"own{suffix}", {f"{nested}{name}": content for name, content in FILES.items()})
+    assert_is_complete(load_unpaired("own", "train", tmp_path))
+    if suffix or not nested.strip("./"):
+        assert_is_complete(load_unpaired("any", "train", path))
+        assert name_at(path) == "own"
+    (test,) = load_unpaired("own", "test", tmp_path).a
+    assert test[0, 0, 0] == 250
+
+
+def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_zip(tmp_path / "own.zip", FILES)
+    monkeypatch.setenv("GANTRY_DATA_DIR", str(tmp_path))
+    assert_is_complete(load_unpaired("own", "train"))
+
+
+def test_linked_folders_are_followed(tmp_path: Path) -> None:
+    as_folder(tmp_path / "disk", FILES)
+    (tmp_path / "own").mkdir()
+    for name in ("trainA", "trainB"):
+        (tmp_path / "own" / name).symlink_to(tmp_path / "disk" / name)
+    assert_is_complete(load_unpaired("own", "train", tmp_path))
+
+
+def test_a_tars_links_are_followed_and_its_folders_are_no_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "own.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, kind, target in (
+            ("trainA/folder.png", tarfile.DIRTYPE, ""),
+            ("trainA/2.png", tarfile.REGTYPE, ""),
+            ("trainA/1.png", tarfile.LNKTYPE, "trainA/2.png"),
+            ("trainB/1.png", tarfile.SYMTYPE, "../trainA/2.png"),
+            ("README", tarfile.SYMTYPE, "nowhere"),
+        ):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            content = plain(RED) if kind == tarfile.REGTYPE else b""
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    dataset = load_unpaired("own", "train", path)
+    assert [len(dataset.a), len(dataset.b)] == [2, 1]
+
+
+def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "own.tar"
+    with tarfile.open(path, "w") as archive:
+        member = tarfile.TarInfo("trainA/1.png")
+        member.type, member.linkname = tarfile.LNKTYPE, "trainA/gone.png"
+        archive.addfile(member)
+    with pytest.raises(UnpairedDataError, match=r"own\.tar: not a readable .*trainA/gone\.png"):
+        load_unpaired("own", "train", path)
+
+
+@pytest.mark.parametrize("suffix", ["", ".zip", ".tar"])
+def test_what_is_no_picture_of_the_data_set_is_passed_over(tmp_path: Path, suffix: str) -> None:
+    junk = {
+        "__MACOSX/trainA/1.png": b"resource fork",
+        "trainA/._1.png": b"resource fork",
+        "trainA/.hidden.jpg": b"",
+        ".trash/trainA/1.png": b"",
+        "trainA/notes.txt": b"text",
+        "trainA/thumbs/1.png": plain(BLUE),
+        "older/backup/trainA/1.png": plain(BLUE),
+        "other/1.png": plain(BLUE),
+    }
+    WRITERS[suffix](tmp_path / f"own{suffix}", {**FILES, **junk})
+    assert_is_complete(load_unpaired("own", "train", tmp_path))
+
+
+def test_hidden_folders_above_the_data_set_do_not_matter(tmp_path: Path) -> None:
+    as_folder(tmp_path / ".cache" / "own", FILES)
+    assert_is_complete(load_unpaired("own", "train", tmp_path / ".cache"))
+
+
+@pytest.mark.parametrize("name", ["a.PNG", "a.Png", "a.b.png"])
+def test_suffixes_of_any_case_are_pictures(tmp_path: Path, name: str) -> None:
+    assert one_picture(tmp_path, plain(RED), name).shape == (3, 16, 20)
+
+
+@pytest.mark.parametrize(
+    ("format", "name"),
+    [("JPEG", "a.jpg"), ("JPEG", "a.jpeg"), ("WEBP", "a.webp"), ("GIF", "a.gif"), ("BMP", "a.bmp"), ("TIFF", "a.tif")],
+)
+def test_common_formats_are_read(tmp_path: Path, format: str, name: str) -> None:
+    picture = one_picture(tmp_path, encoded(Image.new("RGB", (20, 16), RED), format), name)
+    np.testing.assert_allclose(picture[:, 5, 5].tolist(), RED, atol=4)
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        (Image.new("L", (8, 8), 77), (77, 77, 77)),
+        (Image.new("1", (8, 8), 1), (255, 255, 255)),
+        (Image.fromarray(np.full((8, 8), 257 * 77, np.uint16)), (77, 77, 77)),
+        (Image.new("RGBA", (8, 8), (*RED, 0)), (255, 255, 255)),
+        (Image.new("RGBA", (8, 8), (*RED, 255)), RED),
+        (Image.new("RGBA", (8, 8), (*RED, 51)), (255, 204, 204)),
+        (Image.new("LA", (8, 8), (0, 51)), (204, 204, 204)),
+        (Image.new("RGB", (8, 8), BLUE).quantize(4), BLUE),
+    ],
+    ids=["grey", "1-bit", "16-bit", "transparent", "opaque", "translucent", "grey-alpha", "palette"],
+)
+def test_every_kind_of_pixels_becomes_rgb(tmp_path: Path, picture: Image.Image, expected: tuple[int, ...]) -> None:
+    assert one_picture(tmp_path, encoded(picture))[:, 4, 4].tolist() == list(expected)
+
+
+def test_a_palettes_transparency_is_over_white(tmp_path: Path) -> None:
+    picture = Image.new("P", (8, 8), 0)
+    picture.putpalette([*RED, *BLUE])
+    assert one_picture(tmp_path, encoded(picture, transparency=0))[:, 4, 4].tolist() == [255, 255, 255]
+
+
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (16, 16), (200, 100, 50)).convert("CMYK")
+    red, green, blue = one_picture(tmp_path, encoded(picture, "JPEG"), "1.jpg")[:, 8, 8].tolist()
+    np.testing.assert_allclose((red, green, blue), (200, 100, 50), atol=4)
+
+
+def test_pictures_are_turned_as_exif_says(tmp_path: Path) -> None:
+    picture, exif = Image.new("RGB", (20, 16), RED), Image.Exif()
+    picture.paste(BLUE, (0, 0, 20, 8))  # the upper half
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    turned = one_picture(tmp_path, encoded(picture, exif=exif))
+    assert turned.shape == (3, 20, 16)
+    assert turned[:, 10, 1].tolist() == list(RED)
+    assert turned[:, 10, 14].tolist() == list(BLUE)
+
+
+@pytest.mark.parametrize(("size", "expected"), [((80, 60), (24, 32)), ((60, 80), (32, 24)), ((20, 16), (16, 20))])
+def test_large_pictures_are_made_smaller_to_save_memory(tmp_path: Path, size, expected: tuple[int, int]) -> None:
+    assert one_picture(tmp_path, plain(RED, size), max_side=24).shape[1:] == expected
+
+
+@pytest.mark.parametrize("suffix", ["", ".zip", ".tar"])
+@pytest.mark.parametrize("content", [b"no picture", b"", encoded(Image.effect_noise((64, 64), 90))[:-500]])
+def test_a_broken_picture_is_named(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = WRITERS[suffix](tmp_path / f"own{suffix}", {**FILES, "trainB/broken.png": content})
+    with pytest.raises(UnpairedDataError, match=f"{path}: trainB/broken.png: not a readable picture"):
+        load_unpaired("own", "train", tmp_path)
+    load_unpaired("own", "test", tmp_path)  # which does not hold it
+
+
+@pytest.mark.parametrize("missing", ["A", "B"])
+def test_an_empty_domain_is_named(tmp_path: Path, missing: str) -> None:
+    files = {name: content for name, content in FILES.items() if f"train{missing}" not in name}
+    as_zip(tmp_path / "own.zip", files)
+    with pytest.raises(UnpairedDataError, match=rf"own\.zip: train{missing} holds no pictures \(\.bmp, \.gif"):
+        load_unpaired("own", "train", tmp_path)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+def overwrite_the_middle(path: Path) -> None:
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[: middle - 40] + b"\xff" * 80 + content[middle + 40 :])
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tar.xz"])
+@pytest.mark.parametrize("spoil", [cut_short, overwrite_the_middle, lambda path: path.write_bytes(b"nothing")])
+def test_a_broken_archive_is_named(tmp_path: Path, suffix: str, spoil: Callable[[Path], None]) -> None:
+    noise = {f"trainA/{number}.png": encoded(Image.effect_noise((64, 64), 90)) for number in range(5)}
+    path = WRITERS[suffix](tmp_path / f"own{suffix}", {**FILES, **noise})
+    spoil(path)
+    with pytest.raises(UnpairedDataError, match=f"{path}: "):
+        load_unpaired("own", "train", tmp_path)
+
+
+def test_missing_data_say_where_they_were_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MissingDataError, match=rf"own: {tmp_path} holds neither trainA nor own, as a folder or an ar"):
+        load_unpaired("own", "train", tmp_path)
+    monkeypatch.delenv("GANTRY_DATA_DIR", raising=False)
+    with pytest.raises(MissingDataError, match="own: say where it is with --data-dir or GANTRY_DATA_DIR"):
+        load_unpaired("own", "train")
+
+
+def test_a_path_that_is_no_data_set_has_no_name(tmp_path: Path) -> None:
+    assert name_at(tmp_path) is None
+    assert name_at(tmp_path / "nowhere") is None
+
+
+def test_what_a_model_remembers_of_its_data(tmp_path: Path) -> None:
+    as_folder(tmp_path / "own", FILES)
+    assert load_unpaired("own", "train", tmp_path).info == UnpairedInfo(
+        "own", licence="not known to Gantry; ask whoever gave the pictures", images=3
+    )
+    as_folder(tmp_path / "horse2zebra", FILES)
+    assert "research use only" in load_unpaired("horse2zebra", "train", tmp_path).info.licence
+
+
+def test_the_real_data_have_their_known_sizes() -> None:
+    try:
+        dataset = load_unpaired("horse2zebra", "test")
+    except MissingDataError as error:
+        pytest.skip(str(error))
+    assert (len(dataset.a), len(dataset.b)) == (120, 140)
+    assert {picture.shape for picture in (*dataset.a, *dataset.b)} == {(3, 256, 256)}

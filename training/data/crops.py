@@ -1,0 +1,61 @@
+"""Serves random crops of two unpaired domains, each a function of (seed, step) alone."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training import seeds
+from training.config import CropConfig
+from training.data.permutations import Permutations
+from training.data.unpaired import UnpairedDataset
+
+
+class UnpairedCrops:
+    """An endless stream of batches: each domain in its own random order, each picture cropped and mirrored anew."""
+
+    def __init__(self, dataset: UnpairedDataset, batch: int, crop: CropConfig, seed: int, device: torch.device) -> None:
+        """Moves the pictures to the device.
+
+        Args:
+            dataset: What to serve.
+            batch: Pictures of each domain in a batch.
+            crop: How a training picture is cut.
+            seed: Decides orders and crops.
+            device: Where the bytes live and the batches are made.
+        """
+        self._pictures = {"A": [each.to(device) for each in dataset.a], "B": [each.to(device) for each in dataset.b]}
+        self._orders = {name: Permutations(len(kept), seed, name) for name, kept in self._pictures.items()}
+        self._batch = batch
+        self._crop = crop
+        self._seed = seed
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step.
+
+        Args:
+            step: Counted from 0.
+
+        Returns:
+            Pictures of A and of B, float32 [B, 3, S, S] in [-1, 1] each, on the device.
+        """
+        source = seeds.random_source(self._seed, "crops", step)
+        a, b = (self._domain(name, step, source) for name in ("A", "B"))
+        return a, b
+
+    def _domain(self, name: str, step: int, source: torch.Generator) -> Tensor:
+        indices = self._orders[name].indices(step * self._batch, self._batch).tolist()
+        crops = [_cut(self._pictures[name][index], self._crop, source) for index in indices]
+        return torch.cat(crops).contiguous(memory_format=torch.channels_last)
+
+
+def _cut(picture: Tensor, crop: CropConfig, source: torch.Generator) -> Tensor:
+    """One random crop [1, 3, S, S]: a square of the picture, resized as if the whole picture had been."""
+    lengths, top, left, mirrored = torch.rand(4, generator=source).tolist()
+    height, width = picture.shape[1:]
+    side = crop.min_side * (crop.max_side / crop.min_side) ** lengths
+    square = min(height, width, max(1, round(crop.size * min(height, width) / side)))
+    top, left = round(top * (height - square)), round(left * (width - square))
+    cut = picture[None, :, top : top + square, left : left + square].float()
+    resized = functional.interpolate(cut, (crop.size, crop.size), mode="bicubic", antialias=True)
+    scaled = resized.clamp(0, 255).div(127.5).sub(1)
+    return scaled.flip(3) if mirrored < 0.5 else scaled

@@ -1,0 +1,177 @@
+"""The two nets of a CycleGAN (Zhu et al., 2017, arXiv:1703.10593): a ResNet generator and a PatchGAN discriminator.
+
+Both are fully convolutional. The instance normalisation is written out as a mean and a variance, which keeps the memory
+format that convolutions in bfloat16 are fastest in; torch's own module does not.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+MULTIPLE = 4
+"""Height and width of a generator's input must be divisible by it."""
+
+_EPSILON = 1e-5
+_WITHIN = 0.97  # keeps white and black off the infinite ends of atanh
+
+
+class InstanceNorm(nn.Module):
+    """Brings every map of every picture to mean 0 and variance 1 (Ulyanov et al., 2016); nothing is learnt."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Normalises maps [B, C, H, W]; the statistics are taken in float32, whatever the input's type."""
+        exact = maps.float()
+        variance, mean = torch.var_mean(exact, dim=(2, 3), correction=0, keepdim=True)
+        return ((exact - mean) * torch.rsqrt(variance + _EPSILON)).to(maps.dtype)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions whose result is added to their input."""
+
+    def __init__(self, channels: int) -> None:
+        """Makes the block.
+
+        Args:
+            channels: Of its input and output.
+        """
+        super().__init__()
+        self.layers = nn.Sequential(_convolution(channels, channels, 3), nn.ReLU(), _convolution(channels, channels, 3))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps [B, channels, H, W] to the same shape."""
+        change: Tensor = self.layers(maps)
+        return maps + change
+
+
+class Translator(nn.Module):
+    """A picture of one domain to one of the other, of the same size."""
+
+    def __init__(self, *, width: int, blocks: int, upsampling: Literal["transposed", "resize"], residual: bool) -> None:
+        """Makes the net.
+
+        Args:
+            width: Channels at full resolution.
+            blocks: Residual blocks at a quarter of the resolution.
+            upsampling: How resolution doubles; "resize" leaves no checkerboard (Odena et al., 2016).
+            residual: Whether the layers give a change of the picture, at first none, instead of the picture.
+        """
+        super().__init__()
+        self.residual = residual
+        double = _transposed if upsampling == "transposed" else _resized
+        last = nn.Conv2d(width, 3, kernel_size=7, padding=3, padding_mode="reflect")
+        self.layers = nn.Sequential(
+            _convolution(3, width, 7),
+            nn.ReLU(),
+            _halving(width, 2 * width),
+            nn.ReLU(),
+            _halving(2 * width, 4 * width),
+            nn.ReLU(),
+            *[ResidualBlock(4 * width) for _ in range(blocks)],
+            double(4 * width, 2 * width),
+            nn.ReLU(),
+            double(2 * width, width),
+            nn.ReLU(),
+            last,
+        )
+        self.apply(_draw_weights)
+        if residual:
+            nn.init.zeros_(last.weight)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Translates pictures.
+
+        Args:
+            pictures: float32 [B, 3, H, W] in [-1, 1]; H and W at least 16 and divisible by `MULTIPLE`.
+
+        Returns:
+            float32 [B, 3, H, W] in [-1, 1].
+        """
+        change = self.layers(pictures.contiguous(memory_format=torch.channels_last)).float()
+        return torch.tanh(change + torch.atanh(_WITHIN * pictures.float()) if self.residual else change)
+
+
+class TranslatorPair(nn.Module):
+    """The generators of both directions, which learn, are averaged and are shipped together."""
+
+    def __init__(self, a_to_b: Translator, b_to_a: Translator) -> None:
+        """Holds the two nets.
+
+        Args:
+            a_to_b: Makes pictures of domain B from pictures of domain A.
+            b_to_a: The other way.
+        """
+        super().__init__()
+        self.a_to_b = a_to_b
+        self.b_to_a = b_to_a
+
+
+class PatchDiscriminator(nn.Module):
+    """Scores overlapping patches of 70x70 pixels: higher means more likely real (Isola et al., 2017, arXiv:1611.07004).
+
+    The first layer and the last are not normalised.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Makes the net.
+
+        Args:
+            width: Channels of the first feature maps.
+        """
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, width, kernel_size=4, stride=2, padding=1)]
+        for before, after, stride in ((1, 2, 2), (2, 4, 2), (4, 8, 1)):
+            layers += [
+                nn.LeakyReLU(0.2),
+                nn.Conv2d(before * width, after * width, kernel_size=4, stride=stride, padding=1, bias=False),
+                InstanceNorm(),
+            ]
+        layers += [nn.LeakyReLU(0.2), nn.Conv2d(8 * width, 1, kernel_size=4, stride=1, padding=1)]
+        self.layers = nn.Sequential(*layers)
+        self.apply(_draw_weights)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Scores patches.
+
+        Args:
+            pictures: float32 [B, 3, H, W] in [-1, 1], H and W at least 32.
+
+        Returns:
+            float32 [B, 1, H / 8 - 2, W / 8 - 2], unbounded.
+        """
+        scores: Tensor = self.layers(pictures.contiguous(memory_format=torch.channels_last))
+        return scores.float()
+
+
+def _draw_weights(module: nn.Module) -> None:
+    """The paper's first weights: normal with a standard deviation of 0.02; biases of zero."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+# A normalisation follows each of these, so biases would have no effect.
+
+
+def _convolution(before: int, after: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, kernel, padding=kernel // 2, padding_mode="reflect", bias=False), InstanceNorm()
+    )
+
+
+def _halving(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), InstanceNorm())
+
+
+def _transposed(before: int, after: int) -> nn.Sequential:
+    layer = nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1, bias=False)
+    return nn.Sequential(layer, InstanceNorm())
+
+
+def _resized(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"),
+        nn.Conv2d(before, after, 3, padding=1, bias=False),
+        InstanceNorm(),
+    )

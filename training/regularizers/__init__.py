@@ -1,0 +1,1 @@
+"""Penalties and tricks that are added to the objectives."""
