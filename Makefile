@@ -10,6 +10,11 @@ PROTOS = $(sort $(shell cd protos && find gantry torchserve -name '*.proto'))
 GENERATE = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) \
 	--grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS)
 
+# The data sets, where they lie beside the project; only used where GANTRY_DATA_DIR names no other place.
+ifneq ($(wildcard ../shared/data),)
+export GANTRY_DATA_DIR ?= $(abspath ../shared/data)
+endif
+
 help: ## Show this list.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 

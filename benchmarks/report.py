@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.load import Figures, Load
 from benchmarks.targets import DIRECT, EMBEDDED, TORCHSERVE
+from benchmarks.translation import BARE, Agreement
 
 
 @dataclass(frozen=True)
@@ -18,25 +19,36 @@ class Protocol:
 
     Attributes:
         model: The model that was sampled.
+        translator: The model that translated.
         rounds: How often each cell was measured.
         seconds: How long a cell was pressed each time.
     """
 
     model: str
+    translator: str
     rounds: int
     seconds: float
 
 
-def write_report(path: Path, protocol: Protocol, figures: Mapping[tuple[str, Load], Figures]) -> None:
+def write_report(
+    path: Path,
+    protocol: Protocol,
+    figures: Mapping[tuple[str, Load], Figures],
+    translated: Mapping[tuple[str, Load], Figures],
+    agreement: Agreement,
+) -> None:
     """Write the page.
 
     Args:
         path: The Markdown file to write.
         protocol: How the figures were taken.
-        figures: Medians by name of the target and load.
+        figures: Of sampling: medians by name of the target and load.
+        translated: Of translating, likewise.
+        agreement: How the translations agree with eager float32.
     """
     loads = list(dict.fromkeys(load for _, load in figures))
     sections = [_introduction(protocol), _targets(figures), _throughput(figures, loads), _latency(figures, loads)]
+    sections += [_translation(protocol, translated, agreement)]
     path.write_text("\n\n".join(sections) + "\n")
 
 
@@ -66,7 +78,7 @@ def _targets(figures: Mapping[tuple[str, Load], Figures]) -> str:
     ]
     return _table(
         ("target", "wanted", "measured", ""),
-        [(what, wanted, measured, "met" if met else "**not met**") for what, wanted, measured, met in rows],
+        [(what, wanted, measured, _verdict(met)) for what, wanted, measured, met in rows],
     )
 
 
@@ -90,6 +102,37 @@ def _latency(figures: Mapping[tuple[str, Load], Figures], loads: Iterable[Load])
     return "## Latency of a request, p50 / p99 in ms\n\n" + _table(
         ("concurrency", "images a request", EMBEDDED, TORCHSERVE, DIRECT), rows
     )
+
+
+def _translation(protocol: Protocol, figures: Mapping[tuple[str, Load], Figures], agreement: Agreement) -> str:
+    by_name = {name: cell for (name, _), cell in figures.items()}
+    base = by_name[BARE].images_per_second
+    ratio, levels = by_name[EMBEDDED].images_per_second / base, agreement.difference
+    compiled = agreement.execution.startswith("cpu-bfloat16")
+    wanted = 2.5 if compiled else 0.95
+    targets = [
+        (f"images/s of {EMBEDDED} to {BARE}", f"≥ {wanted}×", f"{ratio:.2f}×", _verdict(ratio >= wanted)),
+        ("mean difference from float32", "≤ 1 of 255", f"{levels:.2f} of 255", _verdict(levels <= 1)),
+    ]
+    rows = [
+        (name, str(load.concurrency), f"{cell.images_per_second:.1f} ({cell.images_per_second / base:.2f}×)",
+         f"{cell.p50_ms:.0f} / {cell.p99_ms:.0f}")
+        for (name, load), cell in figures.items()
+    ]  # fmt: skip
+    return f"""\
+## Translating a picture of 256×256
+
+Model `{protocol.translator}`, PNG in and out, execution plan `{agreement.execution}` in the gateway and in TorchServe.
+"{BARE}" runs the archive's own graph in a Python loop on all cores, without decoding or encoding. The difference is the
+mean over {agreement.pictures} pictures of 8-bit outputs.
+
+{_table(("target", "wanted", "measured", ""), targets)}
+
+{_table(("", "concurrency", "images/s", "p50 / p99 in ms"), rows)}"""
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "**not met**"
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

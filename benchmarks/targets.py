@@ -80,9 +80,9 @@ def _direct_request(
 ) -> Callable[[int, int], Awaitable[None]]:
     async def request(images: int, seed: int) -> None:
         for offset in range(images):
-            item = worker_pb2.WorkItem(
-                seed=seed + offset, label=seed % CLASSES, truncation=1.0, format=generation_pb2.IMAGE_FORMAT_PNG
-            )
+            one_hot = [float(label == seed % CLASSES) for label in range(CLASSES)]
+            work = worker_pb2.GenerateWork(seed=seed + offset, condition=one_hot, truncation=1.0)
+            item = worker_pb2.WorkItem(generate=work, format=generation_pb2.IMAGE_FORMAT_PNG)
             envelope = worker_pb2.WorkRequest(items=[item]).SerializeToString()
             answer = await stub.Predictions(
                 inference_pb2.PredictionsRequest(model_name=model, input={ENVELOPE_FIELD: envelope})
