@@ -64,7 +64,13 @@ def digits_infogan() -> TrainConfig:
 def mnist_infogan() -> TrainConfig:
     """What model_store's mnist-infogan was trained with."""
     return InfoGanConfig(
-        data="mnist", images=200_000, batch=128, tick=50_000, invariance_weight=2, continuous_weight=1.0
+        data="mnist",
+        images=150_000,
+        batch=128,
+        tick=50_000,
+        continuous_weight=1.0,
+        invariance_weight=2,
+        equivariance_weight=4,
     )
 
 

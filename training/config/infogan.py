@@ -75,6 +75,11 @@ class InfoGanConfig(TrainConfig):
     invariance_balance: Annotated[float, Field(ge=1, le=10)] = 2
     """How strongly this wants all values equally frequent; 1 is plain mutual information."""
 
+    equivariance_weight: Annotated[float, Field(ge=0, le=100)] = 0
+    """Weight of the distance between how far Q's guess of the first continuous number moves when a real image is
+    sheared, of the second when it is scaled, and how far it was (see `training.regularizers.equivariance`); 0 is the
+    paper's InfoGAN."""
+
     learned_variance: bool = False
     """Whether Q also gives the variance of a continuous code; else it is 1, and the bound a squared error."""
 
@@ -87,5 +92,14 @@ class InfoGanConfig(TrainConfig):
             raise ValueError(
                 f"--set invariance_weight {self.invariance_weight:g} needs a categorical code: give "
                 "--set invariance_weight=0 or codes.categorical=10"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _equivariance_has_a_code(self) -> Self:
+        if self.equivariance_weight and not self.codes.continuous:
+            raise ValueError(
+                f"--set equivariance_weight {self.equivariance_weight:g} needs a continuous code: give "
+                "--set equivariance_weight=0 or codes.continuous=1,1"
             )
         return self

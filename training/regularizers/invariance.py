@@ -4,54 +4,8 @@ Without labels it draws the categorical codes of an InfoGAN towards what a pictu
 that is left to the continuous codes. Elastic-InfoGAN (Ojha et al., 2020, arXiv:1910.01112) has the same aim.
 """
 
-import math
-from typing import NamedTuple
-
-import torch
 from torch import Tensor
 from torch.nn import functional
-
-
-class Deformation(NamedTuple):
-    """The most that an image is deformed by, each drawn uniformly.
-
-    Attributes:
-        rotation: In degrees, either way.
-        scale: Share by which it grows or shrinks.
-        shear: Horizontal shift per height, either way.
-        shift: Share of its side that it is moved by, in each direction.
-    """
-
-    rotation: float = 15.0
-    scale: float = 0.2
-    shear: float = 0.3
-    shift: float = 0.1
-
-
-_DEFAULT = Deformation()
-
-
-def deformed(images: Tensor, random: Tensor, most: Deformation = _DEFAULT) -> Tensor:
-    """Deforms each image in its own way.
-
-    Args:
-        images: float32 [B, C, H, W].
-        random: float32 [B, 5], uniform on [-1, 1]: rotation, scale, shear, and shift right and down.
-        most: What 1 means.
-
-    Returns:
-        Of the same shape; its border is repeated where a deformation leaves a gap.
-    """
-    angle = random[:, 0] * math.radians(most.rotation)
-    scale = 1 + random[:, 1] * most.scale
-    shear, right, down = random[:, 2] * most.shear, random[:, 3] * 2 * most.shift, random[:, 4] * 2 * most.shift
-    cosine, sine = angle.cos() / scale, angle.sin() / scale
-    rows = [
-        torch.stack([cosine, shear * cosine - sine, right], dim=1),
-        torch.stack([sine, shear * sine + cosine, down], dim=1),
-    ]
-    grid = functional.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def invariance_loss(logits: Tensor, logits_deformed: Tensor, balance: float = 1.0) -> Tensor:

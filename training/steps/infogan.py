@@ -21,7 +21,9 @@ from training.nets.dcgan import Generator
 from training.nets.infogan import Guess, InfoDiscriminator
 from training.objectives import OBJECTIVES
 from training.objectives.information import categorical_loss, continuous_loss
-from training.regularizers.invariance import deformed, invariance_loss
+from training.regularizers.deformation import DRAWS, deformed
+from training.regularizers.equivariance import equivariance_loss
+from training.regularizers.invariance import invariance_loss
 from training.steps.phase import Loss, Model, Phase
 from training.steps.placing import adam, placed
 
@@ -37,7 +39,7 @@ class Batch:
         noise: float32 [B, noise], standard normal, drawn anew for each phase, as are the codes.
         categorical: int64 [B, number of categorical codes].
         continuous: float32 [B, numbers of all continuous codes], uniform on [-1, 1].
-        deformation: float32 [B, 5], uniform on [-1, 1]; what `training.regularizers.invariance.deformed` takes.
+        deformation: float32 [B, DRAWS], uniform on [-1, 1]; see `training.regularizers.deformation`.
     """
 
     images: Tensor
@@ -67,6 +69,7 @@ def build(config: InfoGanConfig, dataset: ImageDataset, device: torch.device) ->
     discriminator = placed(build_discriminator(config, dataset.info), device)
     objective = OBJECTIVES[config.objective]
     batches = ResidentBatches(dataset, config.batch, config.seed, device)
+    is_regularized = config.invariance_weight > 0 or config.equivariance_weight > 0
 
     def feed(step: int) -> Stream[Batch, object, None]:
         images, _ = batches.batch(step)
@@ -74,7 +77,7 @@ def build(config: InfoGanConfig, dataset: ImageDataset, device: torch.device) ->
         while True:
             drawn = (
                 *draw_codes(config.codes, config.batch, source),
-                torch.rand(config.batch, 5, generator=source) * 2 - 1,
+                torch.rand(config.batch, DRAWS, generator=source) * 2 - 1,
             )
             yield Batch(images, *(each.to(device, non_blocking=True) for each in drawn))
 
@@ -88,24 +91,34 @@ def build(config: InfoGanConfig, dataset: ImageDataset, device: torch.device) ->
         loss = config.categorical_weight * categorical + config.continuous_weight * continuous
         return loss, {"categorical": categorical, "continuous": continuous}
 
+    def regularization(guess: Guess, again: Guess, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of the guesses for real images and for their deformations."""
+        losses = [
+            invariance_loss(first, second, config.invariance_balance)
+            for first, second in zip(guess.categorical, again.categorical, strict=True)
+        ]
+        statistics: dict[str, Tensor] = {}
+        loss = torch.zeros((), device=device)
+        if losses:
+            statistics["invariance"] = torch.stack(losses).sum()
+            loss = loss + config.invariance_weight * statistics["invariance"]
+        if guess.mean.shape[1]:
+            statistics["equivariance"] = equivariance_loss(guess.mean, again.mean, batch.deformation)
+            loss = loss + config.equivariance_weight * statistics["equivariance"]
+        return loss, statistics
+
     def discriminator_loss(batch: Batch) -> Loss:
         with torch.no_grad():
             shown = [batch.images, sampled(batch)]
-        if config.invariance_weight:
+        if is_regularized:
             shown.append(deformed(batch.images, batch.deformation))
         scores, features = discriminator(torch.cat(shown))  # one pass over all
         score, feature = scores.split(config.batch), features.split(config.batch)
         loss, statistics = information(discriminator.guess(feature[1]), batch)
         loss = loss + objective.discriminator(score[0], score[1])
-        if config.invariance_weight:
-            guesses, again = (discriminator.guess(part).categorical for part in (feature[0], feature[2]))
-            statistics["invariance"] = torch.stack(
-                [
-                    invariance_loss(guess, other, config.invariance_balance)
-                    for guess, other in zip(guesses, again, strict=True)
-                ]
-            ).sum()
-            loss = loss + config.invariance_weight * statistics["invariance"]
+        if is_regularized:
+            more, named = regularization(discriminator.guess(feature[0]), discriminator.guess(feature[2]), batch)
+            loss, statistics = loss + more, {**statistics, **named}
         return Loss(loss, {**statistics, "real": score[0].mean(), "fake": score[1].mean()})
 
     def generator_loss(batch: Batch) -> Loss:

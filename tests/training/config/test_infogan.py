@@ -30,6 +30,10 @@ def test_codes_can_be_given_as_a_text(text, values: tuple[int, ...]) -> None:
             "--set invariance_weight 2 needs a categorical code: give --set invariance_weight=0 or codes.",
         ),
         (
+            {"codes.continuous": "", "equivariance_weight": 2},
+            "--set equivariance_weight 2 needs a continuous code: give --set equivariance_weight=0 or codes.",
+        ),
+        (
             {"codes.categorical": "", "codes.continuous": ""},
             "--set codes.categorical or codes.continuous: there must be at least one code",
         ),

@@ -1,11 +1,11 @@
-"""Invariant information clustering: the extremes of its loss, and what a deformation does to a picture."""
+"""Invariant information clustering: the extremes of its loss."""
 
 import math
 
 import pytest
 import torch
 
-from training.regularizers.invariance import Deformation, deformed, invariance_loss
+from training.regularizers.invariance import invariance_loss
 
 
 def logits_of(values: torch.Tensor, count: int = 4) -> torch.Tensor:
@@ -55,31 +55,6 @@ def test_the_gradient_makes_guesses_agree() -> None:
         optimizer.step()
     guesses = (images @ weights).argmax(1)
     assert all(len(set(guesses[kinds == kind].tolist())) == 1 for kind in range(4))
-
-
-def test_no_deformation_leaves_the_picture() -> None:
-    images = torch.rand(3, 1, 12, 12)
-    torch.testing.assert_close(deformed(images, torch.zeros(3, 5)), images, atol=1e-5, rtol=0)
-
-
-def test_each_picture_is_shifted_by_its_own_share() -> None:
-    images = torch.zeros(2, 1, 10, 10)
-    images[:, 0, 5, 5] = 1
-    random = torch.zeros(2, 5)
-    random[0, 3], random[1, 4] = 1, -1
-    moved = deformed(images, random, Deformation(shift=0.2))
-    assert moved[0, 0, 5, 3] == pytest.approx(1, abs=1e-4)
-    assert moved[1, 0, 7, 5] == pytest.approx(1, abs=1e-4)
-
-
-def test_a_scale_enlarges_and_a_rotation_keeps_the_ink() -> None:
-    images = torch.zeros(2, 1, 20, 20)
-    images[:, 0, 8:12, 8:12] = 1
-    random = torch.zeros(2, 5)
-    random[0, 1], random[1, 0] = 1, 1
-    large, turned = deformed(images, random, Deformation(scale=0.5, rotation=45)).sum((1, 2, 3)).tolist()
-    assert large == pytest.approx(16 * 1.5**2, rel=0.15)
-    assert turned == pytest.approx(16, rel=0.1)
 
 
 def test_guesses_that_change_in_the_same_way_every_time_lose_half_of_it() -> None:

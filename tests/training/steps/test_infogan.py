@@ -138,6 +138,15 @@ def test_the_invariance_is_part_of_the_loss_with_its_weight() -> None:
     torch.testing.assert_close(losses[1].value - losses[0].value, 2 * losses[0].statistics["invariance"])
 
 
+def test_the_equivariance_is_part_of_the_loss_with_its_weight() -> None:
+    plain = InfoDiscriminatorConfig(width=4, hidden=8, spectral_norm=False)
+    losses = []
+    for weight in (1.0, 3.0):
+        model = make(equivariance_weight=weight, discriminator=plain)
+        losses.append(model.phases[0].loss(batch_of(model)))
+    torch.testing.assert_close(losses[1].value - losses[0].value, 2 * losses[0].statistics["equivariance"])
+
+
 @pytest.mark.parametrize("learned", [True, False])
 def test_the_variance_is_learnt_only_on_request(learned: bool) -> None:
     model = make(learned_variance=learned)
