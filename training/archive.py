@@ -142,8 +142,10 @@ def _export(module: nn.Module, example: tuple[Tensor, ...], dynamic_shapes: tupl
         for key in _TRACE_METADATA:
             node.meta.pop(key, None)
     # Of a product such as 4·rows torch writes a range beside that of its symbol, and does not know it again.
-    for expression in [known for known in program.range_constraints if not known.is_Symbol]:
-        del program.range_constraints[expression]
+    # The order of the others follows from what the process exported before.
+    ranges = sorted((str(known), known, program.range_constraints[known]) for known in program.range_constraints)
+    program.range_constraints.clear()
+    program.range_constraints.update({known: bounds for _, known, bounds in ranges if known.is_Symbol})
     # Example inputs are the one thing that torch would pickle.
     program.example_inputs = None
     buffer = io.BytesIO()

@@ -27,6 +27,14 @@ FULL = models_pb2.ModelCard(
     library_versions={"torch": "2.13.0"},
     git_commit="0" * 40,
     member_sha256={"model.pt2": "a" * 64},
+    categorical_codes=[
+        models_pb2.CategoricalCode(
+            id="k1", name="digit", values=[models_pb2.CodeMeaning(index=0, name="seven", recall=0.0)]
+        )
+    ],
+    continuous_codes=[models_pb2.ContinuousCode(id="c1", name="slant", min=-1, max=1, correlations={"slant": 0.5})],
+    translation=models_pb2.TranslationSpec(domain_a="horse", domain_b="zebra", multiple=4, trained_side=128),
+    figures=[models_pb2.Figure(name="traversal-c1", description="A sweep.", png=b"\x89PNG")],
 )
 FULL.created.FromJsonString("2026-01-02T03:04:05Z")
 
