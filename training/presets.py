@@ -65,8 +65,9 @@ def mnist_infogan() -> TrainConfig:
     """What model_store's mnist-infogan was trained with."""
     return InfoGanConfig(
         data="mnist",
-        images=150_000,
+        images=360_000,
         batch=128,
+        seed=3,
         tick=50_000,
         continuous_weight=1.0,
         invariance_weight=2,
