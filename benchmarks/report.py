@@ -123,8 +123,8 @@ def _translation(protocol: Protocol, figures: Mapping[tuple[str, Load], Figures]
 ## Translating a picture of 256×256
 
 Model `{protocol.translator}`, PNG in and out, execution plan `{agreement.execution}` in the gateway and in TorchServe.
-"{BARE}" runs the archive's own graph in a Python loop on all cores, without decoding or encoding. The difference is the
-mean over {agreement.pictures} pictures of 8-bit outputs.
+"{BARE}" runs the archive's own graph in a Python loop on all cores, without decoding or
+encoding. The difference is the mean over {agreement.pictures} pictures of 8-bit outputs.
 
 {_table(("target", "wanted", "measured", ""), targets)}
 

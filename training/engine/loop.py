@@ -90,18 +90,17 @@ def train(
             feed = model.feed(progress.step)
             made: tuple[Tensor, ...] | None = None
             for phase in phases:
-                if progress.step % phase.every == 0:
-                    batch = feed.send(made)
-                    _freeze_all_but(phase, phases)
-                    with autocast(config.precision, where):
-                        loss = phase.loss(batch)
-                    phase.optimizer.zero_grad()
-                    loss.value.backward()
-                    _set_learning_rate(phase.optimizer, rate)
-                    phase.optimizer.step()
-                    made = loss.made
-                    named = {"loss": loss.value, **loss.statistics}
-                    statistics.add({f"{phase.name}/{name}": value for name, value in named.items()})
+                batch = feed.send(made)
+                _freeze_all_but(phase, phases)
+                with autocast(config.precision, where):
+                    loss = phase.loss(batch)
+                phase.optimizer.zero_grad()
+                loss.value.backward()
+                _set_learning_rate(phase.optimizer, rate)
+                phase.optimizer.step()
+                made = loss.made
+                named = {"loss": loss.value, **loss.statistics}
+                statistics.add({f"{phase.name}/{name}": value for name, value in named.items()})
             progress.step += 1
             progress.images += config.batch
             ema.update(model.generator, progress.images, config.batch)

@@ -45,14 +45,12 @@ class Phase:
         optimizer: Holds that net's parameters.
         loss: Gives the loss of the batch that the feed yields for this phase. It is pure but for the nets' own buffers,
             so that torch.compile may take it whole.
-        every: The phase runs in steps divisible by this.
     """
 
     name: str
     module: nn.Module
     optimizer: Optimizer
     loss: Callable[[Any], Loss]
-    every: int = 1
 
 
 Feed = Callable[[int], Generator[Any, tuple[Tensor, ...] | None, None]]
