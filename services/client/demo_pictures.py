@@ -1,4 +1,4 @@
-"""The horses and zebras that the demo translates: photographs of the test split where there are any, else drawings."""
+"""The horses and zebras that the demo translates: the test split where it is there, else a few cut-out photographs."""
 
 import os
 import tarfile
@@ -12,18 +12,19 @@ Item = TypeVar("Item")
 
 SIDE = 256
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-_COATS = ("saddlebrown", "sienna", "peru", "rosybrown", "dimgray")
+_ANIMALS = Path(__file__).with_name("demo_animals")
+_UNSTRIPED = ("horse", "donkey", "donkey-eating")
 
 
 def demo_pictures(count: int) -> tuple[list[Image.Image], list[Image.Image]]:
-    """Find or draw pictures of both domains.
+    """Find or make pictures of both domains.
 
     Args:
         count: Of each domain, at least 1.
 
     Returns:
-        Horses and zebras: from horse2zebra or horse2zebra.tar in GANTRY_DATA_DIR, spread over testA and testB; drawn
-        where there is neither.
+        Horses and zebras: from horse2zebra or horse2zebra.tar in GANTRY_DATA_DIR, spread over testA and testB; where
+        there is neither, scenes with a horse and donkeys, and with a zebra.
     """
     data_dir = Path(os.environ.get("GANTRY_DATA_DIR") or os.devnull)
     for read, place in ((_from_folder, data_dir / "horse2zebra"), (_from_tar, data_dir / "horse2zebra.tar")):
@@ -31,44 +32,38 @@ def demo_pictures(count: int) -> tuple[list[Image.Image], list[Image.Image]]:
             horses, zebras = (read(place, folder, count) for folder in ("testA", "testB"))
             if horses and zebras:
                 return horses, zebras
-    return [draw_animal(i, striped=False) for i in range(count)], [draw_animal(i, striped=True) for i in range(count)]
+    return [scene(_UNSTRIPED[i % len(_UNSTRIPED)], i) for i in range(count)], [scene("zebra", i) for i in range(count)]
 
 
-def draw_animal(number: int, *, striped: bool) -> Image.Image:
-    """Draw a horse or a zebra on a meadow.
+def scene(animal: str, number: int) -> Image.Image:
+    """Put a cut-out animal on a drawn meadow.
 
     Args:
-        number: Decides where it stands and a horse's coat.
-        striped: Whether it is a zebra.
+        animal: Name of a file in `demo_animals`, for example "horse".
+        number: Decides how large it is and which way it looks.
 
     Returns:
         RGB, `SIDE` by `SIDE` pixels.
     """
-    scene = Image.new("RGB", (SIDE, SIDE), "skyblue")
-    pen = ImageDraw.Draw(scene)
-    pen.rectangle((0, 120 + 8 * number, SIDE, SIDE), "olivedrab")
-    shape = Image.new("L", scene.size)
-    _draw_shape(ImageDraw.Draw(shape), left=30 + 9 * number, top=70 + 5 * number)
-    scene.paste(_stripes() if striped else Image.new("RGB", scene.size, _COATS[number % len(_COATS)]), mask=shape)
-    return scene if number % 2 else scene.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    with Image.open(_ANIMALS / f"{animal}.png") as file:
+        cut_out = file.convert("RGBA")
+    width = round(SIDE * (0.92 - 0.06 * number))
+    cut_out = cut_out.resize((width, round(cut_out.height * width / cut_out.width)), Image.Resampling.LANCZOS)
+    meadow = _meadow()
+    meadow.alpha_composite(cut_out, ((SIDE - cut_out.width) // 2, SIDE - cut_out.height - 24))
+    return (meadow.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if number % 2 else meadow).convert("RGB")
 
 
-def _draw_shape(pen: ImageDraw.ImageDraw, left: int, top: int) -> None:
-    pen.ellipse((left, top + 40, left + 120, top + 105), 255)  # body
-    pen.polygon([(left + 85, top + 60), (left + 125, top - 5), (left + 145, top + 10), (left + 118, top + 85)], 255)
-    pen.ellipse((left + 115, top - 15, left + 172, top + 18), 255)  # head
-    pen.polygon([(left + 122, top - 8), (left + 128, top - 28), (left + 136, top - 10)], 255)  # ear
-    for leg in (10, 28, 84, 102):
-        pen.rectangle((left + leg, top + 80, left + leg + 11, top + 155), 255)
-    pen.line((left + 6, top + 62, left - 14, top + 110), 255, 7)  # tail
-
-
-def _stripes() -> Image.Image:
-    stripes = Image.new("RGB", (SIDE, SIDE), "whitesmoke")
-    pen = ImageDraw.Draw(stripes)
-    for start in range(-SIDE, SIDE, 14):
-        pen.line((start, SIDE, start + SIDE // 2, 0), (25, 25, 25), 6)
-    return stripes
+def _meadow() -> Image.Image:
+    """Grass that darkens towards the foot, below a sky that is paler towards the horizon."""
+    horizon = SIDE // 2
+    picture = Image.new("RGBA", (SIDE, SIDE))
+    pen = ImageDraw.Draw(picture)
+    for row in range(SIDE):
+        share = row / horizon if row < horizon else (row - horizon) / horizon
+        sky, grass = (170 + 25 * share, 200 + 12 * share, 235), (120 - 25 * share, 150 - 30 * share, 80 - 15 * share)
+        pen.line((0, row, SIDE, row), tuple(map(round, sky if row < horizon else grass)))
+    return picture
 
 
 def _from_folder(place: Path, folder: str, count: int) -> list[Image.Image]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from services.client.demo_pictures import SIDE, demo_pictures, draw_animal
+from services.client.demo_pictures import SIDE, demo_pictures, scene
 
 
 def picture_file(shade: int) -> bytes:
@@ -45,7 +45,7 @@ def test_photographs_are_spread_over_the_test_split(data_dir: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("value", [None, "", "/nonexistent"])
-def test_without_data_they_are_drawn(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_data_they_are_scenes(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if value is None:
         monkeypatch.delenv("GANTRY_DATA_DIR", raising=False)
     else:
@@ -55,8 +55,8 @@ def test_without_data_they_are_drawn(value: str | None, monkeypatch: pytest.Monk
     assert all(picture.size == (SIDE, SIDE) and picture.mode == "RGB" for picture in horses + zebras)
 
 
-def test_drawings_differ_from_each_other_and_zebras_from_horses() -> None:
-    drawings = [draw_animal(number, striped=striped) for number in range(3) for striped in (False, True)]
-    for index, first in enumerate(drawings):
-        for second in drawings[index + 1 :]:
+def test_scenes_differ_from_each_other_and_zebras_from_horses() -> None:
+    scenes = [scene(animal, number) for number in range(3) for animal in ("horse", "zebra")]
+    for index, first in enumerate(scenes):
+        for second in scenes[index + 1 :]:
             assert ImageChops.difference(first, second).getbbox() is not None
