@@ -53,6 +53,8 @@ def gateways(loop: EventLoop, store: Path) -> Iterator[Callable[[str], Served]]:
                     execution="float32",
                     port=0,
                     metrics_port=0,
+                    # Torch cannot export a graph in a later test while a probe runs another beside it.
+                    probe_seconds=3600,
                 )
                 started[name] = contexts.enter_context(serving(loop, settings, make_backend(settings)))
             return started[name]

@@ -20,7 +20,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     write_tiny_code_archive(store)
     write_tiny_translation_archive(store)
     (store / "garbage.mar").write_bytes(b"PK, but not a zip")
-    settings = Settings(backend="embedded", execution="float32", model_store=store, port=0, metrics_port=0)
+    settings = Settings(
+        backend="embedded",
+        execution="float32",
+        model_store=store,
+        port=0,
+        metrics_port=0,
+        probe_seconds=3600,  # torch cannot export a graph in a test while a probe runs another beside it
+    )
     loop = EventLoop()
     try:
         with serving(loop, settings, make_backend(settings)) as served:
