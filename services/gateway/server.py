@@ -122,9 +122,9 @@ class Gateway:
 
     def _bind(self, settings: Settings) -> int:
         try:
-            return self._server.add_insecure_port(f"{settings.host}:{settings.port}")
+            return self._server.add_insecure_port(f"{settings.host or '127.0.0.1'}:{settings.port}")
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {settings.host}:{settings.port}") from error
+            raise OSError(f"cannot listen on {settings.host or '127.0.0.1'}:{settings.port}") from error
 
     def _note_models(self) -> None:
         for loaded in self._backend.models.values():

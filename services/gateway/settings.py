@@ -12,18 +12,41 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="GANTRY_", frozen=True, use_attribute_docstrings=True)
 
-    host: str = "127.0.0.1"
-    """Address that gRPC listens on."""
+    host: str | None = None
+    """Address that gRPC listens on. Default: all where strangers are kept out or `insecure` is said, else loopback."""
     port: int = Field(default=50051, ge=0, le=65535)
     """Port of gRPC; 0 takes a free one."""
     metrics_host: str = "127.0.0.1"
     """Address that metrics and probes listen on."""
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     """Port of /metrics, /healthz and /readyz over HTTP; 0 takes a free one."""
+    metrics: bool = True
+    """Whether /metrics answers; the probes beside it always do."""
     reflection: bool = True
     """Whether gRPC server reflection answers."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe messages that are logged."""
+    log_format: Literal["text", "json"] = "text"
+    """How log lines are written: for people, or one JSON object a line."""
+
+    insecure: bool = False
+    """Whether to listen beyond loopback without TLS and without tokens."""
+    tls_certificate: Path | None = None
+    """PEM file of the server's certificate chain; read again when it changes."""
+    tls_key: Path | None = None
+    """PEM file of its private key."""
+    tls_client_ca: Path | None = None
+    """PEM file of the authorities whose client certificates are required (mTLS)."""
+    tokens: Path | None = None
+    """JSON file of callers' hashed keys, made with `gantry token`; read again when it changes."""
+    jwt_keys: str | None = None
+    """JWKS, as a file or an https:// URL, of the keys that sign callers' JSON Web Tokens."""
+    jwt_issuer: str | None = None
+    """Issuer (`iss`) that a JSON Web Token must have."""
+    jwt_audience: str | None = None
+    """Audience (`aud`) that a JSON Web Token must have."""
+    jwt_models_claim: str = "gantry_models"
+    """Claim that lists the models a token's bearer may use, "*" for all; without the claim it may use none."""
 
     backend: Literal["embedded", "torchserve"] = "embedded"
     """What runs the models."""
@@ -37,9 +60,19 @@ class Settings(BaseSettings):
     """host:port of a running TorchServe's gRPC inference API. Default: the gateway starts one of its own."""
     torchserve_management_address: str = "127.0.0.1:7071"
     """host:port of its gRPC management API; only asked which models there are."""
+    torchserve_models: str = ""
+    """Names of a running TorchServe's models, with commas; its management API is then not asked, and need not be open."""
+    torchserve_message_bytes: int = Field(default=6_553_500, ge=1 << 20, le=1 << 30)
+    """The most bytes that a running TorchServe takes and gives: its max_request_size and max_response_size."""
     torchserve_workers: int = Field(default=1, ge=1, le=64)
     """Worker processes per model of a TorchServe of the gateway's own."""
 
+    max_request_bytes: int = Field(default=4 << 20, ge=65_536, le=1 << 30)
+    """The most bytes of one message from a caller; larger pictures come in chunks."""
+    max_concurrent_streams: int = Field(default=256, ge=1, le=65536)
+    """The most calls that one connection may have open at once."""
+    keepalive_least_seconds: float = Field(default=10.0, ge=1.0, le=3600.0)
+    """A caller that pings an idle connection more often than this is hung up on (GOAWAY ENHANCE_YOUR_CALM)."""
     max_images: int = Field(default=256, ge=1, le=65536)
     """The most images of one request."""
     queue_items: int = Field(default=1024, ge=1, le=1_000_000)
