@@ -102,6 +102,8 @@ class TorchServeBackend(Backend):
         management_address: str,
         workers: int,
         execution: Execution = "auto",
+        names: Sequence[str] = (),
+        message_bytes: int = DEFAULT_MESSAGE_BYTES,
         start_seconds: float = 600.0,
     ) -> None:
         """Keep the settings; `start` does the work.
@@ -113,12 +115,14 @@ class TorchServeBackend(Backend):
             workers: Worker processes per model, in a TorchServe of its own.
             execution: The precision of the models in a TorchServe of its own, or "auto"; see
                 `services.worker.execution`.
+            names: The models of one that runs, newest version each; its management API is then not asked.
+            message_bytes: The most bytes that one that runs takes and gives.
             start_seconds: How long `start` waits for TorchServe, and for its workers to load their models.
         """
         self._model_store, self._workers, self._execution = model_store, workers, execution
         self._start_seconds = start_seconds
         self.address, self.management_address = address, management_address
-        self._message_bytes = DEFAULT_MESSAGE_BYTES
+        self._names, self._message_bytes = names, message_bytes
         self.envelopes_in_flight = workers + 1
         self._process: TorchServeProcess | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -145,7 +149,7 @@ class TorchServeBackend(Backend):
             archives = await self._start_own() if self.address is None else {}
             self._channel = grpc.aio.insecure_channel(self.address or "", options=_CHANNEL_OPTIONS)
             self._stub = inference_pb2_grpc.InferenceAPIsServiceStub(self._channel)
-            registered = await self._list_registered()
+            registered = self._named() or await self._list_registered()
             for key in archives.keys() - registered.keys():
                 self._refuse(archives[key].name, "TorchServe could not load it")
             await self._load(registered, archives)
@@ -222,6 +226,11 @@ class TorchServeBackend(Backend):
         _log.info("started TorchServe, gRPC on %s", self.address)
         return archives
 
+    def _named(self) -> dict[ModelKey, _Timeouts]:
+        """Return the models that the settings name; TorchServe takes the newest of those that have no version."""
+        timeouts = _Timeouts(self._start_seconds, _LONGEST_CALL_SECONDS)
+        return {ModelKey(name, ""): timeouts for name in self._names}
+
     async def _list_registered(self) -> dict[ModelKey, _Timeouts]:
         """Ask which models TorchServe has, every version of each."""
         options = (("grpc.max_receive_message_length", OWN_MESSAGE_BYTES),)
@@ -263,13 +272,14 @@ class TorchServeBackend(Backend):
         if waiting and self._process is not None:
             _log.warning("models did not load; TorchServe's log ends:\n%s", self._process.log_tail())
         for task, key in asked.items():
-            label = archives[key].name if key in archives else f"{key.name} {key.version}"
+            label = archives[key].name if key in archives else " ".join(key).rstrip()
             if task in waiting:
                 self._refuse(label, "its worker did not load it in time")
             elif isinstance(error := task.exception(), BackendError | ArchiveError):
                 self._refuse(label, str(error))
             else:
-                self._served[key] = task.result()
+                served = task.result()
+                self._served[ModelKey(served.loaded.card.name, served.loaded.card.version)] = served
 
     async def _await_answers(self, asked: Mapping[asyncio.Task[_Served], float]) -> set[asyncio.Task[_Served]]:
         """Wait for answers, give up on those that are far behind the others, and return these.
@@ -292,11 +302,11 @@ class TorchServeBackend(Backend):
         return waiting
 
     async def _ask(self, key: ModelKey, response_seconds: float) -> _Served:
-        """Ask a model for its card, waiting until its worker has loaded it."""
-        reply = await self._call(key, worker_pb2.WorkRequest(), self._start_seconds)
+        """Ask a model for its card, waiting until TorchServe runs and a worker has loaded it."""
+        reply = await self._call(key, worker_pb2.WorkRequest(), self._start_seconds, wait_for_ready=True)
         card_json = reply.description.card_json
         card = parse_card(card_json)
-        if (card.name, card.version) != key:
+        if (card.name, key.version and card.version) != key:
             raise ArchiveError(f"it is registered under another name than its card's, {card.name} {card.version}")
         needed = picture_bytes(card.image.width * card.image.height * card.image.channels) + OVERHEAD_BYTES
         if needed > self._message_bytes:
@@ -330,7 +340,9 @@ class TorchServeBackend(Backend):
         except WorkerDiedError as death:
             raise BackendUnavailableError("the worker died") from death
 
-    async def _call(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float) -> worker_pb2.WorkReply:
+    async def _call(
+        self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float, *, wait_for_ready: bool = False
+    ) -> worker_pb2.WorkReply:
         envelope = request.SerializeToString()
         if len(envelope) > self._message_bytes - OVERHEAD_BYTES:
             raise BackendFailedError(f"the envelope has {len(envelope)} bytes, TorchServe takes {self._message_bytes}")
@@ -338,7 +350,7 @@ class TorchServeBackend(Backend):
             model_name=key.name, model_version=key.version, input={ENVELOPE_FIELD: envelope}
         )
         try:
-            response = await self._stub.Predictions(call, timeout=timeout)
+            response = await self._stub.Predictions(call, timeout=timeout, wait_for_ready=wait_for_ready)
             return worker_pb2.WorkReply.FromString(response.prediction)
         except grpc.aio.AioRpcError as error:
             raise error_of(error.code(), error.details() or "") from error

@@ -156,6 +156,8 @@ def make_backend(settings: Settings) -> Backend:
             management_address=settings.torchserve_management_address,
             workers=settings.torchserve_workers,
             execution=settings.execution,
+            names=[name.strip() for name in settings.torchserve_models.split(",") if name.strip()],
+            message_bytes=settings.torchserve_message_bytes,
         )
     try:
         from services.backends.embedded import EmbeddedBackend

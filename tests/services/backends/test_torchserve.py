@@ -3,7 +3,7 @@
 import asyncio
 import json
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from services.backends.base import (
 )
 from services.backends.torchserve import DEFAULT_MESSAGE_BYTES, TorchServeBackend, WorkerDiedError, error_of
 from services.backends.torchserve_process import TorchServeProcess
+from services.client.local_gateway import free_port
 from services.worker.archive import card_digest, open_archive
 from services.worker.handler import ENVELOPE_FIELD
 from services.worker.runner import Runner
@@ -94,14 +95,14 @@ class ScriptedTorchServe(
 
 
 @asynccontextmanager
-async def attached(scripted: ScriptedTorchServe) -> AsyncIterator[TorchServeBackend]:
+async def attached(scripted: ScriptedTorchServe, names: Sequence[str] = ()) -> AsyncIterator[TorchServeBackend]:
     server = grpc.aio.server()
     inference_pb2_grpc.add_InferenceAPIsServiceServicer_to_server(scripted, server)
     management_pb2_grpc.add_ManagementAPIsServiceServicer_to_server(scripted, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     scripted.server = server
-    backend = backend_at(address, address)
+    backend = backend_at(address, "127.0.0.1:1" if names else address, names=names)
     try:
         await backend.start()
         yield backend
@@ -110,12 +111,15 @@ async def attached(scripted: ScriptedTorchServe) -> AsyncIterator[TorchServeBack
         await server.stop(None)
 
 
-def backend_at(address: str, management_address: str, start_seconds: float = 60.0) -> TorchServeBackend:
+def backend_at(
+    address: str, management_address: str, start_seconds: float = 60.0, names: Sequence[str] = ()
+) -> TorchServeBackend:
     return TorchServeBackend(
         model_store=Path("unused"),
         address=address,
         management_address=management_address,
         workers=1,
+        names=names,
         start_seconds=start_seconds,
     )
 
@@ -350,6 +354,39 @@ async def test_running_torchserve_is_attached_to(
         await backend.stop()
 
     assert psutil.pid_exists(process.pid), "a TorchServe that the backend did not start is not its to stop"
+
+
+async def test_named_models_are_served_without_the_management_api(tiny: Answer) -> None:
+    async def unknown(envelope: worker_pb2.WorkRequest, context: Any) -> bytes:
+        await context.abort(grpc.StatusCode.INTERNAL, "Model not found: gone")
+
+    scripted = ScriptedTorchServe(tiny=tiny, gone=unknown)
+    async with attached(scripted, names=("tiny", "gone")) as backend:
+        assert list(backend.models) == [KEY]
+        assert [(refused.archive, refused.reason) for refused in backend.refused] == [
+            ("gone", "the worker failed on the envelope")
+        ]
+        await backend.probe(KEY)
+
+    assert scripted.calls[0].model_version == ""
+    assert scripted.calls[-1].model_version == "1.0.0"
+
+
+async def test_backend_waits_for_a_torchserve_that_comes_up_later(tiny: Answer) -> None:
+    scripted, address = ScriptedTorchServe(tiny=tiny), f"127.0.0.1:{free_port()}"
+    backend = backend_at(address, "127.0.0.1:1", names=("tiny",))
+    starting = asyncio.create_task(backend.start())
+    await asyncio.sleep(0)
+    server = grpc.aio.server()
+    inference_pb2_grpc.add_InferenceAPIsServiceServicer_to_server(scripted, server)
+    server.add_insecure_port(address)
+    await server.start()
+    try:
+        await starting
+        assert list(backend.models) == [KEY]
+    finally:
+        await backend.stop()
+        await server.stop(None)
 
 
 @pytest.mark.torchserve
