@@ -1,11 +1,12 @@
 """The model in the gateway's own process, off the event loop: the default, with nothing else to start."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import torch
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import (
@@ -17,7 +18,8 @@ from services.backends.base import (
 )
 from services.backends.store import open_store
 from services.worker.archive import Archive
-from services.worker.execution import Execution
+from services.worker.cores import count_cores
+from services.worker.execution import Device, Execution
 from services.worker.runner import Runner
 
 _SWITCH_SECONDS = 0.0005
@@ -30,16 +32,19 @@ class EmbeddedBackend(Backend):
     # The chunks of an envelope share the cores, so one large envelope is better than two small ones.
     envelopes_in_flight = 1
 
-    def __init__(self, model_store: Path, threads: int | None = None, execution: Execution = "auto") -> None:
+    def __init__(
+        self, model_store: Path, threads: int | None = None, execution: Execution = "auto", device: Device = "cpu"
+    ) -> None:
         """Keep the settings; `start` does the work.
 
         Args:
             model_store: Folder of `.mar` files.
-            threads: Envelopes that run at once. Default: the number of CPU cores.
+            threads: Envelopes that run at once. Default: the number of CPU cores it may use.
             execution: The precision, or "auto"; see `services.worker.execution`.
+            device: Where graphs run.
         """
-        self._model_store, self._execution = model_store, execution
-        self._threads = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="gantry-worker")
+        self._model_store, self._execution, self._device = model_store, execution, device
+        self._threads = ThreadPoolExecutor(threads or count_cores(), thread_name_prefix="gantry-worker")
         self._models: dict[ModelKey, models_pb2.LoadedModel] = {}
         self._runners: dict[ModelKey, Runner] = {}
         self._refused: list[models_pb2.RefusedArchive] = []
@@ -58,8 +63,10 @@ class EmbeddedBackend(Backend):
         """Open the store and warm every model up.
 
         Raises:
-            BackendUnavailableError: The model store is not a folder.
+            BackendUnavailableError: The model store is not a folder, or there is no GPU where one is asked for.
         """
+        if self._device == "cuda" and not torch.cuda.is_available():
+            raise BackendUnavailableError("device cuda: torch finds no GPU here")
         if not self._model_store.is_dir():
             raise BackendUnavailableError(f"model store: {self._model_store} is not a folder")
         # Threads that encode must not make the event loop wait Python's usual 5 ms for the interpreter lock.
@@ -95,7 +102,8 @@ class EmbeddedBackend(Backend):
 
     def _load(self) -> None:
         def load(_: Path, archive: Archive) -> models_pb2.LoadedModel:
-            self._runners[ModelKey(archive.card.name, archive.card.version)] = Runner(archive, self._execution)
+            runner = Runner(archive, self._execution, self._device)
+            self._runners[ModelKey(archive.card.name, archive.card.version)] = runner
             return models_pb2.LoadedModel(card=archive.card, digest=archive.digest)
 
         self._models, self._refused = open_store(self._model_store, load)

@@ -29,7 +29,7 @@ from services.backends.base import (
 from services.backends.parts import OVERHEAD_BYTES, cut, picture_bytes
 from services.backends.store import open_store
 from services.worker.archive import ArchiveError, card_digest, parse_card
-from services.worker.execution import Execution
+from services.worker.execution import Device, Execution
 from services.worker.handler import ENVELOPE_FIELD
 from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, management_pb2_grpc
 
@@ -102,6 +102,7 @@ class TorchServeBackend(Backend):
         management_address: str,
         workers: int,
         execution: Execution = "auto",
+        device: Device = "cpu",
         names: Sequence[str] = (),
         message_bytes: int = DEFAULT_MESSAGE_BYTES,
         start_seconds: float = 600.0,
@@ -115,11 +116,13 @@ class TorchServeBackend(Backend):
             workers: Worker processes per model, in a TorchServe of its own.
             execution: The precision of the models in a TorchServe of its own, or "auto"; see
                 `services.worker.execution`.
+            device: Where these models run.
             names: The models of one that runs, newest version each; its management API is then not asked.
             message_bytes: The most bytes that one that runs takes and gives.
             start_seconds: How long `start` waits for TorchServe, and for its workers to load their models.
         """
-        self._model_store, self._workers, self._execution = model_store, workers, execution
+        self._model_store, self._workers = model_store, workers
+        self._execution, self._device = execution, device
         self._start_seconds = start_seconds
         self.address, self.management_address = address, management_address
         self._names, self._message_bytes = names, message_bytes
@@ -219,7 +222,9 @@ class TorchServeBackend(Backend):
         except ImportError as error:
             raise BackendUnavailableError(f"{error}; pip install 'gantry[torchserve]'") from error
         archives, self._refused = await asyncio.to_thread(open_store, self._model_store, lambda path, _: path)
-        self._process = TorchServeProcess(list(archives.values()), self._workers, OWN_MESSAGE_BYTES, self._execution)
+        self._process = TorchServeProcess(
+            list(archives.values()), self._workers, OWN_MESSAGE_BYTES, self._execution, self._device
+        )
         await self._process.start(self._start_seconds)
         self.address, self.management_address = self._process.address, self._process.management_address
         self._message_bytes = OWN_MESSAGE_BYTES

@@ -22,8 +22,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from services.backends.base import BackendUnavailableError
-from services.worker.execution import Execution
-from services.worker.handler import EXECUTION_VARIABLE
+from services.worker.execution import Device, Execution
+from services.worker.handler import DEVICE_VARIABLE, EXECUTION_VARIABLE
 
 _LEAST_JAVA = 17
 _POLL_SECONDS = 0.1
@@ -78,7 +78,12 @@ class TorchServeProcess:
     """A TorchServe on loopback with given archives."""
 
     def __init__(
-        self, archives: Sequence[Path], workers: int, message_bytes: int, execution: Execution = "auto"
+        self,
+        archives: Sequence[Path],
+        workers: int,
+        message_bytes: int,
+        execution: Execution = "auto",
+        device: Device = "cpu",
     ) -> None:
         """Keep the settings; `start` does the work.
 
@@ -87,9 +92,10 @@ class TorchServeProcess:
             workers: Worker processes of a model whose archive does not say how many.
             message_bytes: The most bytes of a call or an answer.
             execution: The precision of its models, or "auto"; see `services.worker.execution`.
+            device: Where they run.
         """
         self._archives, self._workers, self._message_bytes = archives, workers, message_bytes
-        self._execution = execution
+        self._execution, self._device = execution, device
         self._resources = ExitStack()
         self._process: psutil.Popen | None = None
         self.address = ""
@@ -187,12 +193,13 @@ class TorchServeProcess:
             )
 
     def _environment(self) -> dict[str, str]:
-        """The gateway's environment without its own settings, but for the one that is a worker's business."""
+        """The gateway's environment without its own settings, but for those that are a worker's business."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GANTRY_")}
         return inherited | {
             "TS_CONFIG_FILE": str(self._folder / "config.properties"),
             "OMP_NUM_THREADS": "1",
             EXECUTION_VARIABLE: self._execution,
+            DEVICE_VARIABLE: self._device,
         }
 
     async def _listening(self, port: int, timeout: float) -> None:

@@ -156,6 +156,7 @@ def make_backend(settings: Settings) -> Backend:
             management_address=settings.torchserve_management_address,
             workers=settings.torchserve_workers,
             execution=settings.execution,
+            device=settings.device,
             names=[name.strip() for name in settings.torchserve_models.split(",") if name.strip()],
             message_bytes=settings.torchserve_message_bytes,
         )
@@ -163,7 +164,7 @@ def make_backend(settings: Settings) -> Backend:
         from services.backends.embedded import EmbeddedBackend
     except ImportError as error:
         raise BackendUnavailableError("the embedded backend needs torch: pip install 'gantry[embedded]'") from error
-    return EmbeddedBackend(settings.model_store, settings.worker_threads, settings.execution)
+    return EmbeddedBackend(settings.model_store, settings.worker_threads, settings.execution, settings.device)
 
 
 async def serve(settings: Settings) -> None:

@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     """Envelopes the embedded backend runs at once. Default: the number of CPU cores."""
     execution: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the models whose cards allow bfloat16. Default: bfloat16 where the CPU has matrix units for it."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where models run; cuda on a GPU, where pictures differ in the last digits from those of a CPU."""
     torchserve_address: str | None = None
     """host:port of a running TorchServe's gRPC inference API. Default: the gateway starts one of its own."""
     torchserve_management_address: str = "127.0.0.1:7071"

@@ -1,6 +1,6 @@
-"""The execution plan of a model: in which precision its graphs run, and whether they are compiled first.
+"""The execution plan of a model: where and in which precision its graphs run, and whether they are compiled first.
 
-The plan follows from a setting, the card and the processor, never from a race, and its name goes out with every
+The plan follows from two settings, the card and the processor, never from a race, and its name goes out with every
 picture: under another plan the last digits of a computation differ.
 
 Needs no torch: a gateway checks the setting with it and hands it on.
@@ -17,6 +17,7 @@ from gantry.v1 import models_pb2
 
 Execution = Literal["auto", "float32", "bfloat16"]
 Precision = Literal["float32", "bfloat16"]
+Device = Literal["cpu", "cuda"]
 
 _CPU_INFO = Path("/proc/cpuinfo")
 
@@ -28,15 +29,17 @@ class Plan:
     Attributes:
         precision: That of the convolutions.
         compiled: Whether inductor compiles the graphs to native code.
+        device: Where they run, in torch's words: "cpu", "cuda", or a certain GPU such as "cuda:1".
     """
 
     precision: Precision
     compiled: bool
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
-        """The plan's name, for example "cpu-float32-eager"."""
-        return f"cpu-{self.precision}-{'inductor' if self.compiled else 'eager'}"
+        """The plan's name, for example "cpu-float32-eager"; it is the same on every GPU of a machine."""
+        return f"{self.device.partition(':')[0]}-{self.precision}-{'inductor' if self.compiled else 'eager'}"
 
 
 FLOAT32 = Plan("float32", compiled=False)
@@ -59,19 +62,39 @@ def parse_execution(text: str) -> Execution:
     return cast(Execution, text)
 
 
-def plan_of(card: models_pb2.ModelCard, execution: Execution) -> Plan:
+def parse_device(text: str) -> Device:
+    """Read the setting.
+
+    Args:
+        text: "cpu" or "cuda".
+
+    Returns:
+        The same, typed.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if text not in get_args(Device):
+        raise ValueError(f"device {text!r}: must be {' or '.join(get_args(Device))}")
+    return cast(Device, text)
+
+
+def plan_of(card: models_pb2.ModelCard, execution: Execution, device: str = "cpu") -> Plan:
     """Choose the plan of a model on this machine.
 
     Args:
         card: The model's card.
         execution: "float32" and "bfloat16" ask for a precision, "auto" for bfloat16 where it is faster. A model whose
             card does not allow bfloat16 always runs in float32.
+        device: "cpu", or the GPU that its graphs run on; there "auto" means float32, and nothing is compiled.
 
     Returns:
         The plan.
     """
     if execution == "float32" or not card.execution.bfloat16:
-        return FLOAT32
+        return Plan("float32", compiled=False, device=device)
+    if device != "cpu":
+        return Plan("float32" if execution == "auto" else "bfloat16", compiled=False, device=device)
     compiled = can_compile()
     if execution == "auto" and not (compiled and has_matrix_units()):
         return FLOAT32

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 # The input field of a Predictions call that carries the envelope, a serialized gantry.v1.WorkRequest.
 ENVELOPE_FIELD = "envelope"
-# The environment variable with the setting of `services.worker.execution`.
+# The environment variables with the settings of `services.worker.execution`.
 EXECUTION_VARIABLE = "GANTRY_EXECUTION"
+DEVICE_VARIABLE = "GANTRY_DEVICE"
 
 
 class GantryHandler:
@@ -24,21 +25,25 @@ class GantryHandler:
         """Check the unpacked archive and load its model.
 
         Args:
-            context: TorchServe's context; its `model_dir` is the folder of the archive.
+            context: TorchServe's context; its `model_dir` is the folder of the archive, `gpu_id` the GPU it gives.
 
         Raises:
             ArchiveError: The archive is not to be served; TorchServe then marks the model as failed.
-            ValueError: The environment has an execution setting that does not exist.
+            ValueError: The environment has a setting that does not exist.
         """
         folder = context.system_properties["model_dir"]
         # The archive's own worker code comes before any that is installed beside TorchServe.
         sys.path.insert(0, folder)
         from services.worker.archive import open_archive
-        from services.worker.execution import parse_execution
+        from services.worker.execution import parse_device, parse_execution
         from services.worker.runner import Runner
 
         execution = parse_execution(os.environ.get(EXECUTION_VARIABLE, "auto"))
-        self._runner = Runner(open_archive(Path(folder)), execution)
+        device: str = parse_device(os.environ.get(DEVICE_VARIABLE, "cpu"))
+        gpu = context.system_properties.get("gpu_id")
+        if device == "cuda" and gpu is not None:
+            device = f"cuda:{gpu}"
+        self._runner = Runner(open_archive(Path(folder)), execution, device)
 
     def handle(self, data: Sequence[Mapping[str, bytes]], context: Any) -> list[bytes]:  # noqa: ARG002
         """Run the envelopes.

@@ -1,6 +1,5 @@
 """One envelope through a model: items → pictures → encoded pictures → results."""
 
-import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
 from services.worker.archive import Archive, ArchiveError
 from services.worker.card import graph_members
+from services.worker.cores import count_cores
 from services.worker.execution import Execution, plan_of
 from services.worker.generation import Generation
 from services.worker.imaging import FORMATS, LOSSY_FORMATS, Pixels, encode, picture_facts
@@ -22,20 +22,21 @@ class Runner:
         execution: Name of the plan that the model runs under.
     """
 
-    def __init__(self, archive: Archive, execution: Execution = "auto") -> None:
+    def __init__(self, archive: Archive, execution: Execution = "auto", device: str = "cpu") -> None:
         """Load the graphs of an archive and run each once.
 
         Args:
             archive: The archive, already checked.
             execution: The precision, or "auto"; see `services.worker.execution`.
+            device: "cpu", "cuda", or a certain GPU such as "cuda:1".
 
         Raises:
             ArchiveError: A graph cannot be loaded, or does not give what the card says.
         """
         self._archive = archive
-        plan = plan_of(archive.card, execution)
+        plan = plan_of(archive.card, execution, device)
         self.execution = plan.name
-        self._threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="gantry-chunk")
+        self._threads = ThreadPoolExecutor(count_cores(), thread_name_prefix="gantry-chunk")
         translates = archive.card.kind == models_pb2.MODEL_KIND_TRANSLATION
         make = Translation if translates else Generation
         # Small pictures are encoded sooner than they are handed to a thread.

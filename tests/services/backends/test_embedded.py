@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from gantry.v1 import worker_pb2
 from services.backends.base import BackendTimeoutError, BackendUnavailableError, ModelKey, probe_item
@@ -56,3 +57,11 @@ async def test_envelope_that_takes_too_long_is_a_timeout(tmp_path: Path) -> None
 async def test_store_that_is_no_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailableError, match="none is not a folder"):
         await EmbeddedBackend(tmp_path / "none").start()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+async def test_a_gpu_that_is_not_there_is_told(tmp_path: Path) -> None:
+    backend = EmbeddedBackend(tmp_path, device="cuda")
+    with pytest.raises(BackendUnavailableError, match="torch finds no GPU"):
+        await backend.start()
+    await backend.stop()

@@ -105,7 +105,7 @@ async def test_torchserve_that_ends_at_once_shows_its_log(tmp_path: Path, monkey
 
 
 @pytest.mark.torchserve
-async def test_workers_get_the_execution_setting_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_workers_get_their_settings_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANTRY_EXECUTION", "of the gateway's own surroundings")
     monkeypatch.setenv("GANTRY_PORT", "1")
     process = TorchServeProcess([write_tiny_archive(tmp_path)], 1, message_bytes=1 << 20, execution="float32")
@@ -113,7 +113,8 @@ async def test_workers_get_the_execution_setting_and_no_other(tmp_path: Path, mo
     try:
         environment = psutil.Process(process.pid).environ()
         assert {name: value for name, value in environment.items() if name.startswith("GANTRY_")} == {
-            "GANTRY_EXECUTION": "float32"
+            "GANTRY_EXECUTION": "float32",
+            "GANTRY_DEVICE": "cpu",
         }
     finally:
         await process.stop()

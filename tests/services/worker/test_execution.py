@@ -7,7 +7,15 @@ import pytest
 
 from gantry.v1 import models_pb2
 from services.worker import execution
-from services.worker.execution import FLOAT32, Plan, can_compile, has_matrix_units, parse_execution, plan_of
+from services.worker.execution import (
+    FLOAT32,
+    Plan,
+    can_compile,
+    has_matrix_units,
+    parse_device,
+    parse_execution,
+    plan_of,
+)
 
 ALLOWED = models_pb2.ModelCard(execution=models_pb2.ExecutionSpec(bfloat16=True))
 NOT_ALLOWED = models_pb2.ModelCard()
@@ -35,6 +43,12 @@ def test_the_plan_follows_from_setting_and_machine(
     assert plan_of(NOT_ALLOWED, parse_execution(setting)) == FLOAT32
 
 
+@pytest.mark.parametrize(("setting", "precision"), [("auto", "float32"), ("bfloat16", "bfloat16")])
+def test_a_gpu_runs_what_is_asked_and_compiles_nothing(setting: str, precision: str) -> None:
+    assert plan_of(ALLOWED, parse_execution(setting), "cuda:1").name == f"cuda-{precision}-eager"
+    assert plan_of(NOT_ALLOWED, parse_execution(setting), "cuda:1").name == "cuda-float32-eager"
+
+
 def test_names_of_plans() -> None:
     assert FLOAT32.name == "cpu-float32-eager"
     assert Plan("bfloat16", compiled=True).name == "cpu-bfloat16-inductor"
@@ -44,6 +58,12 @@ def test_names_of_plans() -> None:
 def test_other_settings_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be auto or float32 or bfloat16"):
         parse_execution(text)
+
+
+def test_devices_are_named_as_torch_names_them() -> None:
+    assert parse_device("cuda") == "cuda"
+    with pytest.raises(ValueError, match="must be cpu or cuda"):
+        parse_device("gpu")
 
 
 @pytest.mark.parametrize(

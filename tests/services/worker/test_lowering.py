@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from services.worker.archive import Archive
-from services.worker.execution import FLOAT32, Plan, can_compile
+from services.worker.execution import FLOAT32, Plan, Precision, can_compile
 from services.worker.graph import load_graph
 from services.worker.lowering import prepare, run_graph
 from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator
@@ -85,6 +85,32 @@ def test_bfloat16_is_of_the_convolutions_alone_and_comes_close(programs: list[by
 def test_a_card_without_bfloat16_gives_the_graph_as_it_is(translation_archive: Archive) -> None:
     graph = load_graph(translation_archive.graphs["a_to_b.pt2"])
     assert prepare(graph, FLOAT32) is graph
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_moved_graph_leaves_nothing_on_the_processor(
+    tiny_program: bytes, programs: list[bytes], precision: Precision
+) -> None:
+    """Torch's device "meta" has no numbers, but refuses a tensor that was left behind, as a GPU does."""
+    plan = Plan(precision, compiled=False, device="meta")
+    for program, inputs in (
+        (programs[0], [picture(40, 32)]),
+        (tiny_program, [np.zeros((2, LATENT_SIZE), np.float32), np.zeros((2, len(CLASS_NAMES)), np.float32)]),
+    ):
+        graph = load_graph(program)
+        moved = prepare(graph, plan)
+        assert {tensor.device.type for tensor in graph.state_dict().values()} == {"meta"}
+        with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+            run_graph(moved, *inputs)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_makes_the_same_pictures_but_for_last_digits(programs: list[bytes]) -> None:
+    exact = prepare(load_graph(programs[0]), FLOAT32)
+    moved = prepare(load_graph(programs[0]), Plan("float32", compiled=False, device="cuda"))
+    first, again = run_graph(moved, picture(40, 32)), run_graph(moved, picture(40, 32))
+    assert np.array_equal(first, again)
+    assert difference(first, run_graph(exact, picture(40, 32))) < 0.01
 
 
 @pytest.mark.slow

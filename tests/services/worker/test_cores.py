@@ -1,0 +1,23 @@
+"""Cores of a container are its quota, not the machine's."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from services.worker.cores import count_cores
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None), ("6400000 100000", None), ("?", None)],
+)
+def test_the_quota_bounds_the_cores(told: str, expected: int | None, tmp_path: Path) -> None:
+    quota = tmp_path / "cpu.max"
+    quota.write_text(told + "\n")
+    cores = len(os.sched_getaffinity(0))
+    assert count_cores(quota) == (expected or min(cores, 64))
+
+
+def test_without_a_control_group_it_is_the_affinity(tmp_path: Path) -> None:
+    assert count_cores(tmp_path / "none") == len(os.sched_getaffinity(0))
