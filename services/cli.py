@@ -5,7 +5,6 @@ under the entry-point group `gantry.commands`, and this file picks them up.
 """
 
 import asyncio
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +15,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 from google.protobuf.json_format import MessageToJson
-from pydantic import ValidationError
 
 from services.client import (
     Client,
     Codes,
+    Credentials,
     Direction,
     Format,
     GantryError,
@@ -55,9 +54,23 @@ def serve(
     execution: Annotated[
         Literal["auto", "float32", "bfloat16"] | None, typer.Option(help="In which precision models run.")
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address that gRPC listens on.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address that gRPC listens on. Default: loopback, unless strangers are kept out.")
+    ] = None,
     port: Annotated[int | None, typer.Option(help="Port of gRPC; 0 takes a free one.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of metrics and probes; 0 takes a free one.")] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Listen beyond loopback without TLS and without tokens.")
+    ] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file of the server's certificate chain.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="PEM file of the authorities of client certificates, then required.")
+    ] = None,
+    tokens: Annotated[Path | None, typer.Option(help="File of callers' keys, made with `gantry token`.")] = None,
+    log_format: Annotated[
+        Literal["text", "json"] | None, typer.Option(help="Log lines for people, or one JSON object a line.")
+    ] = None,
     torchserve_address: Annotated[
         str | None, typer.Option(help="host:port of a running TorchServe. Default: one is started.")
     ] = None,
@@ -67,6 +80,7 @@ def serve(
 ) -> None:
     """Run the gateway until SIGTERM. Every setting is also a GANTRY_* environment variable."""
     from services.backends.base import BackendUnavailableError
+    from services.gateway.logs import configure_logs
     from services.gateway.server import serve as serve_gateway
     from services.gateway.settings import Settings
 
@@ -77,12 +91,18 @@ def serve(
         "host": host,
         "port": port,
         "metrics_port": metrics_port,
+        "insecure": insecure,
+        "tls_certificate": tls_certificate,
+        "tls_key": tls_key,
+        "tls_client_ca": tls_client_ca,
+        "tokens": tokens,
+        "log_format": log_format,
         "torchserve_address": torchserve_address,
         "torchserve_management_address": torchserve_management_address,
     }
-    with _errors_told("serve", ValidationError, BackendUnavailableError, OSError):
+    with _errors_told("serve", BackendUnavailableError, ValueError, OSError):
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        configure_logs(settings.log_level, settings.log_format)
         asyncio.run(serve_gateway(settings))
 
 
@@ -95,7 +115,7 @@ def models(
     """List the models of a running gateway, or print the card of one as JSON."""
     from services.gateway.metrics import kind_label
 
-    with _errors_told("models", GantryError), Client(address, timeout=timeout) as client:
+    with _errors_told("models", GantryError, ValueError, OSError), _client(address, timeout) as client:
         if name is not None:
             loaded = client.model(name)
             card = MessageToJson(
@@ -141,7 +161,7 @@ def sample(
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Sample pictures from a running gateway into files, and print their names."""
-    with _errors_told("sample", GantryError, ValueError, OSError), Client(address, timeout=timeout) as client:
+    with _errors_told("sample", GantryError, ValueError, OSError), _client(address, timeout) as client:
         target = destination(out, image_format)
         if target.is_file and not grid and (each_class or (count or 1) > 1 or len(label or ()) > 1):
             raise ValueError(f"--out {out} is one file, for several pictures: name a folder, or add --grid")
@@ -205,7 +225,7 @@ def traverse(
 
     Sweep one code or two (--x, --y), interpolate (--from-seed, --to-seed), or add latents (--a, --b, --c).
     """
-    with _errors_told("traverse", GantryError, ValueError, OSError), Client(address, timeout=timeout) as client:
+    with _errors_told("traverse", GantryError, ValueError, OSError), _client(address, timeout) as client:
         target = destination(out, image_format)
         if grid and animation:
             raise ValueError("give --grid or --animation, not both")
@@ -265,7 +285,7 @@ def translate(
 
     Each keeps its name. A picture that cannot be translated is reported, the others go on, and the exit code is 1.
     """
-    with _errors_told("translate", GantryError, ValueError, OSError), Client(address, timeout=timeout) as client:
+    with _errors_told("translate", GantryError, ValueError, OSError), _client(address, timeout) as client:
         target = destination(out, image_format)
         outputs = plan_outputs(images, target)
         options = TranslateOptions(
@@ -287,6 +307,32 @@ def translate(
                 typer.echo(_write_translation(result, outputs[file]))
         if failed:
             raise typer.Exit(1)
+
+
+@app.command()
+def token(
+    name: Annotated[str, typer.Argument(help="Who is to have the key; stands in the gateway's log.")],
+    model: Annotated[list[str] | None, typer.Option(help="A model that it may use; repeatable. Default: all.")] = None,
+    file: Annotated[Path | None, typer.Option(help="File of keys to add it to, made where there is none.")] = None,
+) -> None:
+    """Make a key for a caller. It is printed once; the gateway's file of keys (GANTRY_TOKENS) holds only its hash.
+
+    Without --file, what belongs into its list of "keys" is printed on stderr.
+    """
+    from services.gateway.tokens import add_key, make_key
+
+    with _errors_told("token", ValueError, OSError):
+        key, entry = make_key(name, model or ["*"])
+        if file is None:
+            typer.echo(entry.model_dump_json(), err=True)
+        else:
+            add_key(file, entry)
+        typer.echo(key)
+
+
+def _client(address: str, timeout: float) -> Client:
+    """Connect with the credentials of the environment."""
+    return Client(address, timeout=timeout, credentials=Credentials.from_environment())
 
 
 def _write_translation(result: Translation, path: Path) -> str:

@@ -54,6 +54,8 @@ _CHANNEL_OPTIONS = (
     # TorchServe hangs up on clients that ask whether it is alive more often than every five minutes.
     ("grpc.keepalive_time_ms", 360_000),
     ("grpc.max_reconnect_backoff_ms", 5_000),
+    # Where its name stands for several, every one gets calls.
+    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
 )
 
 _log = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ Example:
 
 from services.client.async_client import AsyncClient
 from services.client.client import Client
+from services.client.credentials import Credentials
 from services.client.errors import FieldViolation, GantryError
 from services.client.exchange import Translated
 from services.client.images import ImageLike
@@ -34,6 +35,7 @@ __all__ = [
     "Client",
     "Codes",
     "Coordinate",
+    "Credentials",
     "Direction",
     "FieldViolation",
     "Format",

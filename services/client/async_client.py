@@ -10,7 +10,8 @@ import grpc
 from grpc import aio
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
-from services.client.connection import CHANNEL_OPTIONS, DEFAULT_ADDRESS, DEFAULT_TIMEOUT
+from services.client.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, connect_async
+from services.client.credentials import Credentials
 from services.client.errors import GantryError, read_error
 from services.client.exchange import Exchange, Translated
 from services.client.images import ImageLike, image_bytes
@@ -28,7 +29,8 @@ from services.client.requests import (
     translate_request,
     traverse_request,
 )
-from services.client.retry import Attempts
+from services.client.retry import MAX_ATTEMPTS, Attempts
+from services.client.translator import Translator
 
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
@@ -46,12 +48,15 @@ class AsyncClient:
         address: str = DEFAULT_ADDRESS,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
+        credentials: Credentials | None = None,
+        attempts: int = MAX_ATTEMPTS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Prepare the connection; arguments as of `Client`."""
         self._timeout, self._clock, self._sleep = timeout, clock, sleep
-        self._channel = aio.insecure_channel(address, CHANNEL_OPTIONS)
+        self._credentials, self._attempts = credentials or Credentials(), attempts
+        self._channel = connect_async(address, self._credentials)
         self._generation = generation_pb2_grpc.GenerationServiceStub(self._channel)
         self._models = models_pb2_grpc.ModelServiceStub(self._channel)
 
@@ -133,7 +138,23 @@ class AsyncClient:
         **options: Unpack[TranslateOptions],
     ) -> AsyncGenerator[Translated, None]:
         """Translate many pictures and get each as soon as it is made; see `Client.translate_many`."""
-        return self._exchange(Exchange(images, translate_request(model, **options), self._timeout), progress)
+        exchange = Exchange(images, translate_request(model, **options), self._timeout, self._attempts)
+        return self._exchange(exchange, progress)
+
+    def translator(self, model: str, **options: Unpack[TranslateOptions]) -> Translator:
+        """Return a stream that coroutines share, each with pictures of its own; to be closed.
+
+        Unlike the other methods it tries nothing again: that is left to those who call it.
+
+        Args:
+            model: Name of the model.
+            **options: See `TranslateOptions`.
+        """
+
+        def call() -> Any:
+            return self._generation.TranslateStream(metadata=self._credentials.metadata())
+
+        return Translator(call, translate_request(model, **options), self._timeout)
 
     async def models(self) -> list[models_pb2.LoadedModel]:
         """Return every loaded model with its card; see `Client.models`."""
@@ -157,10 +178,10 @@ class AsyncClient:
         return Traversal.from_messages([answer async for answer in answers])
 
     async def _call(self, method: Callable[..., Awaitable[Answer]], request: object) -> Answer:
-        attempts = Attempts(self._timeout, self._clock)
+        attempts = Attempts(self._timeout, self._clock, self._attempts)
         while True:
             try:
-                return await method(request, timeout=attempts.seconds_left())
+                return await method(request, timeout=attempts.seconds_left(), metadata=self._credentials.metadata())
             except grpc.RpcError as error:
                 pause = attempts.pause_after(error)
             await self._sleep(pause)
@@ -168,9 +189,9 @@ class AsyncClient:
     async def _stream(
         self, method: Callable[..., Any], request: object, read: Callable[[Any], Result]
     ) -> AsyncGenerator[Result, None]:
-        async def begin(request: object, timeout: float | None) -> tuple[Any, Any]:
+        async def begin(request: object, **how: Any) -> tuple[Any, Any]:
             """Wait for the first answer, which is where a refusal shows: then the call can be tried again."""
-            call = method(request, timeout=timeout)
+            call = method(request, **how)
             return call, await call.read()
 
         call, answer = await self._call(begin, request)
@@ -192,7 +213,9 @@ class AsyncClient:
 
     async def _rounds(self, exchange: Exchange) -> AsyncGenerator[Translated, None]:
         while True:
-            call: Any = self._generation.TranslateStream(_on_a_thread(exchange.requests()))
+            call: Any = self._generation.TranslateStream(
+                _on_a_thread(exchange.requests()), metadata=self._credentials.metadata()
+            )
             failure = None
             try:
                 while (answer := await asyncio.wait_for(call.read(), self._timeout)) is not aio.EOF:

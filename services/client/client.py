@@ -9,7 +9,8 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
-from services.client.connection import CHANNEL_OPTIONS, DEFAULT_ADDRESS, DEFAULT_TIMEOUT
+from services.client.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT, connect
+from services.client.credentials import Credentials
 from services.client.errors import GantryError, read_error
 from services.client.exchange import Exchange, Translated
 from services.client.images import ImageLike, image_bytes
@@ -27,7 +28,7 @@ from services.client.requests import (
     translate_request,
     traverse_request,
 )
-from services.client.retry import Attempts
+from services.client.retry import MAX_ATTEMPTS, Attempts
 
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
@@ -38,7 +39,8 @@ class Client:
 
     A call that is refused raises `GantryError`. It is first tried again, after the delay that the gateway asks for,
     where the gateway says that this can help and the deadline leaves the time. Options that no request can hold raise
-    TypeError or ValueError before anything is sent, with a message that begins with the option's name.
+    TypeError or ValueError before anything is sent, with a message that begins with the option's name. A token's file
+    that cannot be read raises OSError, one without a token ValueError.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Client:
         address: str = DEFAULT_ADDRESS,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
+        credentials: Credentials | None = None,
+        attempts: int = MAX_ATTEMPTS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -55,11 +59,18 @@ class Client:
             address: host:port of the gateway.
             timeout: Deadline of each call in seconds, retries included; of a stream of pictures up to its last, but of
                 `translate_many` the most seconds that it waits for the next answer. None: no deadline.
+            credentials: What to show the gateway, and what to trust. None: plain text, without a token.
+            attempts: The most times that a call, or a picture of `translate_many`, is tried.
             clock: Monotonic seconds.
             sleep: Waits the seconds it is given.
+
+        Raises:
+            OSError: A file of the credentials cannot be read.
+            ValueError: A file is no PEM, or a token would leave this machine in plain text.
         """
         self._timeout, self._clock, self._sleep = timeout, clock, sleep
-        self._channel = grpc.insecure_channel(address, CHANNEL_OPTIONS)
+        self._credentials, self._attempts = credentials or Credentials(), attempts
+        self._channel = connect(address, self._credentials)
         self._generation = generation_pb2_grpc.GenerationServiceStub(self._channel)
         self._models = models_pb2_grpc.ModelServiceStub(self._channel)
 
@@ -238,7 +249,8 @@ class Client:
             picture at fault has a GantryError as result, and the others go on. Closing the iterator early cancels the
             rest. Its steps raise GantryError where the call as a whole is refused or fails.
         """
-        return self._exchange(Exchange(images, translate_request(model, **options), self._timeout), progress)
+        exchange = Exchange(images, translate_request(model, **options), self._timeout, self._attempts)
+        return self._exchange(exchange, progress)
 
     def models(self) -> list[models_pb2.LoadedModel]:
         """Return every loaded model with its card, ordered by name, then version.
@@ -277,10 +289,10 @@ class Client:
         return Traversal.from_messages(self._stream(self._generation.Traverse, request, lambda answer: answer))
 
     def _call(self, method: Callable[..., Answer], request: object) -> Answer:
-        attempts = Attempts(self._timeout, self._clock)
+        attempts = Attempts(self._timeout, self._clock, self._attempts)
         while True:
             try:
-                return method(request, timeout=attempts.seconds_left())
+                return method(request, timeout=attempts.seconds_left(), metadata=self._credentials.metadata())
             except grpc.RpcError as error:
                 pause = attempts.pause_after(error)
             self._sleep(pause)
@@ -288,9 +300,9 @@ class Client:
     def _stream(
         self, method: Callable[..., Any], request: object, read: Callable[[Any], Result]
     ) -> Generator[Result, None, None]:
-        def begin(request: object, timeout: float | None) -> tuple[Any, Any]:
+        def begin(request: object, **how: Any) -> tuple[Any, Any]:
             """Wait for the first answer, which is where a refusal shows: then the call can be tried again."""
-            call = method(request, timeout=timeout)
+            call = method(request, **how)
             return call, next(call)
 
         call, first = self._call(begin, request)
@@ -310,7 +322,7 @@ class Client:
 
     def _rounds(self, exchange: Exchange) -> Generator[Translated, None, None]:
         while True:
-            call: Any = self._generation.TranslateStream(exchange.requests())
+            call: Any = self._generation.TranslateStream(exchange.requests(), metadata=self._credentials.metadata())
             failure = None
             try:
                 while (answer := self._next(call)) is not None:

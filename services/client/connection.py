@@ -1,6 +1,84 @@
-"""What both clients take for granted of a connection to a gateway."""
+"""How both clients reach a gateway: the address, the deadline and the channel, in plain text or by TLS."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import grpc
+from grpc import aio
+
+from services.client.credentials import Credentials
+from services.loopback import is_loopback
 
 DEFAULT_ADDRESS = "localhost:50051"
 DEFAULT_TIMEOUT = 30.0
 # The gateway bounds its answers by a setting of its own; a second bound here could only disagree with it.
-CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1)]
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    # gRPC's own pauses between attempts to connect grow to two minutes, longer than a gateway takes to be replaced.
+    ("grpc.max_reconnect_backoff_ms", 5000),
+)
+
+
+def connect(address: str, credentials: Credentials) -> grpc.Channel:
+    """Make a channel that blocks.
+
+    Args:
+        address: host:port of the gateway, or another target that gRPC knows.
+        credentials: What to show and to trust.
+
+    Returns:
+        The channel; it connects with the first call.
+
+    Raises:
+        OSError: A file of the credentials cannot be read.
+        ValueError: A file is no PEM, or a token would leave this machine in plain text.
+    """
+    security = _security(address, credentials)
+    options = _options(credentials)
+    return grpc.secure_channel(address, security, options) if security else grpc.insecure_channel(address, options)
+
+
+def connect_async(address: str, credentials: Credentials) -> aio.Channel:
+    """Make a channel for asyncio; arguments, result and errors as of `connect`."""
+    security = _security(address, credentials)
+    options = _options(credentials)
+    return aio.secure_channel(address, security, options) if security else aio.insecure_channel(address, options)
+
+
+def _security(address: str, credentials: Credentials) -> grpc.ChannelCredentials | None:
+    if not credentials.tls:
+        if credentials.has_token and not credentials.allow_plain_text and not stays_here(address):
+            raise ValueError(
+                f"the token would go to {address} in plain text: set tls (GANTRY_TLS=1), or where the network can be "
+                "trusted allow_plain_text (GANTRY_ALLOW_PLAIN_TEXT=1)"
+            )
+        return None
+    return grpc.ssl_channel_credentials(*map(_pem, (credentials.ca, credentials.key, credentials.certificate)))
+
+
+def _pem(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    text = path.read_bytes()
+    if b"-----BEGIN " not in text:
+        raise ValueError(f"{path}: not a PEM file")
+    return text
+
+
+def _options(credentials: Credentials) -> list[tuple[str, int | str]]:
+    name = credentials.server_name
+    return [*_OPTIONS, *([("grpc.ssl_target_name_override", name)] if name else [])]
+
+
+def stays_here(address: str) -> bool:
+    """Whether what is sent to an address stays on this machine.
+
+    Args:
+        address: host:port, or another target that gRPC knows, for example unix:/run/gantry.
+    """
+    scheme, _, rest = address.partition(":")
+    if scheme in ("unix", "unix-abstract"):
+        return True
+    if scheme in ("dns", "ipv4", "ipv6"):
+        address = rest.rpartition("/")[2]
+    return all(is_loopback(urlsplit(f"//{one}").hostname or "") for one in address.split(","))

@@ -18,7 +18,7 @@ from gantry.v1 import generation_pb2
 from services.client.errors import GantryError, read_error, read_item_error
 from services.client.images import ImageLike, image_bytes
 from services.client.pictures import Translation
-from services.client.retry import pause_before_retry
+from services.client.retry import MAX_ATTEMPTS, pause_before_retry
 
 CHUNK_BYTES = 1 << 20
 
@@ -56,6 +56,7 @@ class Exchange:
         images: Iterable[ImageLike | tuple[Any, ImageLike]],
         request: generation_pb2.TranslateRequest,
         timeout: float | None,
+        attempts: int = MAX_ATTEMPTS,
     ) -> None:
         """Begin with nothing sent.
 
@@ -63,10 +64,11 @@ class Exchange:
             images: The pictures, each alone or with an id; taken, and read, only when there is room to send them.
             request: What is asked of every picture.
             timeout: The most seconds to wait for an answer or before a retry; None for no limit.
+            attempts: The most times that a picture, or a call that breaks, is tried.
         """
         self.total = len(images) if isinstance(images, Sized) else None
         self._request = request
-        self._timeout = timeout
+        self._timeout, self._attempts = timeout, attempts
         self._fresh = self._take_fresh(images)
         self._wire_ids = map(str, count())
         self._under_way: dict[str, _Item] = {}
@@ -95,10 +97,11 @@ class Exchange:
         item = self._under_way.pop(response.id, None)
         if item is None:  # Has been answered: a chunk of it crossed the answer on the way.
             return
-        if parts[0].HasField("error"):
-            self._refused(item, read_item_error(parts[0].error))
+        result = read_answer(parts)
+        if isinstance(result, GantryError):
+            self._refused(item, result)
         else:
-            self._settled.append(Translated(item.id, Translation.from_message(_joined(parts))))
+            self._settled.append(Translated(item.id, result))
 
     def settled(self) -> Iterator[Translated]:
         """Yield the pictures whose fate is known and was not yet told."""
@@ -157,7 +160,8 @@ class Exchange:
             self._pause = max(self._pause, pause)
 
     def _pause_before_retry(self, error: GantryError, attempts: int) -> float | None:
-        return pause_before_retry(error, attempts, float("inf") if self._timeout is None else self._timeout)
+        seconds_left = float("inf") if self._timeout is None else self._timeout
+        return pause_before_retry(error, attempts, seconds_left, self._attempts)
 
     def _take_fresh(self, images: Iterable[ImageLike | tuple[Any, ImageLike]]) -> Iterator[_Item]:
         try:
@@ -179,7 +183,7 @@ class Exchange:
                     unreadable = GantryError(grpc.StatusCode.INVALID_ARGUMENT, f"the picture cannot be read: {error}")
                     self._settled.append(Translated(item.id, unreadable))
                 continue
-            for message in self._messages(wire_id, data):
+            for message in picture_messages(wire_id, self._request, data):
                 if wire_id not in self._under_way:  # It is answered already: the rest of it is of no use.
                     break
                 yield message
@@ -196,14 +200,30 @@ class Exchange:
             self._under_way[wire_id] = item
             return wire_id, item
 
-    def _messages(self, wire_id: str, data: bytes) -> Iterator[generation_pb2.TranslateStreamRequest]:
-        request = generation_pb2.TranslateRequest(image=data[:CHUNK_BYTES])
-        request.MergeFrom(self._request)
-        more = len(data) > CHUNK_BYTES
-        yield generation_pb2.TranslateStreamRequest(id=wire_id, translate=request, more=more)
-        for start in range(CHUNK_BYTES, len(data), CHUNK_BYTES):
-            end = start + CHUNK_BYTES
-            yield generation_pb2.TranslateStreamRequest(id=wire_id, chunk=data[start:end], more=end < len(data))
+
+def picture_messages(
+    wire_id: str, request: generation_pb2.TranslateRequest, data: bytes
+) -> Iterator[generation_pb2.TranslateStreamRequest]:
+    """Yield the messages that bring one picture.
+
+    Args:
+        wire_id: Its id on the stream.
+        request: What is asked of it.
+        data: The picture as a file.
+    """
+    first = generation_pb2.TranslateRequest(image=data[:CHUNK_BYTES])
+    first.MergeFrom(request)
+    yield generation_pb2.TranslateStreamRequest(id=wire_id, translate=first, more=len(data) > CHUNK_BYTES)
+    for start in range(CHUNK_BYTES, len(data), CHUNK_BYTES):
+        end = start + CHUNK_BYTES
+        yield generation_pb2.TranslateStreamRequest(id=wire_id, chunk=data[start:end], more=end < len(data))
+
+
+def read_answer(parts: list[generation_pb2.TranslateStreamResponse]) -> Translation | GantryError:
+    """Read the messages of one answer, all of them: the picture, or why there is none."""
+    if parts[0].HasField("error"):
+        return read_item_error(parts[0].error)
+    return Translation.from_message(_joined(parts))
 
 
 def _joined(parts: list[generation_pb2.TranslateStreamResponse]) -> generation_pb2.TranslateResponse:

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from services.client.pictures import Format, Frame, Picture, SampledGrid, SampledImage, Traversal
 
 _SUFFIXES: dict[str, Format] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".raw": "raw"}
 # What is taken for a picture in a folder.
 INPUT_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+NamedPath = TypeVar("NamedPath", bound=PurePath)
 # What tells enough of itself for a name.
 Named = SampledImage | SampledGrid | Frame | Traversal
 
@@ -101,7 +103,7 @@ def plan_outputs(inputs: Sequence[Path], target: Destination) -> dict[Path, Path
     outputs: dict[Path, Path] = {}
     taken: set[Path] = set()
     for source, name in named:
-        output = target.path if target.is_file else target.path / _with_ending(name, target.format)
+        output = target.path if target.is_file else target.path / with_ending(name, target.format)
         if output.resolve() in sources:
             raise ValueError(f"{output} would replace an input: name another folder")
         if output in taken:
@@ -121,7 +123,13 @@ def _named(given: Path) -> Iterator[tuple[Path, Path]]:
             yield file, file.relative_to(given)
 
 
-def _with_ending(name: Path, image_format: Format) -> Path:
+def with_ending(name: NamedPath, image_format: Format) -> NamedPath:
+    """Return the name of a picture that is encoded anew: its ending is changed where the format is another.
+
+    Args:
+        name: The picture's name.
+        image_format: The new format.
+    """
     return name if _SUFFIXES.get(name.suffix.lower()) == image_format else name.with_suffix(f".{image_format}")
 
 

@@ -1,11 +1,12 @@
-"""Which model a caller means: a name, and a version or the newest."""
+"""Which model a caller means, of those it may use: a name, and a version or the newest."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gantry.v1 import models_pb2
 from services.backends.base import ModelKey
-from services.gateway.errors import InvalidRequestError, UnknownModelError, Violation
+from services.gateway.auth import caller_may_use
+from services.gateway.errors import InvalidRequestError, ModelForbiddenError, UnknownModelError, Violation
 
 
 class Catalog:
@@ -20,8 +21,8 @@ class Catalog:
         self._models = dict(sorted(models.items(), key=lambda entry: (entry[0].name, _version_order(entry[0].version))))
 
     def __iter__(self) -> Iterator[models_pb2.LoadedModel]:
-        """Iterate over the loaded models, ordered by name, then version."""
-        return iter(self._models.values())
+        """Iterate over the loaded models that the caller may use, ordered by name, then version."""
+        return (loaded for key, loaded in self._models.items() if caller_may_use(key.name))
 
     def find(self, name: str, version: str, field: str) -> models_pb2.LoadedModel:
         """Find a model.
@@ -36,10 +37,13 @@ class Catalog:
 
         Raises:
             InvalidRequestError: The name is empty.
-            UnknownModelError: It is not loaded; the message names what is.
+            ModelForbiddenError: The caller may not use it, whether or not it is loaded; the message names what it may.
+            UnknownModelError: It is not loaded; the message names what is, as far as the caller may use it.
         """
         if not name:
             raise InvalidRequestError(Violation(field, f"required; loaded: {self._names()}"))
+        if not caller_may_use(name):
+            raise ModelForbiddenError(f"model {_shown(name)} is not allowed to this caller; allowed: {self._names()}")
         versions = {key.version: loaded for key, loaded in self._models.items() if key.name == name}
         if not versions:
             raise UnknownModelError(f"model {_shown(name)} is not loaded; loaded: {self._names()}")
@@ -76,7 +80,7 @@ class Catalog:
         return loaded
 
     def _names(self) -> str:
-        return ", ".join(dict.fromkeys(key.name for key in self._models)) or "none"
+        return ", ".join(dict.fromkeys(loaded.card.name for loaded in self)) or "none"
 
 
 def _version_order(version: str) -> tuple[Any, ...]:

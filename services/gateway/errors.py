@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from services.backends.base import BackendFailedError, BackendTimeoutError, BackendUnavailableError
+from services.gateway.calls import current_call
 from services.worker.decoding import ImageTooLargeError
 
 DOMAIN = "gantry"
@@ -41,6 +42,14 @@ class InvalidRequestError(Exception):
 
 class UnknownModelError(Exception):
     """No such model is loaded; the message names those that are."""
+
+
+class UnauthenticatedError(Exception):
+    """It is not known who calls; the message is one of a few fixed texts and says nothing of what was sent."""
+
+
+class ModelForbiddenError(Exception):
+    """The caller may not use the model, whether or not there is one of that name."""
 
 
 class QueueFullError(Exception):
@@ -74,6 +83,8 @@ class _Row:
 TABLE: dict[type[Exception], _Row] = {
     InvalidRequestError: _Row(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"),
     UnknownModelError: _Row(grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
+    UnauthenticatedError: _Row(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
+    ModelForbiddenError: _Row(grpc.StatusCode.PERMISSION_DENIED, "MODEL_NOT_ALLOWED"),
     ImageTooLargeError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "IMAGE_TOO_LARGE"),
     QueueFullError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 1.0),
     DeadlineError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED"),
@@ -99,12 +110,12 @@ async def answered(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator
         raise
     except Exception as error:
         status = status_of(error)
-        details = (("grpc-status-details-bin", status.SerializeToString()),)
+        details = (*context.trailing_metadata(), ("grpc-status-details-bin", status.SerializeToString()))
         await context.abort(_row_of(error).code, status.message, trailing_metadata=details)
 
 
 def status_of(error: Exception) -> status_pb2.Status:
-    """Build the rich status of an error, and log it where the table does not know it.
+    """Build the rich status of an error, note the refusal, and log the error where the table does not know it.
 
     Args:
         error: What was raised.
@@ -113,6 +124,7 @@ def status_of(error: Exception) -> status_pb2.Status:
         A status with ErrorInfo and, where they apply, RetryInfo and BadRequest.
     """
     row = _row_of(error)
+    current_call().note_refusal(row.reason)
     if row is _UNEXPECTED:
         _log.error("unexpected error in a call", exc_info=error)
     message = "internal error" if row is _UNEXPECTED else str(error)

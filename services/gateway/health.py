@@ -6,6 +6,7 @@ A ping of TorchServe says nothing about its models, so readiness is a picture th
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
@@ -19,6 +20,10 @@ from prometheus_client import make_wsgi_app
 
 from services.backends.base import Backend, BackendError, ModelKey
 from services.gateway.metrics import Metrics
+
+# A name of the gRPC health service: SERVING for as long as the gateway answers at all.
+LIVENESS = "liveness"
+_POLL_SECONDS = 0.05
 
 _log = logging.getLogger(__name__)
 
@@ -96,22 +101,25 @@ class Readiness:
 class ProbeServer:
     """Serves /metrics, /healthz and /readyz over HTTP on a thread of its own."""
 
-    def __init__(self, host: str, port: int, metrics: Metrics, readiness: Readiness) -> None:
+    def __init__(self, host: str, port: int, metrics: Metrics | None, readiness: Readiness) -> None:
         """Bind the port.
 
         Args:
-            host: Address to listen on.
+            host: Address to listen on, IPv4 or IPv6; "::" is all of both.
             port: Port to listen on; 0 takes a free one.
-            metrics: What /metrics shows.
+            metrics: What /metrics shows; None where it is not to answer.
             readiness: What /readyz shows.
 
         Raises:
             OSError: The port is taken.
         """
-        self._metrics_app = make_wsgi_app(metrics.registry)
+        self._metrics_app = make_wsgi_app(metrics.registry) if metrics else None
         self._readiness = readiness
-        self._server = make_server(host, port, self._answer, _ThreadingServer, _QuietHandler)
-        self._thread = Thread(target=self._server.serve_forever, name="gantry-probes", daemon=True)
+        server_class = _ThreadingServerV6 if ":" in host else _ThreadingServer
+        self._server = make_server(host.strip("[]"), port, self._answer, server_class, _QuietHandler)
+        self._thread = Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="gantry-probes", daemon=True
+        )
 
     @property
     def port(self) -> int:
@@ -129,7 +137,7 @@ class ProbeServer:
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
         match environ["PATH_INFO"]:
-            case "/metrics":
+            case "/metrics" if self._metrics_app:
                 return self._metrics_app(environ, start_response)
             case "/healthz":
                 return _respond(start_response, HTTPStatus.OK, {"alive": True})
@@ -138,7 +146,8 @@ class ProbeServer:
                 status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
                 return _respond(start_response, status, self._readiness.report())
             case _:
-                return _respond(start_response, HTTPStatus.NOT_FOUND, {"paths": ["/metrics", "/healthz", "/readyz"]})
+                paths = [*(["/metrics"] if self._metrics_app else []), "/healthz", "/readyz"]
+                return _respond(start_response, HTTPStatus.NOT_FOUND, {"paths": paths})
 
 
 def _respond(start_response: Any, status: HTTPStatus, body: Mapping[str, Any]) -> list[bytes]:
@@ -148,6 +157,10 @@ def _respond(start_response: Any, status: HTTPStatus, body: Mapping[str, Any]) -
 
 class _ThreadingServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _ThreadingServerV6(_ThreadingServer):
+    address_family = socket.AF_INET6
 
 
 class _QuietHandler(WSGIRequestHandler):

@@ -1,4 +1,4 @@
-"""From planned items to pictures: hands them to the scheduler with the caller's deadline, and counts what is made."""
+"""From planned items to pictures: hands them to the scheduler with the caller's deadline, and notes what is made."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,6 +8,7 @@ import grpc
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import ModelKey
+from services.gateway.calls import current_call
 from services.gateway.errors import QueueFullError
 from services.gateway.metrics import Metrics, kind_label
 from services.gateway.scheduler import Made, Scheduler
@@ -77,9 +78,12 @@ class Maker:
                     raise
             await self._pause(seconds)
 
-    def count(self, loaded: models_pb2.LoadedModel, pictures: int) -> None:
-        """Count pictures that were made."""
-        self._metrics.images.labels(loaded.card.name, kind_label(loaded.card.kind)).inc(pictures)
+    def note(self, loaded: models_pb2.LoadedModel, *pictures: Made) -> None:
+        """Note pictures that were made: in the metrics, and for the log line of the call."""
+        self._metrics.images.labels(loaded.card.name, kind_label(loaded.card.kind)).inc(len(pictures))
+        call = current_call()
+        for picture in pictures:
+            call.note_picture(picture.queue_seconds, picture.ride)
 
 
 def _key_of(loaded: models_pb2.LoadedModel) -> ModelKey:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from gantry.v1 import worker_pb2
 from services.backends.base import Backend, BackendError, BackendFailedError, BackendUnavailableError, ModelKey
+from services.gateway.calls import Ride
 from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError
 from services.gateway.metrics import Metrics
 
@@ -31,10 +32,14 @@ class Made(NamedTuple):
     Attributes:
         result: Its picture or its error.
         execution: The plan that it was run under.
+        queue_seconds: How long it waited.
+        ride: The envelope that it came in.
     """
 
     result: worker_pb2.WorkResult
     execution: str
+    queue_seconds: float
+    ride: Ride
 
 
 def abandon(results: Iterable[asyncio.Future[Made]]) -> None:
@@ -52,6 +57,7 @@ class _Entry:
     """
 
     item: worker_pb2.WorkItem
+    bytes: int
     result: asyncio.Future[Made]
     deadline: float | None
     admitted: float
@@ -67,6 +73,7 @@ class Scheduler:
         metrics: Metrics,
         *,
         queue_items: int,
+        queue_bytes: int,
         envelopes_in_flight: int,
         clock: Callable[[], float],
     ) -> None:
@@ -76,6 +83,7 @@ class Scheduler:
             backend: A started backend.
             metrics: Where queues, batches and times are counted.
             queue_items: The most items that wait per model.
+            queue_bytes: The most bytes that all waiting items have together.
             envelopes_in_flight: The most envelopes of one model that are away at once.
             clock: Seconds on the clock that deadlines are given in.
         """
@@ -83,7 +91,7 @@ class Scheduler:
             key: _Lane(backend, key, loaded.card.execution.max_batch_items, metrics, queue_items, clock)
             for key, loaded in backend.models.items()
         }
-        self._envelopes_in_flight = envelopes_in_flight
+        self._queue_bytes, self._envelopes_in_flight = queue_bytes, envelopes_in_flight
         self._runners: list[asyncio.Task[None]] = []
         self._awaited: set[asyncio.Future[Made]] = set()
         self._is_open = True
@@ -122,11 +130,29 @@ class Scheduler:
         """
         if not self._is_open:
             raise ShuttingDownError("the gateway is shutting down")
-        results = self._lanes[key].admit(items, deadline, batch_items)
+        lane, size = self._lanes[key], sum(item.ByteSize() for item in items)
+        if self._refusal(lane, len(items), size, deadline):
+            for each in self._lanes.values():
+                each.forget_abandoned()
+        if refusal := self._refusal(lane, len(items), size, deadline):
+            raise refusal
+        results = lane.admit(items, deadline, batch_items)
         for result in results:
             self._awaited.add(result)
             result.add_done_callback(self._awaited.discard)
         return results
+
+    def _refusal(self, lane: "_Lane", items: int, size: int, deadline: float | None) -> QueueFullError | None:
+        if refusal := lane.refusal(items, deadline):
+            return refusal
+        waiting = sum(each.bytes for each in self._lanes.values())
+        if waiting + size <= self._queue_bytes:
+            return None
+        wait = max(each.expected_wait() for each in self._lanes.values())
+        return QueueFullError(
+            f"what waits has {waiting} of {self._queue_bytes} bytes, and this request {size}",
+            retry_seconds=max(wait, _LEAST_RETRY_SECONDS),
+        )
 
     async def stop(self) -> None:
         """Refuse new work, finish what somebody still awaits, and end the runners."""
@@ -153,30 +179,30 @@ class _Lane:
         self._backend, self._key, self._metrics, self._clock = backend, key, metrics, clock
         self._batch_items, self._queue_items = batch_items, queue_items
         self._queue: deque[_Entry] = deque()
+        self.bytes = 0
+        """Bytes of the items that wait."""
         self._seconds_per_item = 0.0
         self._has_work = asyncio.Event()
+        self._note_queue()
 
     def admit(
         self, items: Sequence[worker_pb2.WorkItem], deadline: float | None, batch_items: int | None
     ) -> list[asyncio.Future[Made]]:
-        now = self._clock()
-        if self._refusal(len(items), now, deadline):
-            self._forget_abandoned()
-        if refusal := self._refusal(len(items), now, deadline):
-            raise refusal
-        loop = asyncio.get_running_loop()
+        now, loop = self._clock(), asyncio.get_running_loop()
         entries = [
-            _Entry(item, loop.create_future(), deadline, now, batch_items or self._batch_items) for item in items
+            _Entry(item, item.ByteSize(), loop.create_future(), deadline, now, batch_items or self._batch_items)
+            for item in items
         ]
         self._queue.extend(entries)
+        self.bytes += sum(entry.bytes for entry in entries)
         self._note_queue()
         return [entry.result for entry in entries]
 
-    def _refusal(self, items: int, now: float, deadline: float | None) -> QueueFullError | None:
-        wait = self._expected_wait()
+    def refusal(self, items: int, deadline: float | None) -> QueueFullError | None:
+        wait = self.expected_wait()
         if len(self._queue) + items > self._queue_items:
             reason = f"{len(self._queue)} of {self._queue_items} places in the queue are taken"
-        elif deadline is not None and now + wait >= deadline:
+        elif deadline is not None and self._clock() + wait >= deadline:
             reason = f"the wait of about {wait:.2f} s would outlast the deadline"
         else:
             return None
@@ -194,6 +220,7 @@ class _Lane:
         now, room = self._clock(), self._batch_items
         while self._queue and len(batch) < min(room, self._queue[0].batch_items):
             entry = self._queue.popleft()
+            self.bytes -= entry.bytes
             if entry.result.done():
                 continue
             self._metrics.queue_seconds.labels(self._key.name).observe(now - entry.admitted)
@@ -227,32 +254,36 @@ class _Lane:
             _log.exception("model %s: unexpected error of the backend", self._key.name)
             _fail(batch, BackendFailedError("the backend failed"), cause=error)
         else:
-            self._settle(batch, reply, self._clock() - started)
+            self._settle(batch, reply, started)
 
-    def _settle(self, batch: Sequence[_Entry], reply: worker_pb2.WorkReply, seconds: float) -> None:
-        self._metrics.encode_seconds.labels(self._key.name).observe(reply.encode_seconds)
-        self._learn(seconds, len(batch))
+    def _settle(self, batch: Sequence[_Entry], reply: worker_pb2.WorkReply, started: float) -> None:
+        ride = Ride(self._clock() - started, reply.encode_seconds)
+        self._metrics.encode_seconds.labels(self._key.name).observe(ride.encode_seconds)
+        self._learn(ride.seconds, len(batch))
         for entry, result in zip(batch, reply.results, strict=True):
             if not entry.result.done():
-                entry.result.set_result(Made(result, reply.execution))
+                entry.result.set_result(Made(result, reply.execution, started - entry.admitted, ride))
 
     def _learn(self, seconds: float, items: int) -> None:
         self._metrics.backend_seconds.labels(self._key.name).observe(seconds)
         newest = seconds / items
         before = self._seconds_per_item or newest
         self._seconds_per_item = before + _NEWEST_WEIGHT * (newest - before)
+        self._note_queue()
 
-    def _expected_wait(self) -> float:
+    def expected_wait(self) -> float:
         """Seconds until what waits now is done, judged by the last envelopes."""
         return len(self._queue) * self._seconds_per_item
 
-    def _forget_abandoned(self) -> None:
+    def forget_abandoned(self) -> None:
         """Make room: places of callers that have gone are free."""
         self._queue = deque(entry for entry in self._queue if not entry.result.done())
+        self.bytes = sum(entry.bytes for entry in self._queue)
         self._note_queue()
 
     def _note_queue(self) -> None:
         self._metrics.queue_items.labels(*self._key).set(len(self._queue))
+        self._metrics.queue_wait_seconds.labels(*self._key).set(self.expected_wait())
         if self._queue:
             self._has_work.set()
         else:

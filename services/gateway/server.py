@@ -1,9 +1,11 @@
-"""Wiring only: settings → backend → scheduler → servicers → grpc.aio."""
+"""Wiring only: settings → backend → scheduler → servicers → grpc.aio, and the way back when the gateway stops."""
 
 import asyncio
 import logging
+import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Self
 
@@ -14,24 +16,33 @@ from grpc_reflection.v1alpha import reflection
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 from services.backends.base import Backend, BackendUnavailableError
+from services.gateway.auth import authenticator
 from services.gateway.catalog import Catalog
 from services.gateway.decoding import RequestDecoder
+from services.gateway.drain import Drain
 from services.gateway.encoding import Limits
-from services.gateway.health import ProbeServer, Readiness
+from services.gateway.health import LIVENESS, ProbeServer, Readiness
 from services.gateway.making import Maker
-from services.gateway.metrics import CallCounter, Metrics, kind_label
+from services.gateway.metrics import Metrics, kind_label
+from services.gateway.observing import CallObserver
 from services.gateway.scheduler import Scheduler
 from services.gateway.servicers.generation import GenerationServicer
 from services.gateway.servicers.models import ModelServicer
 from services.gateway.settings import Settings
+from services.gateway.tls import server_credentials
 from services.gateway.uploads import StreamLimits
 
 _SERVICES = (
     generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
     models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
 )
-# The most bytes of one message from a caller, gRPC's own default; larger pictures come in chunks.
-_MAX_REQUEST_BYTES = 4 << 20
+_STOP_SIGNALS = signal.SIGTERM, signal.SIGINT
+# The most bytes of a call's metadata: room for a token, and no more than other proxies and servers take.
+_METADATA_BYTES = 16 << 10
+# How often a caller may ping more often than it should before it is hung up on.
+_PING_STRIKES = 2
+# How long statuses have to reach callers once the drain is over.
+_FAREWELL_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -48,44 +59,83 @@ class Gateway:
         """
         self._settings, self._backend = settings, backend
         self.metrics = Metrics()
+        self._drain = Drain(self.metrics)
         self.port = 0
         self.metrics_port = 0
 
     async def __aenter__(self) -> Self:
+        """Start it, unless it has been started; errors as of `start`."""
+        if not self.port:
+            await self.start()
+        return self
+
+    async def start(self) -> None:
         """Start the backend, probe every model, and listen.
 
         Raises:
             BackendUnavailableError: The backend cannot serve at all.
-            OSError: A port is taken.
+            OSError: A port is taken, or a file cannot be read.
+            ValueError: The settings contradict each other, or a file does not hold what it should.
         """
+        # First what the files that the settings name have to say: loading models takes a while.
+        self._gate = authenticator(self._settings)
+        self._credentials = server_credentials(self._settings, self.metrics)
         async with AsyncExitStack() as started:
             await self._backend.start()
             started.push_async_callback(self._backend.stop)
             await self._listen(started)
             self._started = started.pop_all()
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         """Drain: refuse new calls, finish admitted ones within the grace, then stop what was started, last first."""
         await self._started.aclose()
 
+    def hurry(self) -> None:
+        """End the calls that a drain still waits for."""
+        self._drain.over.come()
+
     async def _listen(self, started: AsyncExitStack) -> None:
         settings, backend = self._settings, self._backend
         self._note_models()
-        catalog = Catalog(backend.models)
         scheduler = Scheduler(
             backend,
             self.metrics,
             queue_items=settings.queue_items,
+            queue_bytes=settings.queue_bytes,
             envelopes_in_flight=settings.envelopes_in_flight or backend.envelopes_in_flight,
             clock=time.monotonic,
         )
         health = health_aio.HealthServicer()
+        # For who restarts a gateway that hangs: whether it answers, whatever its models do.
+        await health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         readiness = Readiness(backend, health, ("", *_SERVICES), self.metrics)
-        self._server = grpc.aio.server(
-            interceptors=[CallCounter(self.metrics), RequestDecoder()],
-            options=[("grpc.max_receive_message_length", _MAX_REQUEST_BYTES), ("grpc.so_reuseport", 0)],
-        )
+        if self._gate:
+            await self._gate.start()
+            started.push_async_callback(self._gate.stop)
+        # From the outside in: what is refused is observed too, and nothing of a stranger's request is decoded.
+        interceptors = CallObserver(self.metrics), self._drain, self._gate, RequestDecoder()
+        self._server = grpc.aio.server(interceptors=[one for one in interceptors if one], options=_options(settings))
+        self._add_services(Maker(scheduler, self.metrics, time.monotonic), health)
+        shown = self.metrics if settings.metrics else None
+        probes = ProbeServer(settings.metrics_host, settings.metrics_port, shown, readiness)
+        self.metrics_port = probes.port
+        probes.start()
+        started.callback(probes.stop)
+        scheduler.start()
+        started.push_async_callback(scheduler.stop)
+        self.port = self._bind(settings)
+        # No call meets a model that has not been tried.
+        await readiness.probe()
+        await self._server.start()
+        started.push_async_callback(self._server.stop, _FAREWELL_SECONDS)
+        started.push_async_callback(self._drain.finish, settings.drain_seconds)
+        started.push_async_callback(readiness.drain)
+        started.callback(self._drain.begin)
+        started.callback(asyncio.create_task(readiness.probe_forever(settings.probe_seconds)).cancel)
+
+    def _add_services(self, maker: Maker, health: health_aio.HealthServicer) -> None:
+        settings, backend = self._settings, self._backend
+        catalog = Catalog(backend.models)
         limits = Limits(
             max_images=settings.max_images,
             max_response_bytes=settings.max_response_bytes,
@@ -93,9 +143,8 @@ class Gateway:
             max_image_pixels=settings.max_image_pixels,
         )
         stream_limits = StreamLimits(pictures=settings.stream_pictures, bytes=settings.stream_bytes)
-        maker = Maker(scheduler, self.metrics, time.monotonic)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(
-            GenerationServicer(catalog, maker, limits, stream_limits), self._server
+            GenerationServicer(catalog, maker, limits, stream_limits, self._drain.begun), self._server
         )
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(catalog, backend.refused), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
@@ -106,25 +155,15 @@ class Gateway:
                 reflection.SERVICE_NAME,
             )
             reflection.enable_server_reflection(names, self._server)
-        probes = ProbeServer(settings.metrics_host, settings.metrics_port, self.metrics, readiness)
-        self.metrics_port = probes.port
-        probes.start()
-        started.callback(probes.stop)
-        scheduler.start()
-        started.push_async_callback(scheduler.stop)
-        self.port = self._bind(settings)
-        # No call meets a model that has not been tried.
-        await readiness.probe()
-        await self._server.start()
-        started.push_async_callback(self._server.stop, settings.drain_seconds)
-        started.push_async_callback(readiness.drain)
-        started.callback(asyncio.create_task(readiness.probe_forever(settings.probe_seconds)).cancel)
 
     def _bind(self, settings: Settings) -> int:
+        address = f"{settings.listen_host}:{settings.port}"
         try:
-            return self._server.add_insecure_port(f"{settings.host or '127.0.0.1'}:{settings.port}")
+            if self._credentials:
+                return self._server.add_secure_port(address, self._credentials)
+            return self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {settings.host or '127.0.0.1'}:{settings.port}") from error
+            raise OSError(f"cannot listen on {address}") from error
 
     def _note_models(self) -> None:
         for loaded in self._backend.models.values():
@@ -167,23 +206,75 @@ def make_backend(settings: Settings) -> Backend:
     return EmbeddedBackend(settings.model_store, settings.worker_threads, settings.execution, settings.device)
 
 
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.max_request_bytes),
+        ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        ("grpc.max_metadata_size", _METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
+        # Else every ping without a call under way, however seldom, would be one too many.
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", round(settings.keepalive_least_seconds * 1000)),
+        ("grpc.http2.max_ping_strikes", _PING_STRIKES),
+    ]
+
+
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain.
+    """Serve until SIGTERM or SIGINT, then drain; a second one ends what is still served, a third the process.
 
     Args:
         settings: All settings.
 
     Raises:
         BackendUnavailableError: The backend cannot serve at all.
-        OSError: A port is taken.
+        OSError: A port is taken, or a file cannot be read.
+        ValueError: The settings contradict each other, or a file does not hold what it should.
     """
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with Gateway(settings, make_backend(settings)) as gateway:
+    _on_signal(stopping.set)
+    gateway = Gateway(settings, make_backend(settings))
+    _log.info("starting the %s backend", settings.backend)
+    if not await _starts(gateway, stopping):
+        _log.info("stopped while it started")
+        logging.shutdown()
+        # A thread that loads a model cannot be interrupted, and nobody waits for what it loads.
+        os._exit(0)
+    async with gateway:
         _log.info(
             "gRPC on %s:%d, metrics on http://%s:%d/metrics",
-            settings.host, gateway.port, settings.metrics_host, gateway.metrics_port,
+            settings.listen_host, gateway.port, settings.metrics_host, gateway.metrics_port,
         )  # fmt: skip
+        if settings.insecure and not settings.keeps_strangers_out:
+            _log.warning("anybody who can reach the port may call: there is no TLS, and no token is asked for")
         await stopping.wait()
-        _log.info("draining")
+        _log.info("draining: new calls are refused, admitted ones have %g s", settings.drain_seconds)
+        _on_signal(gateway.hurry)
+    _log.info("stopped")
+
+
+async def _starts(gateway: Gateway, stopping: asyncio.Event) -> bool:
+    """Start a gateway, or give it up where it is to stop before it serves."""
+    starting, stop = asyncio.create_task(gateway.start()), asyncio.create_task(stopping.wait())
+    await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if starting.done():
+        await starting
+        return True
+    starting.cancel()
+    await asyncio.wait({starting})
+    return False
+
+
+def _on_signal(react: Callable[[], None]) -> None:
+    """React to the next SIGTERM or SIGINT; one after that ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def react_once() -> None:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        react()
+
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, react_once)

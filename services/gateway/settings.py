@@ -6,6 +6,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.loopback import is_loopback
+
 
 class Settings(BaseSettings):
     """The gateway's settings: the field `port` is the environment variable GANTRY_PORT, and so on."""
@@ -63,7 +65,7 @@ class Settings(BaseSettings):
     torchserve_management_address: str = "127.0.0.1:7071"
     """host:port of its gRPC management API; only asked which models there are."""
     torchserve_models: str = ""
-    """Names of a running TorchServe's models, with commas; its management API is then not asked, and need not be open."""
+    """Names of a running TorchServe's models, with commas; its management API is then not asked."""
     torchserve_message_bytes: int = Field(default=6_553_500, ge=1 << 20, le=1 << 30)
     """The most bytes that a running TorchServe takes and gives: its max_request_size and max_response_size."""
     torchserve_workers: int = Field(default=1, ge=1, le=64)
@@ -79,6 +81,8 @@ class Settings(BaseSettings):
     """The most images of one request."""
     queue_items: int = Field(default=1024, ge=1, le=1_000_000)
     """The most images that wait per model."""
+    queue_bytes: int = Field(default=512 << 20, ge=1 << 20, le=1 << 40)
+    """The most bytes that waiting images have in all, pictures to translate above all."""
     envelopes_in_flight: int | None = Field(default=None, ge=1, le=64)
     """The most envelopes of one model that are with the backend at once. Default: what suits the backend."""
     max_response_bytes: int = Field(default=4_000_000, ge=65_536, le=1 << 30)
@@ -96,12 +100,41 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=20.0, ge=0)
     """Seconds that admitted calls have to finish after SIGTERM."""
 
+    @property
+    def keeps_strangers_out(self) -> bool:
+        """Whether callers are told from strangers, or at least nobody listens in: TLS, mTLS, tokens or JWT."""
+        return any((self.tls_certificate, self.tls_client_ca, self.tokens, self.jwt_keys))
+
+    @property
+    def listen_host(self) -> str:
+        """The address that gRPC listens on, an IPv6 one in brackets."""
+        host = self.host or ("::" if self.keeps_strangers_out or self.insecure else "127.0.0.1")
+        return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+    @model_validator(mode="after")
+    def _strangers_stay_out(self) -> Self:
+        if not (self.keeps_strangers_out or self.insecure or is_loopback(self.listen_host.strip("[]"))):
+            raise ValueError(
+                f"host {self.host} is open to strangers: set tls_certificate and tls_key, tokens or jwt_keys, or say "
+                "that this is meant with insecure (GANTRY_INSECURE=true, --insecure)"
+            )
+        return self
+
     @model_validator(mode="after")
     def _queue_holds_a_request(self) -> Self:
         if self.queue_items < self.max_images:
             raise ValueError(
                 f"queue_items ({self.queue_items}) must be at least max_images ({self.max_images}), "
                 "else the largest request could never be admitted"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _queue_holds_a_picture(self) -> Self:
+        if self.queue_bytes < 2 * self.max_image_bytes:
+            raise ValueError(
+                f"queue_bytes ({self.queue_bytes}) must be at least twice max_image_bytes ({self.max_image_bytes}), "
+                "else the largest picture could never wait beside another"
             )
         return self
 

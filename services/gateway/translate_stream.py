@@ -2,6 +2,9 @@
 
 Nothing is read while as many pictures as the stream may hold are under way: made, or made and not yet sent. Pictures
 that are not yet complete never hold up reading, since only reading can complete them.
+
+A gateway that stops takes no further pictures, answers those that are complete, and ends the stream with an error that
+says when to retry: the caller sends what is unanswered in another stream.
 """
 
 import asyncio
@@ -9,8 +12,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 
 from gantry.v1 import generation_pb2
+from services.gateway.drain import Moment
 from services.gateway.encoding import Limits
-from services.gateway.errors import InvalidRequestError, Violation, status_of
+from services.gateway.errors import InvalidRequestError, ShuttingDownError, Violation, status_of
 from services.gateway.uploads import StreamLimits, Uploads, check_id
 from services.worker.decoding import ImageTooLargeError
 
@@ -43,6 +47,7 @@ class TranslateStream:
         translate: Callable[[generation_pb2.TranslateRequest], Awaitable[generation_pb2.TranslateResponse]],
         limits: StreamLimits,
         picture_limits: Limits,
+        stopping: Moment,
         chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         """Begin with nothing; needs a running event loop.
@@ -51,9 +56,10 @@ class TranslateStream:
             translate: Makes one picture, or raises a domain error; cancelled when nobody awaits it any more.
             limits: What the stream may hold.
             picture_limits: What one picture may have.
+            stopping: When to take no further pictures.
             chunk_bytes: The most bytes of pictures in one message of an answer.
         """
-        self._translate, self._limits, self._chunk_bytes = translate, limits, chunk_bytes
+        self._translate, self._limits, self._stopping, self._chunk_bytes = translate, limits, stopping, chunk_bytes
         self._unanswered: set[str] = set()
         self._uploads = Uploads(limits, picture_limits, self._unanswered)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,6 +82,7 @@ class TranslateStream:
 
         Raises:
             InvalidRequestError: A message has no id that an answer could carry.
+            ShuttingDownError: The gateway stops; what is not answered was not made.
         """
         reader = asyncio.create_task(self._read(requests))
         try:
@@ -93,17 +100,24 @@ class TranslateStream:
 
     async def _read(self, requests: AsyncIterator[generation_pb2.TranslateStreamRequest]) -> None:
         try:
-            async for message in requests:
-                check_id(message.id)
-                await self._wait_for_room(len(message.chunk) + len(message.translate.image))
-                self._take(message)
-            for picture in self._uploads.unfinished:
-                await self._wait_for_room(0)
-                fault = Violation("more", "the stream ended before the picture was complete")
-                self._refuse(picture, InvalidRequestError(fault))
+            async with self._stopping.ends():
+                await self._take_all(requests)
             await asyncio.gather(*self._tasks)
+        except ShuttingDownError:
+            await asyncio.gather(*self._tasks)
+            raise
         finally:
             self._answers.put_nowait(None)
+
+    async def _take_all(self, requests: AsyncIterator[generation_pb2.TranslateStreamRequest]) -> None:
+        async for message in requests:
+            check_id(message.id)
+            await self._wait_for_room(len(message.chunk) + len(message.translate.image))
+            self._take(message)
+        for picture in self._uploads.unfinished:
+            await self._wait_for_room(0)
+            fault = Violation("more", "the stream ended before the picture was complete")
+            self._refuse(picture, InvalidRequestError(fault))
 
     async def _wait_for_room(self, size: int) -> None:
         while self._under_way and (

@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from services.cli import app
+from services.gateway.tokens import read_keys
 
 
 def gantry(address: str, *arguments: object) -> Result:
@@ -212,3 +213,54 @@ def test_a_command_whose_dependencies_are_not_installed_says_what_to_install() -
     assert done.returncode == 1
     assert "pip install 'gantry[training]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_token_adds_a_hash_to_the_file_and_prints_the_key_once(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.json"
+    arguments = "token", "reports", "--model", "tiny", "--model", "rgb", "--file", str(file)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    (key,) = result.stdout.splitlines()
+    assert result.stderr == ""
+    caller = read_keys(file).caller_of(key)
+    assert caller is not None
+    assert (caller.name, caller.models) == ("reports", {"tiny", "rgb"})
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 1
+    assert again.stdout == ""
+    assert (
+        again.stderr
+        == f"gantry token: {file}: the name reports is in use; take the old key out, or choose another name\n"
+    )
+
+
+def test_token_without_a_file_prints_the_entry_beside_the_key(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["token", "reports"])
+    assert result.exit_code == 0
+    (tmp_path / "tokens.json").write_text(json.dumps({"keys": [json.loads(result.stderr)]}))
+    caller = read_keys(tmp_path / "tokens.json").caller_of(result.stdout.strip())
+    assert caller is not None
+    assert (caller.name, caller.models) == ("reports", {"*"})
+
+
+def test_token_wants_a_word_for_a_name() -> None:
+    result = CliRunner().invoke(app, ["token", "two words"])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("gantry token: name: ")
+
+
+def test_commands_take_credentials_from_the_environment(address: str) -> None:
+    """Each of these would be ignored where a command did not look at them."""
+    wrong = {
+        "GANTRY_TOKEN_FILE": ("missing", "No such file"),
+        "GANTRY_CA": ("ca.crt", "ca is set without tls"),
+        "GANTRY_TLS": ("perhaps", "GANTRY_TLS must be one of"),
+    }
+    commands = ("models",), ("sample", "tiny"), ("traverse", "tiny", "--x", "class"), ("translate", "tiny", __file__)
+    for command in commands:
+        for name, (value, message) in wrong.items():
+            result = CliRunner().invoke(app, command, env={"GANTRY_ADDRESS": address, name: value})
+            assert result.exit_code == 1, (command, name)
+            assert result.stderr.startswith(f"gantry {command[0]}: "), result.stderr
+            assert message in result.stderr

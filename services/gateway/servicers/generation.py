@@ -9,7 +9,9 @@ import grpc
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2
 from services.gateway.assembling import animate, cut_grid, pixels_of
+from services.gateway.calls import current_call
 from services.gateway.catalog import Catalog
+from services.gateway.drain import Moment
 from services.gateway.encoding import GridPlan, Limits
 from services.gateway.errors import ItemFailedError, answered
 from services.gateway.making import Maker
@@ -27,7 +29,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     """Makes pictures."""
 
-    def __init__(self, catalog: Catalog, maker: Maker, limits: Limits, stream_limits: StreamLimits) -> None:
+    def __init__(
+        self, catalog: Catalog, maker: Maker, limits: Limits, stream_limits: StreamLimits, stopping: Moment
+    ) -> None:
         """Keep what the calls need.
 
         Args:
@@ -35,23 +39,26 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             maker: Where work goes.
             limits: What one request may ask for.
             stream_limits: What one TranslateStream may hold.
+            stopping: When a TranslateStream is to take no further pictures.
         """
-        self._catalog, self._maker, self._limits, self._stream_limits = catalog, maker, limits, stream_limits
+        self._catalog, self._maker, self._limits = catalog, maker, limits
+        self._stream_limits, self._stopping = stream_limits, stopping
 
     async def Sample(  # noqa: N802 (gRPC's name)
         self, request: generation_pb2.SampleRequest, context: Context
     ) -> generation_pb2.SampleResponse:
         """Answer gantry.v1.GenerationService.Sample."""
         async with answered(context):
-            loaded = self._catalog.find_generator(request.model, request.version, field="model")
+            loaded = current_call().about(self._catalog.find_generator(request.model, request.version, field="model"))
             plan = plan_sample(request, loaded.card, self._limits)
             results = self._maker.submit(loaded, plan.items, self._maker.deadline_of(context))
             try:
-                for image, made in zip(plan.images, await asyncio.gather(*results), strict=True):
-                    _complete_image(image, loaded, made)
+                pictures = await asyncio.gather(*results)
             finally:
                 abandon(results)
-            self._maker.count(loaded, len(results))
+            for image, made in zip(plan.images, pictures, strict=True):
+                _complete_image(image, loaded, made)
+            self._maker.note(loaded, *pictures)
             grid = await asyncio.to_thread(_cut_sample_grid, plan, plan.grid, loaded) if plan.grid else None
             return generation_pb2.SampleResponse(images=plan.images, grid=grid, seed=plan.seed)
 
@@ -61,7 +68,9 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         """Answer gantry.v1.GenerationService.SampleStream."""
         async with answered(context):
             asked = request.sample
-            loaded = self._catalog.find_generator(asked.model, asked.version, field="sample.model")
+            loaded = current_call().about(
+                self._catalog.find_generator(asked.model, asked.version, field="sample.model")
+            )
             plan = plan_sample(asked, loaded.card, self._limits, streamed=True)
             # Envelopes of one run of the graph: the first pictures are sent while the next are made.
             results = self._maker.submit(
@@ -69,8 +78,9 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             )
             try:
                 for index, (image, result) in enumerate(zip(plan.images, results, strict=True)):
-                    _complete_image(image, loaded, await result)
-                    self._maker.count(loaded, 1)
+                    made = await result
+                    _complete_image(image, loaded, made)
+                    self._maker.note(loaded, made)
                     yield generation_pb2.SampleStreamResponse(image=image, index=index)
             finally:
                 abandon(results)
@@ -80,7 +90,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     ) -> AsyncIterator[generation_pb2.TraverseResponse]:
         """Answer gantry.v1.GenerationService.Traverse."""
         async with answered(context):
-            loaded = self._catalog.find_generator(request.model, request.version, field="model")
+            loaded = current_call().about(self._catalog.find_generator(request.model, request.version, field="model"))
             plan = plan_traverse(request, loaded.card, self._limits)
             results = self._maker.submit(
                 loaded, plan.items, self._maker.deadline_of(context), loaded.card.execution.chunk_items
@@ -88,8 +98,9 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             shown: list[Pixels] = []
             try:
                 for frame, result in zip(plan.frames, results, strict=True):
-                    _complete_frame(frame, loaded, await result)
-                    self._maker.count(loaded, 1)
+                    made = await result
+                    _complete_frame(frame, loaded, made)
+                    self._maker.note(loaded, made)
                     if plan.assembly:
                         shown.append(pixels_of(frame.encoded))
                         await asyncio.to_thread(_encode_frame, plan, frame, shown[-1], loaded)
@@ -116,7 +127,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             return await self._translate(request, deadline, streamed=True)
 
         async with answered(context):
-            stream = TranslateStream(translate, self._stream_limits, self._limits)
+            stream = TranslateStream(translate, self._stream_limits, self._limits, self._stopping)
             async with aclosing(stream.run(request_iterator)) as responses:
                 async for response in responses:
                     yield response
@@ -126,7 +137,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     ) -> generation_pb2.TranslateResponse:
         """Make one picture; an item of a stream waits where the queue is full, a call of its own is refused."""
         field = "translate.model" if streamed else "model"
-        loaded = self._catalog.find_translator(request.model, request.version, field)
+        loaded = current_call().about(self._catalog.find_translator(request.model, request.version, field))
         plan = await asyncio.to_thread(plan_translate, request, loaded.card, self._limits, streamed=streamed)
         if streamed:
             result = await self._maker.submit_patiently(loaded, plan.item, deadline)
@@ -136,8 +147,8 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             made = await result
         finally:
             abandon([result])
-        answer = shape_answer(plan, loaded, *made)
-        self._maker.count(loaded, 1)
+        answer = shape_answer(plan, loaded, made.result, made.execution)
+        self._maker.note(loaded, made)
         return answer
 
 

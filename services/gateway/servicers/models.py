@@ -6,6 +6,9 @@ from typing import Any
 import grpc
 
 from gantry.v1 import models_pb2, models_pb2_grpc
+from services.gateway.auth import caller_may_use
+from services.gateway.callers import EVERY_MODEL
+from services.gateway.calls import current_call
 from services.gateway.catalog import Catalog
 from services.gateway.errors import answered
 
@@ -25,11 +28,14 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
         context: Context,  # noqa: ARG002 (cannot fail)
     ) -> models_pb2.ListModelsResponse:
         """Answer gantry.v1.ModelService.ListModels."""
-        return models_pb2.ListModelsResponse(models=self._catalog, refused=self._refused)
+        # The name of a refused archive tells of a model that the caller may not be meant to know.
+        refused = self._refused if caller_may_use(EVERY_MODEL) else ()
+        return models_pb2.ListModelsResponse(models=self._catalog, refused=refused)
 
     async def GetModel(  # noqa: N802 (gRPC's name)
         self, request: models_pb2.GetModelRequest, context: Context
     ) -> models_pb2.GetModelResponse:
         """Answer gantry.v1.ModelService.GetModel."""
         async with answered(context):
-            return models_pb2.GetModelResponse(model=self._catalog.find(request.model, request.version, field="model"))
+            found = self._catalog.find(request.model, request.version, field="model")
+            return models_pb2.GetModelResponse(model=current_call().about(found))

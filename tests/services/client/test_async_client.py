@@ -31,8 +31,10 @@ def test_both_clients_have_the_same_calls() -> None:
         public = {name: method for name, method in inspect.getmembers(kind, callable) if name[0] != "_"}
         return {name: list(inspect.signature(method).parameters.values()) for name, method in public.items()}
 
-    assert calls(Client) == calls(AsyncClient)
-    assert len(calls(Client)) == 12
+    asynchronous = calls(AsyncClient)
+    del asynchronous["translator"]  # It is for coroutines, of which each waits for the answer to its own picture.
+    assert calls(Client) == asynchronous
+    assert len(asynchronous) == 12
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from google.rpc import status_pb2
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc
 from services.client import Client, GantryError
+from services.client.errors import read_error
 from tests.services.client.refusing import listening
 
 
@@ -29,3 +30,13 @@ def test_details_that_contradict_the_status_are_left_alone() -> None:
     ):
         client.sample("m")
     assert (caught.value.reason, caught.value.retry_seconds, caught.value.field_violations) == (None, None, ())
+
+
+def test_a_status_that_grpc_dropped_is_asked_for_again() -> None:
+    """It is rare, so it is made by hand: one of some hundred refused streams, where a message crosses the refusal."""
+    none = grpc.aio.Metadata()
+    crossed = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, none, none, details="Internal error from Core")
+    error = read_error(crossed)
+    assert (error.code, error.retry_seconds) == (grpc.StatusCode.UNAVAILABLE, 0.1)
+    real = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, none, none, details="internal error")
+    assert (read_error(real).code, read_error(real).retry_seconds) == (grpc.StatusCode.INTERNAL, None)

@@ -80,3 +80,9 @@ def test_what_no_retry_can_help_is_not_tried_again() -> None:
     ):
         client.sample("m")
     assert servicer.calls == 1
+
+
+def test_a_caller_may_want_a_single_attempt() -> None:
+    error = GantryError(grpc.StatusCode.UNAVAILABLE, "down", retry_seconds=0.5)
+    assert pause_before_retry(error, 1, math.inf, most=1) is None
+    assert pause_before_retry(error, 1, math.inf, most=2) == 0.5

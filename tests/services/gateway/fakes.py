@@ -23,12 +23,16 @@ class Clock:
         return self.now
 
 
-def reply_to(request: worker_pb2.WorkRequest) -> worker_pb2.WorkReply:
-    """Answer each item with one grey pixel, darker or lighter by its seed; 0 for a translation."""
+def reply_to(request: worker_pb2.WorkRequest, picture_bytes: int = 1) -> worker_pb2.WorkReply:
+    """Answer each item with one grey pixel, darker or lighter by its seed; 0 for a translation. Or with more bytes."""
     results = [
         worker_pb2.WorkResult(
             image=generation_pb2.EncodedImage(
-                data=bytes([item.generate.seed % 256]), width=1, height=1, channels=1, format=item.format
+                data=bytes([item.generate.seed % 256]) * picture_bytes,
+                width=1,
+                height=1,
+                channels=1,
+                format=item.format,
             )
         )
         for item in request.items
@@ -65,6 +69,7 @@ class DrivenBackend(Backend):
             ModelKey(card.name, card.version): models_pb2.LoadedModel(card=card, digest="d" * 64) for card in cards
         }
         self.answers_at_once = answers_at_once
+        self.picture_bytes = 1
         self.refused_archives: list[models_pb2.RefusedArchive] = []
         self.probe_fault: Exception | None = None
         self.away: asyncio.Queue[Envelope] = asyncio.Queue()
@@ -94,7 +99,7 @@ class DrivenBackend(Backend):
         envelope = Envelope(key, request, timeout)
         self.envelopes.append(envelope)
         if self.answers_at_once:
-            return reply_to(request)
+            return reply_to(request, self.picture_bytes)
         self.away.put_nowait(envelope)
         return await envelope.outcome
 

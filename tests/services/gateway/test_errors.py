@@ -26,9 +26,13 @@ from services.worker.decoding import ImageTooLargeError
 class AbortedCall:
     """The part of a call's context that errors use."""
 
+    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("x-request-id", "r-1"),)
+
     async def abort(self, code: grpc.StatusCode, message: str, trailing_metadata: Any) -> None:
         self.code, self.message = code, message
-        ((key, value),) = trailing_metadata
+        first, (key, value) = trailing_metadata
+        assert first == ("x-request-id", "r-1"), "what stood there before is kept"
         assert key == "grpc-status-details-bin"
         self.status = status_pb2.Status.FromString(value)
         raise grpc.aio.AbortError

@@ -145,6 +145,34 @@ async def test_http_paths(probes: ProbeServer) -> None:
     assert json.loads(body)["paths"] == ["/metrics", "/healthz", "/readyz"]
 
 
+async def test_metrics_can_be_kept_to_oneself(watched: Watched) -> None:
+    probes = ProbeServer("127.0.0.1", 0, None, watched.readiness)
+    probes.start()
+    try:
+        status, body = await get(probes, "/metrics")
+        assert status == 404
+        assert json.loads(body)["paths"] == ["/healthz", "/readyz"]
+        assert (await get(probes, "/healthz"))[0] == 200
+    finally:
+        probes.stop()
+
+
+@pytest.mark.parametrize("host", ["::1", "::", "[::1]"])
+async def test_probes_answer_over_ipv6(watched: Watched, host: str) -> None:
+    try:
+        probes = ProbeServer(host, 0, watched.metrics, watched.readiness)
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    probes.start()
+    try:
+        with urllib.request.urlopen(f"http://[::1]:{probes.port}/healthz") as response:
+            assert response.status == 200
+        if host == "::":
+            assert (await get(probes, "/healthz"))[0] == 200
+    finally:
+        probes.stop()
+
+
 def test_a_card_may_hold_any_version_in_its_key() -> None:
     backend = DrivenBackend(tiny_card(version="1.0.0-rc.1+build.5"))
     assert list(Watched(backend).readiness.report()["models"]) == ["tiny 1.0.0-rc.1+build.5"]

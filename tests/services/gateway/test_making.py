@@ -25,7 +25,9 @@ class Bench:
     def __init__(self) -> None:
         self.clock, self.backend = Clock(), DrivenBackend(tiny_card())
         metrics = Metrics()
-        self.scheduler = Scheduler(self.backend, metrics, queue_items=2, envelopes_in_flight=1, clock=self.clock)
+        self.scheduler = Scheduler(
+            self.backend, metrics, queue_items=2, queue_bytes=100, envelopes_in_flight=1, clock=self.clock
+        )
         self.pauses: list[float] = []
         self.goes_on = asyncio.Event()
         self.maker = Maker(self.scheduler, metrics, self.clock, self._pause)

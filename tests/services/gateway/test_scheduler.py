@@ -24,6 +24,7 @@ from tests.services.gateway.fakes import Clock, DrivenBackend, Envelope, settled
 
 BATCH_ITEMS = 4
 QUEUE_ITEMS = 10
+QUEUE_BYTES = 1000
 TINY, OTHER = ModelKey("tiny", "1.0.0"), ModelKey("other", "2.0.0")
 
 Results = list[asyncio.Future[Made]]
@@ -48,6 +49,7 @@ class Bench:
             self.backend,
             self.metrics,
             queue_items=QUEUE_ITEMS,
+            queue_bytes=QUEUE_BYTES,
             envelopes_in_flight=envelopes_in_flight,
             clock=self.clock,
         )
@@ -166,6 +168,52 @@ async def test_a_full_queue_refuses_all_items_of_a_request_or_none(bench: Bench)
     with pytest.raises(QueueFullError):
         bench.submit(2)
     bench.submit(1, key=OTHER)
+
+
+async def test_what_waits_has_a_bounded_number_of_bytes_over_all_models(bench: Bench) -> None:
+    picture = worker_pb2.WorkItem(translate=worker_pb2.TranslateWork(image=bytes(QUEUE_BYTES // 2)))
+    await bench.occupy(seconds=2.0)
+    other = bench.scheduler.submit(OTHER, [picture], None)
+    away = await bench.backend.away.get()
+    assert away.key == OTHER
+    (waiting,) = bench.scheduler.submit(OTHER, [picture], None)
+    size = picture.ByteSize()
+    with pytest.raises(QueueFullError, match=f"has {size} of 1000 bytes, and this request {size}") as refusal:
+        bench.scheduler.submit(TINY, [picture], None)
+    assert refusal.value.retry_seconds > 0
+    bench.submit(1)
+    # One who has gone leaves room, whichever model it waited for; so does one whose envelope is away.
+    waiting.cancel()
+    bench.scheduler.submit(TINY, [picture], None)
+    away.come_back()
+    await asyncio.gather(*other)
+    with pytest.raises(QueueFullError):
+        bench.scheduler.submit(OTHER, [picture], None)
+
+
+async def test_the_expected_wait_is_shown(bench: Bench) -> None:
+    envelope = await bench.occupy(seconds=2.0)
+    bench.submit(1, 2, 3)
+    assert bench.metric("gantry_queue_wait_seconds", version="1.0.0") == pytest.approx(6.0)
+    envelope.come_back()
+    (await bench.backend.away.get()).come_back()
+    await settled()
+    assert bench.metric("gantry_queue_wait_seconds", version="1.0.0") == 0
+
+
+async def test_what_was_made_says_how_long_it_waited_and_how_long_its_envelope_was_away(bench: Bench) -> None:
+    envelope = await bench.occupy()
+    (first,) = bench.submit(1)
+    bench.clock.now += 2.0
+    (second,) = bench.submit(2)
+    envelope.come_back()
+    envelope = await bench.backend.away.get()
+    bench.clock.now += 3.0
+    envelope.come_back()
+    made = await asyncio.gather(first, second)
+    assert [one.queue_seconds for one in made] == [2.0, 0.0]
+    assert made[0].ride is made[1].ride
+    assert (made[0].ride.seconds, made[0].ride.encode_seconds) == (3.0, 0.25)
 
 
 async def test_the_retry_delay_is_the_expected_wait(bench: Bench) -> None:

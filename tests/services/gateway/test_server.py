@@ -25,6 +25,7 @@ from PIL import Image
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc, worker_pb2
 from services.gateway.server import Gateway
 from services.gateway.settings import Settings
+from tests.conformance.harness import details_of
 from tests.services.gateway.cards import tiny_card
 from tests.services.gateway.fakes import EXECUTION, DrivenBackend, eventually, reply_to, settled
 
@@ -130,6 +131,60 @@ async def test_a_message_beyond_four_mebibytes_is_refused(stub: generation_pb2_g
         await stub.Sample(Request(model="x" * (4 << 20)))
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (await stub.Sample(Request(model="tiny"))).images
+
+
+async def test_the_size_of_a_message_is_a_setting(settings: Settings, backend: DrivenBackend) -> None:
+    async with (
+        Gateway(settings.model_copy(update={"max_request_bytes": 65_536}), backend) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel,
+    ):
+        stub = generation_pb2_grpc.GenerationServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError, match="65536") as error:
+            await stub.Sample(Request(model="x" * 65_536))
+        assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await stub.Sample(Request(model="x" * 65_000))
+        assert error.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def test_metadata_has_a_bound(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
+    await stub.Sample(Request(model="tiny"), metadata=[("a-token", "x" * 12_000)])
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await stub.Sample(Request(model="tiny"), metadata=[("a-token", "x" * 20_000)])
+    assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_calls_of_one_connection_have_a_bound(settings: Settings) -> None:
+    backend = DrivenBackend(tiny_card())
+    async with (
+        Gateway(settings.model_copy(update={"max_concurrent_streams": 2}), backend) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}", [("grpc.use_local_subchannel_pool", 1)]) as full,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}", [("grpc.use_local_subchannel_pool", 1)]) as free,
+    ):
+        stub = generation_pb2_grpc.GenerationServiceStub(full)
+        calls = [asyncio.ensure_future(stub.Sample(Request(model="tiny")))]
+        envelopes = [await backend.away.get()]
+        calls.append(asyncio.ensure_future(stub.Sample(Request(model="tiny"))))
+        envelopes.append(await backend.away.get())
+        third = asyncio.ensure_future(models_pb2_grpc.ModelServiceStub(full).ListModels(models_pb2.ListModelsRequest()))
+        await models_pb2_grpc.ModelServiceStub(free).ListModels(models_pb2.ListModelsRequest())
+        assert not third.done()
+        for envelope in envelopes:
+            envelope.come_back()
+        await asyncio.gather(*calls, third)
+
+
+async def test_a_caller_that_pings_too_often_is_hung_up_on(settings: Settings) -> None:
+    backend = DrivenBackend(tiny_card())
+    often = [("grpc.keepalive_time_ms", 50), ("grpc.http2.max_pings_without_data", 0)]
+    async with (
+        Gateway(settings.model_copy(update={"keepalive_least_seconds": 5.0}), backend) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}", often) as channel,
+    ):
+        call = generation_pb2_grpc.GenerationServiceStub(channel).Sample(Request(model="tiny"))
+        with pytest.raises(grpc.aio.AioRpcError, match="Too many pings") as error:
+            await call
+        assert error.value.code() == grpc.StatusCode.UNAVAILABLE
 
 
 async def test_an_item_that_failed_is_named_without_internals(
@@ -260,11 +315,47 @@ def test_the_command_serves_until_sigterm_and_ends_well(tiny_store: Path) -> Non
     assert "Traceback" not in rest
 
 
+_SERVE_DRIVEN = """
+import asyncio, logging
+from services.gateway import server
+from services.gateway.settings import Settings
+from tests.services.gateway.cards import tiny_card
+from tests.services.gateway.fakes import DrivenBackend
+
+logging.basicConfig(level="INFO")
+server.make_backend = lambda settings: DrivenBackend(tiny_card())
+asyncio.run(server.serve(Settings(port=0, metrics_port=0, drain_seconds=600)))
+"""
+
+
+def test_a_second_signal_ends_the_calls_that_the_first_waits_for() -> None:
+    with subprocess.Popen([sys.executable, "-c", _SERVE_DRIVEN], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        port = next(found[1] for line in process.stderr if (found := re.search(r"gRPC on 127\.0\.0\.1:(\d+)", line)))
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = generation_pb2_grpc.GenerationServiceStub(channel).Sample.future(Request(model="tiny"))
+            watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
+            process.send_signal(signal.SIGTERM)
+            assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            assert not call.done()
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(grpc.RpcError) as error:
+                call.result(timeout=30)
+        rest = process.stderr.read()
+    assert process.returncode == 0, rest
+    assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert details_of(error.value)["ErrorInfo"].reason == "SHUTTING_DOWN"
+    assert "Traceback" not in rest
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--model-store", "/nowhere"], "/nowhere is not a folder"),
         (["--port", "70000"], "port"),
+        (["--host", "0.0.0.0"], "is open to strangers"),
+        (["--tls-certificate", "/nowhere.pem"], "tls_key"),
     ],
 )
 def test_the_command_says_what_is_wrong(arguments: list[str], told: str) -> None:

@@ -1,6 +1,7 @@
 """Settings come from flags and the environment, and contradict themselves never."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -74,6 +75,42 @@ def test_a_stream_must_hold_the_largest_picture() -> None:
     with pytest.raises(ValidationError, match=r"stream_bytes \(4096\) must be at least max_image_bytes \(4097\)"):
         Settings(stream_bytes=4096, max_image_bytes=4097)
     assert Settings(stream_bytes=4096, max_image_bytes=4096).stream_bytes == 4096
+
+
+def test_the_queue_must_hold_two_of_the_largest_pictures() -> None:
+    with pytest.raises(
+        ValidationError, match=r"queue_bytes \(2097151\) must be at least twice max_image_bytes \(1048576\)"
+    ):
+        Settings(queue_bytes=(2 << 20) - 1, max_image_bytes=1 << 20)
+    assert Settings(queue_bytes=2 << 20, max_image_bytes=1 << 20).queue_bytes == 2 << 20
+
+
+@pytest.mark.parametrize(
+    ("given", "listens_on"),
+    [
+        ({}, "127.0.0.1"),
+        ({"insecure": True}, "[::]"),
+        ({"tls_certificate": "cert.pem"}, "[::]"),
+        ({"tls_client_ca": "ca.pem"}, "[::]"),
+        ({"tokens": "keys.json"}, "[::]"),
+        ({"jwt_keys": "jwks.json"}, "[::]"),
+        ({"host": "localhost"}, "localhost"),
+        ({"host": "127.0.0.2"}, "127.0.0.2"),
+        ({"host": "::1"}, "[::1]"),
+        ({"host": "[::1]"}, "[::1]"),
+        ({"host": "0.0.0.0", "insecure": True}, "0.0.0.0"),
+        ({"host": "::", "tokens": "keys.json"}, "[::]"),
+        ({"host": "127.0.0.1", "insecure": True}, "127.0.0.1"),
+    ],
+)
+def test_it_listens_beyond_loopback_only_where_that_is_safe_or_meant(given: dict[str, Any], listens_on: str) -> None:
+    assert Settings(**given).listen_host == listens_on
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]", "192.0.2.1", "gateway.example"])
+def test_a_host_that_is_open_to_strangers_is_refused(host: str) -> None:
+    with pytest.raises(ValidationError, match=r"is open to strangers: set tls_certificate.*GANTRY_INSECURE=true"):
+        Settings(host=host)
 
 
 def test_every_field_says_what_it_is() -> None:

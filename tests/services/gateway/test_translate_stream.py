@@ -15,7 +15,8 @@ from gantry.v1.generation_pb2 import (
     TranslateStreamRequest,
     TranslateStreamResponse,
 )
-from services.gateway.errors import InvalidRequestError, QueueFullError
+from services.gateway.drain import Moment
+from services.gateway.errors import InvalidRequestError, QueueFullError, ShuttingDownError
 from services.gateway.translate_stream import TranslateStream, split_answer
 from services.gateway.uploads import StreamLimits
 from tests.services.gateway.cards import limits_of
@@ -32,8 +33,9 @@ class Call:
         self.making: dict[bytes, asyncio.Future[TranslateResponse]] = {}
         self.begun: list[bytes] = []
         self.answers: list[TranslateStreamResponse] = []
+        self.stopping = Moment()
         limits = StreamLimits(PICTURES, size)
-        self._responses = TranslateStream(self._translate, limits, limits_of(max_image_bytes=50), 4).run(
+        self._responses = TranslateStream(self._translate, limits, limits_of(max_image_bytes=50), self.stopping, 4).run(
             self._requests()
         )
         self.reading = asyncio.create_task(self._read())
@@ -171,11 +173,42 @@ async def test_errors_that_nobody_reads_stop_reading_too() -> None:
     async def never(request: TranslateRequest) -> TranslateResponse:
         raise AssertionError
 
-    responses = TranslateStream(never, StreamLimits(PICTURES, 100), limits_of()).run(requests())
+    responses = TranslateStream(never, StreamLimits(PICTURES, 100), limits_of(), Moment()).run(requests())
     assert (await anext(responses)).error.code == 3
     await settled()
     assert sent <= PICTURES + 2
     await responses.aclose()
+
+
+async def test_a_gateway_that_stops_answers_what_is_complete_and_takes_no_more(call: Call) -> None:
+    await call.send(first("a", b"1"), first("b", b"2", more=True))
+    call.stopping.come()
+    await call.send(first("c", b"3"), chunk("b", b"2"))
+    assert call.begun == [b"1"]
+    assert not call.reading.done()
+    await call.make(b"1", result=b"made")
+    assert [answer.id for answer in call.answers] == ["a"]
+    with pytest.raises(ShuttingDownError):
+        await call.reading
+
+
+async def test_a_gateway_that_stops_ends_a_stream_that_waits_for_room(call: Call) -> None:
+    await call.send(*(first(name, name.encode()) for name in "abcd"))
+    assert call.begun == [b"a", b"b", b"c"]
+    call.stopping.come()
+    for name in "abc":
+        await call.make(name.encode())
+    assert [answer.id for answer in call.answers] == ["a", "b", "c"]
+    with pytest.raises(ShuttingDownError):
+        await call.reading
+
+
+async def test_a_stream_that_is_read_to_its_end_does_not_mind_that_the_gateway_stops(call: Call) -> None:
+    await call.send(first("a", b"1"), None)
+    call.stopping.come()
+    await call.make(b"1")
+    await call.reading
+    assert [answer.id for answer in call.answers] == ["a"]
 
 
 async def test_an_id_that_is_not_yet_answered_is_refused_and_its_first_picture_goes_on(call: Call) -> None:

@@ -1,0 +1,149 @@
+"""How a gateway stops: it refuses new calls, finishes admitted ones within a grace, and ends the rest with a status.
+
+While it drains its port still listens, so that a caller gets a refusal that says when to retry, not a dropped
+connection.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection
+
+from services.gateway.decoding import Handler
+from services.gateway.errors import ShuttingDownError, answered
+from services.gateway.metrics import Metrics
+from services.gateway.wrapping import wrap
+
+# gRPC's end of a server is not clean: a call that arrives in its last moments is cut off without a status. So the end
+# comes when no call has arrived for a while, as refused callers pause; but callers who do not pause cannot put it off.
+_QUIET_SECONDS = 0.1
+_LONGEST_UNREST_SECONDS = 1.0
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
+_log = logging.getLogger(__name__)
+
+
+class Moment:
+    """Something that happens once, and ends the blocks that are to last no longer."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._blocks: set[asyncio.Timeout] = set()
+
+    def come(self) -> None:
+        """Let it happen: all blocks end, and those that begin later end at once."""
+        if not self.has_come:
+            self.has_come = True
+            for block in self._blocks:
+                block.reschedule(0)
+
+    @asynccontextmanager
+    async def ends(self) -> AsyncIterator[None]:
+        """End the block when the moment comes.
+
+        Raises:
+            ShuttingDownError: The moment has come before the block's end.
+        """
+        block = asyncio.timeout(0 if self.has_come else None)
+        try:
+            async with block:
+                self._blocks.add(block)
+                try:
+                    yield
+                finally:
+                    self._blocks.discard(block)
+        except TimeoutError:
+            if not block.expired():
+                raise
+            raise ShuttingDownError("the gateway is shutting down") from None
+
+
+class Drain(grpc.aio.ServerInterceptor):
+    """Knows which calls are served, and stands before all of them.
+
+    Attributes:
+        begun: The moment from which on new calls are refused.
+        over: The moment at which calls that are still served are ended.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        """Begin with no call.
+
+        Args:
+            metrics: Where `gantry_draining` stands.
+        """
+        self.begun, self.over = Moment(), Moment()
+        self._metrics = metrics
+        self._calls = 0
+        self._last_arrival = -math.inf
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Wrap the handler of a call."""
+        handler = await continuation(handler_call_details)
+        service = handler_call_details.method.removeprefix("/").partition("/")[0]
+        if handler is None or (service == _HEALTH and not handler.response_streaming):
+            return handler
+        # Streams that stay open for as long as a client is there, and make nothing that it waits for.
+        is_attended = service == _HEALTH or (service == reflection.SERVICE_NAME and not self.begun.has_come)
+        return wrap(handler, self._attended if is_attended else self._admitted)
+
+    def begin(self) -> None:
+        """Refuse new calls from now on."""
+        self._metrics.draining.set(1)
+        self.begun.come()
+
+    async def finish(self, grace: float) -> None:
+        """Wait until every admitted call is finished, then end what is left.
+
+        Args:
+            grace: The most seconds to wait; `over` may come sooner.
+        """
+        try:
+            async with asyncio.timeout(grace):
+                await self._is_idle.wait()
+        except TimeoutError:
+            _log.warning("%d calls are ended: they outlast the grace of %g s", self._calls, grace)
+        self.over.come()
+        unrest_ends = self._now() + min(grace, _LONGEST_UNREST_SECONDS)
+        while (seconds := min(self._last_arrival + _QUIET_SECONDS, unrest_ends) - self._now()) > 0:
+            await asyncio.sleep(seconds)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    @asynccontextmanager
+    async def _admitted(self, context: Any) -> AsyncIterator[None]:
+        self._last_arrival = self._now()
+        async with answered(context):
+            if self.begun.has_come:
+                raise ShuttingDownError("the gateway is shutting down")
+            self._calls += 1
+            self._is_idle.clear()
+            try:
+                async with self.over.ends():
+                    yield
+            finally:
+                self._calls -= 1
+                if not self._calls:
+                    self._is_idle.set()
+
+    @asynccontextmanager
+    async def _attended(self, context: Any) -> AsyncIterator[None]:  # noqa: ARG002 (of every block around a call)
+        try:
+            async with self.over.ends():
+                yield
+        except ShuttingDownError:
+            """The stream has told all there was to tell."""
