@@ -1,4 +1,4 @@
-"""Measure the gateway against TorchServe called directly and a bare loop, and write docs/benchmarks.md.
+"""Measure the gateway against TorchServe called directly and a bare loop, and batch jobs; write docs/benchmarks.md.
 
 All targets serve the same archive at the same time and are pressed in turn, cell by cell and round by round, so that
 whatever else the machine does falls on all of them alike. Figures are medians over the rounds; what counts are ratios.
@@ -7,13 +7,14 @@ whatever else the machine does falls on all of them alike. Figures are medians o
 import asyncio
 import tempfile
 from collections import defaultdict
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from tqdm import tqdm
 
+from benchmarks.batch import measure_batch
 from benchmarks.load import Figures, Load, median, press
 from benchmarks.report import Protocol, write_report
 from benchmarks.targets import EMBEDDED, TORCHSERVE, Target, direct, gateway
@@ -40,13 +41,18 @@ def main(
     translator: Annotated[str, typer.Option(help="The model to translate with.")] = "horse2zebra",
     rounds: Annotated[int, typer.Option(help="How often each cell is measured.", min=1)] = 5,
     seconds: Annotated[float, typer.Option(help="How long each cell is pressed.", min=0.1)] = 3.0,
+    items: Annotated[int, typer.Option(help="Pictures of the batch jobs that are killed.", min=1)] = 2000,
+    kills: Annotated[int, typer.Option(help="How often each of them is killed.", min=0)] = 10,
     report: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/benchmarks.md"),
 ) -> None:
     """Measure, and write the page."""
     protocol = Protocol(model, translator, rounds, seconds)
     sampled = asyncio.run(_measure(_archive_of(model_store, model), protocol))
     translated, agreement = asyncio.run(_measure_translation(_archive_of(model_store, translator), protocol))
-    write_report(report, protocol, sampled, translated, agreement)
+    with ExitStack() as running:
+        store = _store_of(_archive_of(model_store, translator), running)
+        batch = measure_batch(store, translator, items=items, kills=kills, rounds=rounds)
+    write_report(report, protocol, sampled, translated, agreement, batch)
     typer.echo(report.read_text())
 
 
@@ -114,9 +120,14 @@ async def _start_torchserve(running: AsyncExitStack, archive: Path) -> TorchServ
 
 def _embedded(archive: Path, running: AsyncExitStack) -> tuple[str, str]:
     """Arguments of a gateway that serves this archive alone."""
+    return "--backend=embedded", f"--model-store={_store_of(archive, running)}"
+
+
+def _store_of(archive: Path, running: AsyncExitStack | ExitStack) -> Path:
+    """Make a model store of one archive."""
     store = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="gantry-bench-store-")))
     (store / archive.name).symlink_to(archive.resolve())
-    return "--backend=embedded", f"--model-store={store}"
+    return store
 
 
 def _logs(running: AsyncExitStack) -> Path:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.batch import LISTED_ANEW, LISTED_SIDE, BatchFigures, Killed, Speed
 from benchmarks.load import Figures, Load
 from benchmarks.targets import DIRECT, EMBEDDED, TORCHSERVE
 from benchmarks.translation import BARE, Agreement
@@ -36,6 +37,7 @@ def write_report(
     figures: Mapping[tuple[str, Load], Figures],
     translated: Mapping[tuple[str, Load], Figures],
     agreement: Agreement,
+    batch: BatchFigures,
 ) -> None:
     """Write the page.
 
@@ -45,10 +47,11 @@ def write_report(
         figures: Of sampling: medians by name of the target and load.
         translated: Of translating, likewise.
         agreement: How the translations agree with eager float32.
+        batch: Of batch jobs.
     """
     loads = list(dict.fromkeys(load for _, load in figures))
     sections = [_introduction(protocol), _targets(figures), _throughput(figures, loads), _latency(figures, loads)]
-    sections += [_translation(protocol, translated, agreement)]
+    sections += [_translation(protocol, translated, agreement), _batch(protocol, batch)]
     path.write_text("\n\n".join(sections) + "\n")
 
 
@@ -129,6 +132,59 @@ encoding. The difference is the mean over {agreement.pictures} pictures of 8-bit
 {_table(("target", "wanted", "measured", ""), targets)}
 
 {_table(("", "concurrency", "images/s", "p50 / p99 in ms"), rows)}"""
+
+
+def _batch(protocol: Protocol, figures: BatchFigures) -> str:
+    shortest, longest = min(figures.peaks), max(figures.peaks)
+    growth = figures.peaks[longest] / figures.peaks[shortest]
+    targets = [row for killed in figures.killed for row in _kept(killed)]
+    targets += [_speed(speed) for speed in figures.speeds]
+    flat = f"{growth:.2f}×"
+    targets += [
+        (f"peak memory at {longest:,} listed pictures to {shortest:,}", "≤ 1.5×", flat, _verdict(growth <= 1.5))
+    ]
+    kills = [
+        (killed.storage, f"{killed.items:,}", str(killed.kills), str(killed.under_way), f"{killed.seconds:.0f}")
+        for killed in figures.killed
+    ]
+    speeds = [
+        (f"{speed.side}×{speed.side}", str(speed.pictures), f"{speed.job:.1f}", f"{speed.client:.1f}")
+        for speed in figures.speeds
+    ]
+    peaks = [(f"{length:,}", f"{peak:.0f}") for length, peak in figures.peaks.items()]
+    return f"""\
+## Batch translation
+
+`gantry batch translate` with `{protocol.translator}`. Jobs are killed with SIGKILL when the gateway has made a random
+number of their pictures, and started again; each picture differs from all others, and each output is compared with the
+answer of an online `Translate`. "Repeated" are translations of pictures whose output was in place at an earlier kill.
+Pictures that the gateway had answered, but whose output was not yet in place, are made again by design and counted
+apart. With S3, each run waits 15 s for the lock of the killed one to run out.
+
+{_table(("target", "wanted", "measured", ""), targets)}
+
+{_table(("killed", "pictures", "kills", "under way at a kill", "seconds in all"), kills)}
+
+Speed: the job reads files, translates, writes outputs and records them; the client's `translate_many` over the same
+files drops what it gets. They run in turn, {protocol.rounds} rounds after one of warm-up.
+
+{_table(("pictures of", "a round", "images/s of the job", "of TranslateStream alone"), speeds)}
+
+Memory: peak resident memory of the job's process, which lists a folder and reads a manifest of that length. Outputs
+and lines of all but {LISTED_ANEW} of the pictures ({LISTED_SIDE}×{LISTED_SIDE}) are laid out beforehand.
+
+{_table(("listed pictures", "MiB"), peaks)}"""
+
+
+def _kept(killed: Killed) -> Iterable[tuple[str, str, str, str]]:
+    facts = {"lost": killed.lost, "repeated": killed.repeated, "different from online": killed.different}
+    for what, number in facts.items():
+        yield f"{killed.storage}: {what}, of {killed.items:,}", "0", str(number), _verdict(number == 0)
+
+
+def _speed(speed: Speed) -> tuple[str, str, str, str]:
+    what = f"images/s of a job to TranslateStream alone, {speed.side}×{speed.side}"
+    return what, "≥ 0.95×", f"{speed.ratio:.2f}×", _verdict(speed.ratio >= 0.95)
 
 
 def _verdict(met: bool) -> str:

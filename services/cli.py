@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 from google.protobuf.json_format import MessageToJson
 
+from services.batch.cli import app as batch
 from services.client import (
     Client,
     Codes,
@@ -45,6 +46,7 @@ CodeTexts = Annotated[list[str] | None, typer.Option("--code", metavar="NAME=VAL
 Seeds = Annotated[list[int] | None, typer.Option(help="A seed of this term of a - b + c; repeatable.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trained GANs as a service.")
+app.add_typer(batch, name="batch")
 
 
 @app.command()

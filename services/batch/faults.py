@@ -1,0 +1,27 @@
+"""What goes wrong: with one item, which is recorded while the job goes on, or with the job."""
+
+# Reasons that lie in the input's own bytes: such a failure stands until they, or the job's options, change.
+LASTING = {"IMAGE_TOO_LARGE", "INVALID_REQUEST", "TOO_LARGE"}
+
+
+class ItemError(Exception):
+    """One item cannot be made.
+
+    Attributes:
+        reason: For programs: a reason of the gateway, or one of docs/batch.md.
+        message: For a person.
+        input_digest: SHA-256 of what was read; None where nothing was.
+    """
+
+    def __init__(self, reason: str, message: str, input_digest: str | None = None) -> None:
+        """Keep what is wrong; see the attributes."""
+        super().__init__(f"{reason}: {message}")
+        self.reason, self.message, self.input_digest = reason, message, input_digest
+
+
+class JobError(Exception):
+    """The job cannot go on; what it has done stands, and it can be started again."""
+
+
+class StoppedError(Exception):
+    """The job was told to stop before the item was begun."""

@@ -1,0 +1,104 @@
+"""What a sampling job is to make: a user's request, as the card of the model reads it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from gantry.v1 import models_pb2
+from services.batch.faults import JobError
+from services.batch.job import Maker
+from services.batch.sample_plan import DataSet, plan_data_set
+from services.client import SampleOptions
+from services.client.typed import read_codes
+
+FileFormat = Literal["png", "jpeg", "webp"]
+"""What the files of a data set are encoded as."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleRequest:
+    """What a job asks for.
+
+    Attributes:
+        model: Name of the model.
+        version: Its version; None for the newest.
+        count: Number of pictures.
+        seed: Of picture 0 of class 0, 0 to 2^64 - 1.
+        labels: Classes by name or id, or values of the categorical code that is balanced; None for all.
+        codes: Codes that are held, each NAME=VALUE; the others are drawn.
+        truncation: Truncation ψ, 0 to 1.
+        format: How pictures are encoded.
+        quality: Of jpeg and webp, 1 to 100; None for the API's default.
+    """
+
+    model: str
+    version: str | None = None
+    count: int
+    seed: int = 0
+    labels: tuple[str, ...] | None = None
+    codes: tuple[str, ...] = ()
+    truncation: float = 1.0
+    format: FileFormat = "png"
+    quality: int | None = None
+
+    @classmethod
+    def from_json(cls, found: dict[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        lists = {name: tuple(found[name]) for name in ("labels", "codes") if found.get(name) is not None}
+        return cls(**{**found, **lists})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the request for a file of JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A request as the loaded model understands it.
+
+    Attributes:
+        maker: What records tell of it.
+        data_set: The pictures.
+        options: What is asked for with every picture, besides its class and seed.
+    """
+
+    maker: Maker
+    data_set: DataSet
+    options: SampleOptions
+
+
+def settle(request: SampleRequest, loaded: models_pb2.LoadedModel) -> Settled:
+    """Read a request by the card of the model.
+
+    Args:
+        request: What the user asks for.
+        loaded: The model.
+
+    Raises:
+        JobError: The model cannot make that.
+    """
+    card = loaded.card
+    try:
+        codes = read_codes(request.codes, card)
+        data_set = plan_data_set(
+            card,
+            count=request.count,
+            seed=request.seed,
+            labels=request.labels,
+            codes=codes or None,
+            ending=request.format,
+        )
+    except ValueError as error:
+        raise JobError(str(error)) from error
+    options = SampleOptions(version=card.version, truncation=request.truncation, format=request.format)
+    if request.quality is not None:
+        options["quality"] = request.quality
+    deciding = json.dumps({"digest": loaded.digest, "codes": codes, **options}, sort_keys=True)
+    maker = Maker(
+        model=card.name,
+        version=card.version,
+        digest=loaded.digest,
+        options=hashlib.sha256(deciding.encode()).hexdigest()[:16],
+    )
+    return Settled(maker, data_set, options)

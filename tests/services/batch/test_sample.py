@@ -1,0 +1,164 @@
+"""`gantry batch sample` as a user runs it: a balanced data set with its labels, whatever happens on the way."""
+
+import csv
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import fsspec
+import pytest
+from typer.testing import CliRunner, Result
+
+import training.torchvision_cpu  # noqa: F401  # lets torchvision be imported beside a torch for the CPU
+from services.cli import app
+from services.client import Client
+
+COUNT = 100
+
+
+def sample(address: str, out: Path, *options: str, model: str = "tiny", count: int = COUNT) -> Result:
+    command = ["batch", "sample", model, "--out", str(out), "--count", str(count), "--address", address, *options]
+    return CliRunner().invoke(app, command)
+
+
+def labels(out: Path) -> list[dict[str, str]]:
+    with (out / "labels.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def pictures(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in (out / "images").glob("*/*")}
+
+
+@pytest.fixture(scope="module")
+def data_set(address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("data-set")
+    done = sample(address, out)
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_the_table_tells_of_every_picture_how_to_make_it_again(address: str, data_set: Path) -> None:
+    found, rows = pictures(data_set), labels(data_set)
+    assert [row["path"] for row in rows] == sorted(found)
+    assert Counter(row["class"] for row in rows) == {"circle": 34, "square": 33, "three words here": 33}
+    assert list(rows[0]) == ["path", "label", "class", "seed", "truncation", "sha256"]
+    with Client(address) as client:
+        for row in random.Random(0).sample(rows, 20):
+            (online,) = client.sample("tiny", labels=row["class"], seed=int(row["seed"]))
+            assert online.data == found[row["path"]]
+            assert online.label == int(row["label"])
+            assert hashlib.sha256(online.data).hexdigest() == row["sha256"]
+
+
+def test_torchvision_reads_it(data_set: Path) -> None:
+    from torchvision.datasets import ImageFolder
+
+    found = ImageFolder(str(data_set / "images"))
+    assert found.classes == ["circle", "square", "three words here"]
+    assert Counter(found.targets) == {0: 34, 1: 33, 2: 33}
+    picture, target = found[99]
+    assert (picture.size, target) == ((6, 8), 2)
+
+
+def test_codes_stand_in_the_table(address: str, tmp_path: Path) -> None:
+    options = "--code", "slant=0.3", "--truncation", "0.7", "--label", "round", "--label", "2", "--seed", "5"
+    assert sample(address, tmp_path, *options, model="tiny-codes", count=10).exit_code == 0
+    rows = labels(tmp_path)
+    assert list(rows[0]) == ["path", "label", "class", "seed", "truncation", "k1", "c1", "c2", "sha256"]
+    assert [row["class"] for row in rows] == ["long"] * 5 + ["round"] * 5
+    assert {(row["k1"], row["c1"], row["truncation"]) for row in rows} == {("2", "0.3", "0.7"), ("0", "0.3", "0.7")}
+    with Client(address) as client:
+        codes = {"shape": "long", "slant": 0.3, "c2": float(rows[0]["c2"])}
+        (online,) = client.sample("tiny-codes", codes=codes, seed=int(rows[0]["seed"]), truncation=0.7)
+        assert online.data == (tmp_path / rows[0]["path"]).read_bytes()
+
+
+def test_shards_make_the_same_files_and_the_same_table(address: str, data_set: Path, tmp_path: Path) -> None:
+    for shard in ("1/3", "0/3", "2/3"):
+        assert not (tmp_path / "labels.csv").exists()
+        assert sample(address, tmp_path, "--shard", shard).exit_code == 0
+    assert (tmp_path / "labels.csv").read_bytes() == (data_set / "labels.csv").read_bytes()
+    assert pictures(tmp_path) == pictures(data_set)
+
+
+def test_a_larger_set_keeps_what_is_there(address: str, data_set: Path, tmp_path: Path) -> None:
+    assert sample(address, tmp_path, count=40).exit_code == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("images/*/*")}
+    assert sample(address, tmp_path).exit_code == 0
+    assert (tmp_path / "labels.csv").read_bytes() == (data_set / "labels.csv").read_bytes()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("options", [("--seed", "1"), ("--format", "jpeg"), ("--truncation", "0.5")])
+def test_one_folder_holds_one_data_set(address: str, tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert sample(address, tmp_path, count=12).exit_code == 0
+    before = pictures(tmp_path)
+    done = sample(address, tmp_path, *options, count=12)
+    assert done.exit_code == 1
+    assert "holds another data set, which can only be continued, or enlarged by --count" in done.output
+    assert sample(address, tmp_path, count=11).exit_code == 1
+    assert pictures(tmp_path) == before
+
+
+def test_a_file_of_somebody_else_fails_its_item_and_no_other(address: str, tmp_path: Path) -> None:
+    foreign = tmp_path / "images" / "square" / "00000003.png"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"somebody's")
+    assert sample(address, tmp_path, count=30).exit_code == 3
+    assert foreign.read_bytes() == b"somebody's"
+    assert len(labels(tmp_path)) == 29
+    assert sample(address, tmp_path, "--overwrite", count=30).exit_code == 0
+    assert len(labels(tmp_path)) == 30
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--label", "dog"), "labels: model tiny has no class 'dog'; its classes: 0 'circle'"),
+        (("--code", "slant=1"), "model tiny has no codes"),
+        (("--shard", "3/3"), "shard 3/3: must be i/n"),
+    ],
+)
+def test_faults_of_the_job_are_told(address: str, tmp_path: Path, options: tuple[str, ...], told: str) -> None:
+    done = sample(address, tmp_path, *options)
+    assert done.exit_code == 1
+    assert told in done.output
+    assert not (tmp_path / "images").exists()
+
+
+def test_an_object_store_holds_a_set_too(address: str, data_set: Path, s3: str) -> None:
+    for shard in ("0/2", "1/2"):
+        options = "--out", f"{s3}/set", "--count", str(COUNT), "--address", address, "--shard", shard
+        assert CliRunner().invoke(app, ["batch", "sample", "tiny", *options]).exit_code == 0
+    filesystem = fsspec.filesystem("s3", use_listings_cache=False)
+    root = f"{s3.removeprefix('s3://')}/set/"
+    assert filesystem.cat_file(f"{root}labels.csv") == (data_set / "labels.csv").read_bytes()
+    found = {path.removeprefix(root): data for path, data in filesystem.cat(filesystem.find(f"{root}images")).items()}
+    assert found == pictures(data_set)
+
+
+def test_killed_again_and_again_it_repeats_and_loses_nothing(address: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "services.cli", "batch", "sample", "tiny", "--count", "600"]
+    command += ["--out", str(tmp_path / "killed"), "--address", address, "--no-progress"]
+    journal = tmp_path / "killed" / ".gantry" / "manifest-0-of-1.jsonl"
+    dice = random.Random(3)
+    for lines in (100, 500, 900):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < lines):
+            time.sleep(0.002)
+        time.sleep(dice.random() / 100)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False, env=dict(os.environ)).returncode == 0
+    assert sample(address, tmp_path / "whole", count=600).exit_code == 0
+    assert pictures(tmp_path / "killed") == pictures(tmp_path / "whole")
+    assert (tmp_path / "killed" / "labels.csv").read_bytes() == (tmp_path / "whole" / "labels.csv").read_bytes()
+    done = [line for line in journal.read_bytes().splitlines() if b'"status":"done"' in line]
+    assert len(done) == 600
