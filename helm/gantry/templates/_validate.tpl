@@ -1,0 +1,208 @@
+{{/*
+Refuses values that contradict each other, each with what to do about it. Everything that is wrong is told at once.
+What one value alone may be stands in values.schema.json.
+*/}}
+{{- define "gantry.validate" -}}
+{{- $faults := list -}}
+{{- range list "backend" "modelStore" "auth" "scaling" "network" "pods" "batch" "training" -}}
+{{- $faults = concat $faults (include (printf "gantry.validate.%s" .) $ | fromYamlArray) -}}
+{{- end -}}
+{{- if $faults -}}
+{{- fail (printf "\n- %s" (join "\n- " $faults)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "gantry.validate.backend" -}}
+{{- $mode := .Values.backend.mode -}}
+{{- if and (eq $mode "torchserve") (not .Values.torchserve.models) }}
+- "backend.mode is torchserve, where the gateway cannot ask for the models: name them in torchserve.models"
+{{- end }}
+{{- if and (ne $mode "embedded") (eq (default "cpu" .Values.gateway.settings.device) "cuda") }}
+- "gateway.settings.device is cuda, but with backend.mode {{ $mode }} the gateway runs no model"
+{{- end }}
+{{- if and (eq $mode "embedded") (eq (default "cpu" .Values.gateway.settings.device) "cuda") (not (include "gantry.hasGpu" .Values.gateway.resources)) }}
+- "gateway.settings.device is cuda, but gateway.resources asks for no GPU: set e.g. gateway.resources.limits.nvidia\\.com/gpu to 1"
+{{- end }}
+{{- end -}}
+
+{{/* Says something where resources name a GPU, whole or in part, or claim a device. */}}
+{{- define "gantry.hasGpu" -}}
+{{- if .claims }}claims{{ end }}
+{{- range $name, $_ := .limits }}{{ if hasPrefix "nvidia.com/" $name }}{{ $name }}{{ end }}{{ end }}
+{{- end -}}
+
+{{- define "gantry.validate.modelStore" -}}
+{{- $store := .Values.modelStore -}}
+{{- if and (eq $store.source "image") (ne .Values.backend.mode "embedded") }}
+- "modelStore.source is image, but only the gateway-embedded image carries models: with backend.mode {{ .Values.backend.mode }} choose pvc, objectStore, initImage or imageVolume"
+{{- end }}
+{{- if and (eq $store.source "pvc") (not $store.pvc.claimName) }}
+- "modelStore.source is pvc: name the claim in modelStore.pvc.claimName"
+{{- end }}
+{{- if and (eq $store.source "objectStore") (not $store.objectStore.url) }}
+- "modelStore.source is objectStore: say where the archives are in modelStore.objectStore.url"
+{{- end }}
+{{- if and (eq $store.source "initImage") (not $store.initImage.repository) }}
+- "modelStore.source is initImage: name the image in modelStore.initImage.repository"
+{{- end }}
+{{- if and (eq $store.source "initImage") (not $store.initImage.tag) (not $store.initImage.digest) }}
+- "modelStore.source is initImage: give modelStore.initImage.tag or modelStore.initImage.digest; the chart's version says nothing of that image"
+{{- end }}
+{{- if eq $store.source "imageVolume" }}
+{{- if not $store.imageVolume.reference }}
+- "modelStore.source is imageVolume: name the image in modelStore.imageVolume.reference"
+{{- end }}
+{{- if semverCompare "<1.33.0-0" .Capabilities.KubeVersion.Version }}
+- "modelStore.source imageVolume needs Kubernetes 1.33 or newer, this is {{ .Capabilities.KubeVersion.Version }}: choose initImage"
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "gantry.validate.auth" -}}
+{{- $auth := .Values.auth -}}
+{{- $tls := .Values.tls -}}
+{{- $guards := list -}}
+{{- if $tls.secretName }}{{ $guards = append $guards "tls.secretName" }}{{ end -}}
+{{- if $tls.certManager.enabled }}{{ $guards = append $guards "tls.certManager.enabled" }}{{ end -}}
+{{- if $auth.keys }}{{ $guards = append $guards "auth.keys" }}{{ end -}}
+{{- if $auth.tokens.secretName }}{{ $guards = append $guards "auth.tokens.secretName" }}{{ end -}}
+{{- if $auth.jwt.keys }}{{ $guards = append $guards "auth.jwt.keys" }}{{ end -}}
+{{- if and $auth.insecure $guards }}
+- "auth.insecure is true, yet {{ join ", " $guards }} is set: set auth.insecure to false"
+{{- end }}
+{{- if not (or $auth.insecure $guards) }}
+- "auth.insecure is false, but nothing keeps strangers out: set tls.secretName, tls.certManager.enabled, auth.keys, auth.tokens.secretName or auth.jwt.keys"
+{{- end }}
+{{- if and $auth.insecure (ne .Values.service.type "ClusterIP") }}
+- "auth.insecure is true, and service.type {{ .Values.service.type }} would open the gateway to everybody: set up tls or auth, or keep ClusterIP"
+{{- end }}
+{{- if and $tls.secretName $tls.certManager.enabled }}
+- "tls.secretName and tls.certManager.enabled exclude each other: the certificate comes from one of them"
+{{- end }}
+{{- if and $tls.certManager.enabled (not $tls.certManager.issuerRef.name) }}
+- "tls.certManager.enabled needs tls.certManager.issuerRef.name"
+{{- end }}
+{{- if and $tls.clientCa.secretName (not (include "gantry.tlsSecretName" .)) }}
+- "tls.clientCa.secretName asks for client certificates, which need TLS: set tls.secretName or tls.certManager.enabled"
+{{- end }}
+{{- if and $auth.keys $auth.tokens.secretName }}
+- "auth.keys and auth.tokens.secretName exclude each other: the hashed keys come from one of them"
+{{- end }}
+{{- $names := list }}{{ $hashes := list }}
+{{- range $auth.keys }}{{ $names = append $names .name }}{{ $hashes = append $hashes .sha256 }}{{ end }}
+{{- if ne (len (uniq $names)) (len $names) }}
+- "auth.keys gives a name twice"
+{{- end }}
+{{- if ne (len (uniq $hashes)) (len $hashes) }}
+- "auth.keys gives a sha256 twice"
+{{- end }}
+{{- if and (not $auth.jwt.keys) (or $auth.jwt.issuer $auth.jwt.audience) }}
+- "auth.jwt.issuer and auth.jwt.audience mean nothing without auth.jwt.keys"
+{{- end }}
+{{- if and $auth.jwt.keys (not $auth.jwt.audience) }}
+- "auth.jwt.keys needs auth.jwt.audience: without it, tokens made for other services would be taken"
+{{- end }}
+{{- if and $auth.client.certificateSecretName (not (include "gantry.tlsSecretName" .)) }}
+- "auth.client.certificateSecretName means nothing without TLS: set tls.secretName or tls.certManager.enabled"
+{{- end }}
+{{- end -}}
+
+{{- define "gantry.validate.scaling" -}}
+{{- $hpa := .Values.autoscaling.hpa -}}
+{{- $keda := .Values.autoscaling.keda -}}
+{{- $budget := .Values.podDisruptionBudget -}}
+{{- if and $hpa.enabled $keda.enabled }}
+- "autoscaling.hpa.enabled and autoscaling.keda.enabled exclude each other: both would set the number of pods"
+{{- end }}
+{{- if $hpa.enabled }}
+{{- if gt (int $hpa.minReplicas) (int $hpa.maxReplicas) }}
+- "autoscaling.hpa.minReplicas ({{ $hpa.minReplicas }}) is more than autoscaling.hpa.maxReplicas ({{ $hpa.maxReplicas }})"
+{{- end }}
+{{- if not (or $hpa.cpuUtilization $hpa.queueWaitSeconds) }}
+- "autoscaling.hpa.enabled needs something to look at: autoscaling.hpa.cpuUtilization or autoscaling.hpa.queueWaitSeconds"
+{{- end }}
+{{- if and $hpa.queueWaitSeconds (eq .Values.backend.mode "torchserve") }}
+- "autoscaling.hpa.queueWaitSeconds is a metric of the gateway's pods, but with backend.mode torchserve it is TorchServe's that are scaled: use autoscaling.keda or autoscaling.hpa.cpuUtilization"
+{{- end }}
+{{- range get (dict "embedded" (list "gateway") "torchserve-sidecar" (list "gateway" "torchserve") "torchserve" (list "torchserve")) .Values.backend.mode }}
+{{- if and $hpa.cpuUtilization (not (dig "requests" "cpu" "" (index $.Values .).resources)) }}
+- "autoscaling.hpa.cpuUtilization is a share of the requested CPU, and {{ . }}.resources.requests.cpu is not set"
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if $keda.enabled }}
+{{- if gt (int $keda.minReplicas) (int $keda.maxReplicas) }}
+- "autoscaling.keda.minReplicas ({{ $keda.minReplicas }}) is more than autoscaling.keda.maxReplicas ({{ $keda.maxReplicas }})"
+{{- end }}
+{{- if not $keda.prometheusAddress }}
+- "autoscaling.keda.enabled needs autoscaling.keda.prometheusAddress"
+{{- end }}
+{{- end }}
+{{- if $budget.enabled }}
+{{- $hasMin := not (kindIs "invalid" $budget.minAvailable) }}
+{{- $hasMax := not (kindIs "invalid" $budget.maxUnavailable) }}
+{{- if and $hasMin $hasMax }}
+- "podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable exclude each other"
+{{- end }}
+{{- range $component, $fewest := include "gantry.fewestPods" . | fromYaml }}
+{{- if and $hasMin (or (eq (toString $budget.minAvailable) "100%") (and (not (kindIs "string" $budget.minAvailable)) (ge (int $budget.minAvailable) (int $fewest)))) }}
+- "podDisruptionBudget.minAvailable ({{ $budget.minAvailable }}) would never let a pod of {{ $component }} go, which has {{ $fewest }} at the least: nodes could not be drained"
+{{- end }}
+{{- end }}
+{{- if and $hasMax (has (toString $budget.maxUnavailable) (list "0" "0%")) }}
+- "podDisruptionBudget.maxUnavailable ({{ $budget.maxUnavailable }}) would never let a pod go: nodes could not be drained"
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Fewest pods of each Deployment, as a map. */}}
+{{- define "gantry.fewestPods" -}}
+{{- $own := eq .Values.backend.mode "torchserve" -}}
+{{- $scaled := ternary "torchserve" "gateway" $own -}}
+{{- $fewest := dict "gateway" .Values.gateway.replicas -}}
+{{- if $own }}{{ $_ := set $fewest "torchserve" .Values.torchserve.replicas }}{{ end -}}
+{{- if .Values.autoscaling.hpa.enabled }}{{ $_ := set $fewest $scaled .Values.autoscaling.hpa.minReplicas }}{{ end -}}
+{{- if .Values.autoscaling.keda.enabled }}{{ $_ := set $fewest $scaled .Values.autoscaling.keda.minReplicas }}{{ end -}}
+{{- toYaml $fewest -}}
+{{- end -}}
+
+{{- define "gantry.validate.network" -}}
+{{- $egress := .Values.networkPolicy.egress -}}
+{{- if .Values.networkPolicy.enabled }}
+{{- if and (eq .Values.modelStore.source "objectStore") (not $egress.objectStore.to) }}
+- "modelStore.source is objectStore, but the NetworkPolicy lets no pod reach it: say where it is in networkPolicy.egress.objectStore.to, for one in the internet [{ipBlock: {cidr: 0.0.0.0/0}}]"
+{{- end }}
+{{- if and (hasPrefix "https://" .Values.auth.jwt.keys) (not $egress.jwks.to) }}
+- "auth.jwt.keys is a URL, but the NetworkPolicy lets no pod reach it: say where it is in networkPolicy.egress.jwks.to"
+{{- end }}
+{{- if and .Values.grpcRoute.enabled (not .Values.networkPolicy.ingress.grpcFrom) }}
+- "grpcRoute.enabled routes calls to the gateway that the NetworkPolicy does not let in: name the Gateway's pods in networkPolicy.ingress.grpcFrom"
+{{- end }}
+{{- end }}
+{{- if and .Values.grpcRoute.enabled (not .Values.grpcRoute.parentRefs) }}
+- "grpcRoute.enabled needs a Gateway to attach to: name it in grpcRoute.parentRefs"
+{{- end }}
+{{- end -}}
+
+{{- define "gantry.validate.pods" -}}
+{{- $gateway := .Values.gateway -}}
+{{- $needed := add $gateway.preStopSeconds $gateway.drainSeconds -}}
+{{- with $gateway.terminationGracePeriodSeconds }}
+{{- if le (int64 .) $needed }}
+- "gateway.terminationGracePeriodSeconds ({{ . }}) must be more than gateway.preStopSeconds + gateway.drainSeconds ({{ $needed }}), else calls are cut off; leave it null to have it computed"
+{{- end }}
+{{- end }}
+{{- if and (eq .Values.backend.mode "torchserve") (le (int64 .Values.torchserve.terminationGracePeriodSeconds) (int64 .Values.torchserve.preStopSeconds)) }}
+- "torchserve.terminationGracePeriodSeconds ({{ .Values.torchserve.terminationGracePeriodSeconds }}) must be more than torchserve.preStopSeconds ({{ .Values.torchserve.preStopSeconds }})"
+{{- end }}
+{{- range $component := list "gateway" "torchserve" }}
+{{- $strategy := (index $.Values $component).strategy }}
+{{- $zero := list "0" "0%" }}
+{{- if and (eq $strategy.type "RollingUpdate") (has (toString $strategy.maxSurge) $zero) (has (toString $strategy.maxUnavailable) $zero) }}
+- "{{ $component }}.strategy.maxSurge and {{ $component }}.strategy.maxUnavailable are both 0, so no pod could ever be replaced"
+{{- end }}
+{{- end }}
+{{- if and (not .Values.serviceAccount.create) .Values.serviceAccount.annotations }}
+- "serviceAccount.annotations mean nothing where serviceAccount.create is false"
+{{- end }}
+{{- end -}}

@@ -1,0 +1,58 @@
+{{/* Environment of the gateway, as a list: first what follows from other values, then `gateway.settings`. */}}
+{{- define "gantry.gateway.environment" -}}
+{{- $auth := .Values.auth -}}
+{{- $mode := .Values.backend.mode -}}
+- {name: GANTRY_PORT, value: "50051"}
+- {name: GANTRY_METRICS_HOST, value: {{ .Values.gateway.metricsHost | quote }}}
+- {name: GANTRY_METRICS_PORT, value: "9464"}
+- {name: GANTRY_DRAIN_SECONDS, value: {{ .Values.gateway.drainSeconds | quote }}}
+{{- if $auth.insecure }}
+- {name: GANTRY_INSECURE, value: "true"}
+{{- end }}
+{{- if include "gantry.tlsSecretName" . }}
+- {name: GANTRY_TLS_CERTIFICATE, value: /etc/gantry/tls/tls.crt}
+- {name: GANTRY_TLS_KEY, value: /etc/gantry/tls/tls.key}
+{{- if .Values.tls.clientCa.secretName }}
+- {name: GANTRY_TLS_CLIENT_CA, value: /etc/gantry/client-ca/ca.crt}
+{{- end }}
+{{- end }}
+{{- if include "gantry.tokensSecretName" . }}
+- {name: GANTRY_TOKENS, value: /etc/gantry/tokens/tokens.json}
+{{- end }}
+{{- with $auth.jwt }}
+{{- if .keys }}
+- {name: GANTRY_JWT_KEYS, value: {{ ternary .keys "/etc/gantry/jwks/jwks.json" (hasPrefix "https://" .keys) | quote }}}
+- {name: GANTRY_JWT_AUDIENCE, value: {{ .audience | quote }}}
+- {name: GANTRY_JWT_MODELS_CLAIM, value: {{ .modelsClaim | quote }}}
+{{- if .issuer }}
+- {name: GANTRY_JWT_ISSUER, value: {{ .issuer | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if eq $mode "embedded" }}
+- {name: GANTRY_BACKEND, value: embedded}
+- {name: GANTRY_MODEL_STORE, value: /models}
+{{- if not .Values.gateway.settings.worker_threads }}
+# The pod sees every core of its node, but may use only this many.
+- name: GANTRY_WORKER_THREADS
+  valueFrom:
+    resourceFieldRef: {containerName: gateway, resource: limits.cpu, divisor: "1"}
+{{- end }}
+{{- else }}
+- {name: GANTRY_BACKEND, value: torchserve}
+- {name: GANTRY_TORCHSERVE_ADDRESS, value: {{ include "gantry.torchserve.address" . | quote }}}
+- {name: GANTRY_TORCHSERVE_MESSAGE_BYTES, value: {{ int64 .Values.torchserve.messageBytes | quote }}}
+- {name: GANTRY_TORCHSERVE_WORKERS, value: {{ .Values.torchserve.workersPerModel | quote }}}
+{{- with .Values.torchserve.models }}
+- {name: GANTRY_TORCHSERVE_MODELS, value: {{ join "," . | quote }}}
+{{- end }}
+{{- end }}
+{{- range $name, $value := .Values.gateway.settings }}
+{{- /* Helm reads every number as a float, and would write large ones with an exponent. */}}
+{{- if kindIs "float64" $value }}{{ $value = ternary (int64 $value) $value (eq $value (floor $value)) }}{{ end }}
+- {name: GANTRY_{{ upper $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- with .Values.gateway.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

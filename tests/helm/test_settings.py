@@ -1,0 +1,77 @@
+"""The gateway's own settings, as the chart gives them: nothing that the gateway would not take."""
+
+import json
+from typing import Any
+
+from services.gateway.settings import Settings
+from tests.helm.core import OWN, TLS, container_of, environment_of
+from tests.helm.manifests import pod_templates
+from tests.helm.rendering import CHART, merged, render
+
+_RANGE_KEYWORDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "enum"}
+_ALL_THAT_IT_DECIDES: tuple[dict[str, Any], ...] = (
+    {},
+    OWN,
+    merged(
+        TLS,
+        {
+            "tls": {"clientCa": {"secretName": "ca"}},
+            "auth": {
+                "tokens": {"secretName": "callers"},
+                "jwt": {"keys": '{"keys": []}', "audience": "gantry", "issuer": "me"},
+            },
+        },
+    ),
+)
+
+
+def test_settings_become_environment_without_exponents() -> None:
+    settings = {"max_image_pixels": 16_777_216, "probe_seconds": 7.5, "reflection": False, "log_level": "DEBUG"}
+    given = environment_of({"gateway": {"settings": settings}})
+    assert given["GANTRY_MAX_IMAGE_PIXELS"] == "16777216"
+    assert given["GANTRY_PROBE_SECONDS"] == "7.5"
+    assert given["GANTRY_REFLECTION"] == "false"
+    assert given["GANTRY_LOG_LEVEL"] == "DEBUG"
+
+
+def test_schema_describes_the_settings_that_no_other_value_decides() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    described = schema["properties"]["gateway"]["properties"]["settings"]["properties"]
+    decided = {
+        name.removeprefix("GANTRY_").lower() for values in _ALL_THAT_IT_DECIDES for name in environment_of(values)
+    }
+    decided |= {"host", "torchserve_management_address"}
+    assert set(described) | decided == set(Settings.model_fields)
+    assert set(described) & decided == {"log_format", "worker_threads"}, "set by default only"
+    for name, described_as in described.items():
+        assert described_as["description"] == Settings.model_fields[name].description
+
+
+def test_ranges_are_the_settings_own() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    described = schema["properties"]["gateway"]["properties"]["settings"]["properties"]
+    ranges = {
+        name: {key: value for key, value in field.items() if key in _RANGE_KEYWORDS}
+        for name, field in described.items()
+    }
+    for name, expected in Settings.model_json_schema()["properties"].items():
+        if name in ranges:
+            options = [expected, *expected.get("anyOf", [])]
+            found = {key: value for each in options for key, value in each.items() if key in _RANGE_KEYWORDS}
+            assert ranges[name] == found, name
+
+
+def test_worker_threads_follow_the_cpu_limit_unless_given() -> None:
+    (threads,) = [each for each in container_of(render({}))["env"] if each["name"] == "GANTRY_WORKER_THREADS"]
+    assert threads["valueFrom"]["resourceFieldRef"] == {
+        "containerName": "gateway",
+        "resource": "limits.cpu",
+        "divisor": "1",
+    }
+    assert environment_of({"gateway": {"settings": {"worker_threads": 3}}})["GANTRY_WORKER_THREADS"] == "3"
+    assert "GANTRY_WORKER_THREADS" not in environment_of(OWN)
+
+
+def test_no_service_injects_its_address_as_a_setting() -> None:
+    for pod in pod_templates(render(OWN)):
+        assert pod.spec["enableServiceLinks"] is False

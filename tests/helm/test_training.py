@@ -1,0 +1,130 @@
+"""The training Job: what values make of it, and that the command that it gives trains, stops and goes on."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helm_python.errors import HelmRenderError, HelmValuesError
+
+from tests.helm.arguments import parse
+from tests.helm.manifests import component, environment, of_kind, one, pod_templates, selects
+from tests.helm.rendering import CHART, merged, render
+
+TRAINING: dict[str, Any] = {"training": {"enabled": True, "runs": {"claimName": "runs"}}}
+
+
+def container(values: dict[str, Any]) -> dict[str, Any]:
+    (found,) = one(render(values), "Job")["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def refusal(**training: Any) -> str:
+    with pytest.raises((HelmValuesError, HelmRenderError)) as refused:
+        render(merged(TRAINING, {"training": training}))
+    return str(refused.value)
+
+
+def test_nothing_trains_unless_asked_for() -> None:
+    assert not [each for each in render({}) if component(each) == "training"]
+
+
+def test_gantry_takes_the_arguments() -> None:
+    for values in (TRAINING, merged(TRAINING, {"training": {"arguments": ["cyclegan", "--set=domain_a=apple"]}})):
+        command, given = parse(container(values)["args"])
+        assert command == "train"
+        assert given["run_dir"] == Path("/runs/mnist-cgan")
+        assert given["device"] == "cpu"
+        assert given["compile"] is False, "the image has no compiler"
+
+
+def test_a_gpu_is_asked_for_and_used() -> None:
+    with_gpu = container(merged(TRAINING, {"training": {"gpus": 1, "arguments": ["cgan", "--compile"]}}))
+    assert with_gpu["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert parse(with_gpu["args"])[1]["device"] == "cuda"
+    assert parse(with_gpu["args"])[1]["compile"] is True, "what values say last holds"
+    assert "nvidia.com/gpu" not in container(TRAINING)["resources"]["limits"]
+
+
+def test_a_fault_is_met_by_torchrun_then_by_kubernetes_and_an_eviction_by_neither() -> None:
+    values = merged(TRAINING, {"training": {"restarts": 5, "backoffLimit": 2}})
+    spec = one(render(values), "Job")["spec"]
+    assert "--max-restarts=5" in container(values)["command"]
+    assert "--nproc-per-node=1" in container(values)["command"], "two processes would write to one run"
+    assert spec["backoffLimit"] == 2
+    assert (spec.get("parallelism", 1), spec.get("completions", 1)) == (1, 1)
+    assert spec["podReplacementPolicy"] == "Failed"
+    assert spec["podFailurePolicy"]["rules"] == [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    ]
+
+
+def test_data_are_read_only_and_runs_are_kept() -> None:
+    (pod,) = [
+        each for each in pod_templates(render(CHART / "ci" / "training-values.yaml")) if component(each) == "training"
+    ]
+    volumes = {each["name"]: each.get("persistentVolumeClaim") for each in pod.spec["volumes"]}
+    mounts = {each["mountPath"]: each for each in pod.containers[0]["volumeMounts"]}
+    assert volumes[mounts["/runs"]["name"]] == {"claimName": "runs", "readOnly": False}
+    assert volumes[mounts["/data"]["name"]] == {"claimName": "data-sets", "readOnly": True}
+    assert mounts["/data"]["subPath"] == "pictures"
+    assert environment(pod.containers[0])["GANTRY_DATA_DIR"] == "/data"
+
+
+def test_training_is_closed_in_both_directions_unless_values_open_it() -> None:
+    def rules(values: dict[str, Any], direction: str) -> list[Any]:
+        manifests = render(values)
+        (pod,) = [each for each in pod_templates(manifests) if component(each) == "training"]
+        policies = [each["spec"] for each in of_kind(manifests, "NetworkPolicy")]
+        policies = [each for each in policies if selects(each["podSelector"], pod.labels)]
+        assert {kind for each in policies for kind in each["policyTypes"]} == {"Ingress", "Egress"}
+        return [rule for each in policies for rule in each.get(direction, ())]
+
+    assert rules(TRAINING, "ingress") == []
+    assert rules(TRAINING, "egress") == []
+    mirror = {"to": [{"ipBlock": {"cidr": "10.1.1.1/32"}}], "ports": [{"port": 443}]}
+    assert mirror in rules(merged(TRAINING, {"training": {"egress": [mirror]}}), "egress")
+
+
+def test_values_that_cannot_work_are_refused() -> None:
+    assert "training.enabled needs a volume for checkpoints" in refusal(runs={"claimName": ""})
+    assert "/training/gpus" in refusal(gpus=2)
+    assert "set training.gpus to 1 instead" in refusal(resources={"limits": {"nvidia.com/gpu": 1}})
+    assert "--device=cuda is said by training.run, training.gpus" in refusal(arguments=["cgan", "--device=cuda"])
+    assert "/training/run" in refusal(run="../elsewhere")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_command_trains_and_goes_on_after_a_sigterm(tmp_path: Path) -> None:
+    """The very command, with torchrun of this environment and a folder for the volume."""
+    arguments = ["cgan", "--data=digits", "--images=2k", "--tick=1k", "--batch=64"]
+    given = container(merged(TRAINING, {"training": {"run": "digits", "arguments": arguments}}))
+    binaries = Path(sys.executable).parent
+    command = [str(binaries / given["command"][0]), *given["command"][1:], *given["args"]]
+    command = [each.replace("=/runs/", f"={tmp_path}/") for each in command]
+    variables = {
+        **os.environ,
+        "PATH": f"{binaries}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "OMP_NUM_THREADS": "1",
+    }
+
+    process = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(r"[1-9][0-9.]*/2\.00k", line):
+            break
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert (tmp_path / "digits" / "checkpoint.pt").exists(), said
+
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "what it makes now" in done.stdout
+    assert "| 0.00/2.00k" not in done.stderr, "it began anew"
