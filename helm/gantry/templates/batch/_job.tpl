@@ -50,7 +50,7 @@ template:
     restartPolicy: Never
     terminationGracePeriodSeconds: {{ $job.terminationGracePeriodSeconds | int }}
     {{- if $job.embedded }}
-    {{- with include "gantry.modelStoreInit" $root }}
+    {{- with include "gantry.modelStoreInit" $root | trim }}
     initContainers:
       {{- . | nindent 6 }}
     {{- end }}
@@ -86,20 +86,20 @@ template:
         volumeMounts:
           - {name: tmp, mountPath: /tmp}
           {{- if $job.embedded }}
-          {{- include "gantry.modelStoreMount" $root | nindent 10 }}
+          {{- with include "gantry.modelStoreMount" $root | trim }}{{ . | nindent 10 }}{{ end }}
           {{- else }}
-          {{- include "gantry.clientVolumeMounts" $root | nindent 10 }}
+          {{- with include "gantry.clientVolumeMounts" $root | trim }}{{ . | nindent 10 }}{{ end }}
           {{- end }}
-          {{- include "gantry.claimMounts" $job.claims | nindent 10 }}
+          {{- with include "gantry.claimMounts" $job.claims | trim }}{{ . | nindent 10 }}{{ end }}
     volumes:
       - name: tmp
         emptyDir: {sizeLimit: {{ $job.tmpSize }}}
       {{- if $job.embedded }}
-      {{- include "gantry.modelStoreVolume" $root | nindent 6 }}
+      {{- with include "gantry.modelStoreVolume" $root | trim }}{{ . | nindent 6 }}{{ end }}
       {{- else }}
-      {{- include "gantry.clientVolumes" $root | nindent 6 }}
+      {{- with include "gantry.clientVolumes" $root | trim }}{{ . | nindent 6 }}{{ end }}
       {{- end }}
-      {{- include "gantry.claimVolumes" $job.claims | nindent 6 }}
+      {{- with include "gantry.claimVolumes" $job.claims | trim }}{{ . | nindent 6 }}{{ end }}
 {{- end -}}
 
 {{/*
