@@ -6,9 +6,10 @@
 PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3.11)
 BIN := .venv/bin
 PROTOS = $(sort $(shell cd protos && find gantry torchserve -name '*.proto'))
-# Generates the stubs and their types into the folder $(1); the mypy plugins are found on PATH.
+# Generates the stubs and their types into the folder $(1); the mypy plugins are found on PATH, and type checkers take
+# the types of a package that has py.typed.
 GENERATE = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iprotos --python_out=$(1) \
-	--grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS)
+	--grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS) && touch $(1)/gantry/py.typed
 
 # The data sets, where they lie beside the project; only used where GANTRY_DATA_DIR names no other place.
 ifneq ($(wildcard ../shared/data),)
