@@ -36,7 +36,11 @@ _CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "cuda where nothing is run": (
         merged(_OWN, {"gateway": {"settings": {"device": "cuda"}}}),
-        "with backend.mode torchserve the gateway runs no model",
+        "the gateway runs no model: TorchServe uses the GPU that torchserve.resources asks for",
+    ),
+    "a GPU where nothing is run": (
+        merged(_OWN, {"gateway": {"resources": {"limits": {"nvidia.com/gpu": 1}}}}),
+        "gateway.resources asks for a GPU, but with backend.mode torchserve the gateway runs no model",
     ),
     "pvc without a claim": ({"modelStore": {"source": "pvc"}}, "modelStore.pvc.claimName"),
     "object store without a place": (
@@ -193,7 +197,7 @@ def test_contradiction_is_refused_with_the_values_named(values: dict[str, Any], 
 
 def test_image_volume_is_refused_on_an_old_kubernetes() -> None:
     values = {"modelStore": {"source": "imageVolume", "imageVolume": {"reference": "a/b:1"}}}
-    with pytest.raises(HelmRenderError, match=r"needs Kubernetes 1\.33 or newer, this is v1\.32\.9: choose initImage"):
+    with pytest.raises(HelmRenderError, match=r"feature gate ImageVolume; this is v1\.32\.9: choose initImage"):
         render(values, kube_version="1.32.9")
     assert render(values, kube_version="1.33.0")
 

@@ -2,13 +2,27 @@
 
 import copy
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.helm.conftest import Rendering
+from tests.helm.core import INTERNET, OWN
 from tests.helm.manifests import identity, of_kind, one
-from tests.helm.rendering import CHART, CI_VALUES, lint_strictly, notes, read_yaml, render
+from tests.helm.rendering import (
+    CHART,
+    CI_VALUES,
+    Values,
+    lint_strictly,
+    load_values,
+    merged,
+    notes,
+    read_yaml,
+    render,
+    render_texts,
+)
 from tests.helm.schemas import crd_folder, is_custom, objection
 
 needs_crds = pytest.mark.skipif(crd_folder() is None, reason="GANTRY_DATA_DIR has no crds: schemas of custom resources")
@@ -105,3 +119,38 @@ def test_nothing_is_left_unfilled(rendering: Rendering) -> None:
     text = str(rendering.manifests)
     assert "<no value>" not in text
     assert "%!s" not in text
+
+
+# Values that leave lists empty which the templates fill.
+_NO_DNS: dict[str, Any] = {"networkPolicy": {"egress": {"dnsTo": []}}}
+_SPARSE: dict[str, dict[str, Any]] = {
+    "no DNS": _NO_DNS,
+    "no DNS, own TorchServe": merged(OWN, _NO_DNS),
+    "nobody let in": {"networkPolicy": {"ingress": {"grpcFrom": [], "metricsFrom": []}}},
+    "training without DNS": merged(
+        _NO_DNS, {"training": {"enabled": True, "runs": {"claimName": "runs"}, "egress": [{"to": INTERNET}]}}
+    ),
+    "batch without an object store": {
+        "batch": {
+            "defaults": {"claims": [{"claimName": "runs", "mountPath": "/runs"}]},
+            "jobs": {"one": {"command": "sample", "model": "digits", "out": "/runs/out", "options": {"count": 9}}},
+        }
+    },
+}
+
+
+def nulls(value: Any, path: str = "") -> Iterator[str]:
+    """Where a manifest says null."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if value is None:
+        yield path
+    for key, item in items:
+        yield from nulls(item, f"{path}.{key}")
+
+
+@pytest.mark.parametrize("values", [*CI_VALUES, *_SPARSE.values()], ids=[*(path.name for path in CI_VALUES), *_SPARSE])
+def test_manifests_have_no_null_and_no_line_of_blanks(values: Values) -> None:
+    for path, text in render_texts(load_values(values)).items():
+        if path.endswith(".yaml"):
+            assert [line for line in text.split("\n") if line and not line.strip()] == [], path
+            assert [at for each in read_yaml(text) if each for at in nulls(each)] == [], path

@@ -13,7 +13,7 @@ import pytest
 
 from services.backends import torchserve_process
 from services.backends.base import ModelKey
-from services.backends.torchserve import OWN_MESSAGE_BYTES, TorchServeBackend
+from services.backends.torchserve import _LONGEST_CALL_SECONDS, OWN_MESSAGE_BYTES, TorchServeBackend
 from services.backends.torchserve_process import find_java, find_torchserve
 from services.client.local_gateway import free_port
 from services.gateway.settings import Settings
@@ -23,6 +23,9 @@ from tests.images.dockerfile import DOCKERFILE, ROOT
 TARGET = DOCKERFILE.targets["torchserve"]
 SOURCE = ROOT / "services/backends/torchserve_image"
 STOP_SECONDS = 15.0
+# How old a connection gets here, and how many are waited for.
+AGE_MILLISECONDS = 200
+CONNECTIONS = 4
 
 
 def properties(text: str) -> dict[str, str]:
@@ -76,6 +79,10 @@ def test_what_is_fixed_is_as_in_a_torchserve_of_the_gateways_own() -> None:
     assert {key: configured()[key] for key in fixed} == {key: own[key] for key in fixed}
 
 
+def test_the_longest_call_outlives_its_connection() -> None:
+    assert float(configured()["grpc_inference_max_connection_age_grace_ms"]) >= _LONGEST_CALL_SECONDS * 1000
+
+
 def test_only_warnings_and_words_of_workers_are_logged() -> None:
     loggers = {logger.get("name"): logger for logger in ElementTree.parse(SOURCE / "log4j2.xml").iter("Logger")}
     (root,) = ElementTree.parse(SOURCE / "log4j2.xml").iter("Root")
@@ -107,6 +114,7 @@ async def process(container: Path, ports: dict[str, int]) -> AsyncIterator[psuti
     for file in SOURCE.iterdir():
         text = file.read_text().replace("/models", str(places["/models"]))
         text = re.sub(r"(?<=[:=])(70|80)(7[01]|8[0-2])$", lambda match: str(ports[match[0]]), text, flags=re.MULTILINE)
+        text = re.sub(r"(?<=_connection_age_ms=)\d+", str(AGE_MILLISECONDS), text)
         (container / "app" / file.name).write_text(text)
     home = find_torchserve()
     words = [
@@ -128,6 +136,19 @@ async def process(container: Path, ports: dict[str, int]) -> AsyncIterator[psuti
         psutil.wait_procs(family)
 
 
+async def outlive_connections(backend: TorchServeBackend, port: int) -> None:
+    """Keep calls under way, none of which may fail, until TorchServe has ended connections of them."""
+    seen: set[int] = set()
+
+    async def call() -> None:
+        while len(seen) < CONNECTIONS:
+            await backend.probe(ModelKey("tiny", "1.0.0"))
+            connections = psutil.Process().net_connections("tcp")
+            seen.update(each.laddr.port for each in connections if each.raddr and each.raddr.port == port)
+
+    await asyncio.gather(call(), call())
+
+
 @pytest.mark.torchserve
 async def test_image_command_serves_the_models_and_ends_on_sigterm(
     process: psutil.Popen, container: Path, ports: dict[str, int]
@@ -142,7 +163,7 @@ async def test_image_command_serves_the_models_and_ends_on_sigterm(
     )
     try:
         await backend.start()
-        await backend.probe(ModelKey("tiny", "1.0.0"))
+        await outlive_connections(backend, ports["7070"])
     finally:
         await backend.stop()
     process.terminate()

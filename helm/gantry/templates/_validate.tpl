@@ -17,18 +17,17 @@ What one value alone may be stands in values.schema.json.
 {{- if and (eq $mode "torchserve") (not .Values.torchserve.models) }}
 - "backend.mode is torchserve, where the gateway cannot ask for the models: name them in torchserve.models"
 {{- end }}
-{{- if and (ne $mode "embedded") (eq (default "cpu" .Values.gateway.settings.device) "cuda") }}
-- "gateway.settings.device is cuda, but with backend.mode {{ $mode }} the gateway runs no model"
+{{- $wantsGpu := eq (default "cpu" .Values.gateway.settings.device) "cuda" }}
+{{- $hasGpu := or (include "gantry.hasGpu" .Values.gateway.resources) .Values.gateway.resources.claims }}
+{{- if and (ne $mode "embedded") $wantsGpu }}
+- "gateway.settings.device is cuda, but with backend.mode {{ $mode }} the gateway runs no model: TorchServe uses the GPU that torchserve.resources asks for"
 {{- end }}
-{{- if and (eq $mode "embedded") (eq (default "cpu" .Values.gateway.settings.device) "cuda") (not (include "gantry.hasGpu" .Values.gateway.resources)) }}
+{{- if and (ne $mode "embedded") (include "gantry.hasGpu" .Values.gateway.resources) }}
+- "gateway.resources asks for a GPU, but with backend.mode {{ $mode }} the gateway runs no model: ask for it in torchserve.resources"
+{{- end }}
+{{- if and (eq $mode "embedded") $wantsGpu (not $hasGpu) }}
 - "gateway.settings.device is cuda, but gateway.resources asks for no GPU: set e.g. gateway.resources.limits.nvidia\\.com/gpu to 1"
 {{- end }}
-{{- end -}}
-
-{{/* Says something where resources name a GPU, whole or in part, or claim a device. */}}
-{{- define "gantry.hasGpu" -}}
-{{- if .claims }}claims{{ end }}
-{{- range $name, $_ := .limits }}{{ if hasPrefix "nvidia.com/" $name }}{{ $name }}{{ end }}{{ end }}
 {{- end -}}
 
 {{- define "gantry.validate.modelStore" -}}
@@ -53,7 +52,7 @@ What one value alone may be stands in values.schema.json.
 - "modelStore.source is imageVolume: name the image in modelStore.imageVolume.reference"
 {{- end }}
 {{- if semverCompare "<1.33.0-0" .Capabilities.KubeVersion.Version }}
-- "modelStore.source imageVolume needs Kubernetes 1.33 or newer, this is {{ .Capabilities.KubeVersion.Version }}: choose initImage"
+- "modelStore.source imageVolume needs Kubernetes 1.35, or 1.33 with the feature gate ImageVolume; this is {{ .Capabilities.KubeVersion.Version }}: choose initImage"
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -69,6 +69,7 @@ template:
           - name: GANTRY_WORKER_THREADS
             valueFrom:
               resourceFieldRef: {containerName: batch, resource: limits.cpu, divisor: "1"}
+          {{- with include "gantry.gpuEnv" $job }}{{ . | nindent 10 }}{{ end }}
           {{- else }}
           {{- include "gantry.clientEnv" $root | nindent 10 }}
           {{- end }}

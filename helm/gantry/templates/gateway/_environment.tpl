@@ -38,6 +38,11 @@
   valueFrom:
     resourceFieldRef: {containerName: gateway, resource: limits.cpu, divisor: "1"}
 {{- end }}
+{{- if not .Values.gateway.settings.device }}
+{{- with include "gantry.gpuEnv" (dict "resources" .Values.gateway.resources "env" .Values.gateway.extraEnv) }}
+{{ . }}
+{{- end }}
+{{- end }}
 {{- else }}
 - {name: GANTRY_BACKEND, value: torchserve}
 - {name: GANTRY_TORCHSERVE_ADDRESS, value: {{ include "gantry.torchserve.address" . | quote }}}

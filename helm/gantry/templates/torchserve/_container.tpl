@@ -33,6 +33,7 @@ only after the gateway has drained. The management API (7071, 8081) listens on t
     - {name: GANTRY_TORCHSERVE_HOST, value: {{ ternary "0.0.0.0" "127.0.0.1" $own | quote }}}
     - {name: GANTRY_TORCHSERVE_WORKERS, value: {{ $torchserve.workersPerModel | quote }}}
     - {name: GANTRY_TORCHSERVE_MESSAGE_BYTES, value: {{ int64 $torchserve.messageBytes | quote }}}
+    {{- with include "gantry.gpuEnv" (dict "resources" $torchserve.resources "env" $torchserve.extraEnv) }}{{ . | nindent 4 }}{{ end }}
     {{- with $torchserve.extraEnv }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -15,7 +15,7 @@
 {{- if not $training.runs.claimName }}
 - "training.enabled needs a volume for checkpoints: name the claim in training.runs.claimName"
 {{- end }}
-{{- if and (include "gantry.hasGpu" $training.resources) (not (eq (int $training.gpus) 1)) }}
+{{- if and (or (include "gantry.hasGpu" $training.resources) $training.resources.claims) (ne (int $training.gpus) 1) }}
 - "training.resources asks for a GPU that training would not use: set training.gpus to 1 instead"
 {{- end }}
 {{- range $training.arguments }}
