@@ -4,7 +4,13 @@ What belongs to serving stands here. `services` never imports `training`, so oth
 under the entry-point group `gantry.commands`, and this file picks them up.
 """
 
+import os
+
+# gRPC's own lines go past every log setting, are no JSON, and quote strangers. It reads this when it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +50,8 @@ Encoding = Annotated[Format | None, typer.Option("--format", help="Encoding. Def
 Quality = Annotated[int | None, typer.Option(help="Of jpeg and webp, 1 to 100.")]
 CodeTexts = Annotated[list[str] | None, typer.Option("--code", metavar="NAME=VALUE", help="Sets a code; repeatable.")]
 Seeds = Annotated[list[int] | None, typer.Option(help="A seed of this term of a - b + c; repeatable.")]
+
+_log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trained GANs as a service.")
 app.add_typer(batch, name="batch")
@@ -86,7 +94,7 @@ def serve(
     from services.gateway.server import serve as serve_gateway
     from services.gateway.settings import Settings
 
-    given: dict[str, Any] = {
+    given = {
         "backend": backend,
         "model_store": model_store,
         "execution": execution,
@@ -102,10 +110,15 @@ def serve(
         "torchserve_address": torchserve_address,
         "torchserve_management_address": torchserve_management_address,
     }
-    with _errors_told("serve", BackendUnavailableError, ValueError, OSError):
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-        configure_logs(settings.log_level, settings.log_format)
+    with _errors_told("serve", ValueError):
+        settings = Settings.read(given)
+    configure_logs(settings.log_level, settings.log_format)
+    try:
         asyncio.run(serve_gateway(settings))
+    except Exception as error:
+        is_expected = isinstance(error, BackendUnavailableError | ValueError | OSError)
+        _log.critical("the gateway cannot serve: %s", error, exc_info=not is_expected)
+        raise typer.Exit(1) from error
 
 
 @app.command()

@@ -10,9 +10,14 @@ from grpc_status import rpc_status
 
 from gantry.v1 import generation_pb2
 
-# What grpc.aio says where the server ends a call while a message is on its way to it. It drops the true status.
-_CROSSED = grpc.StatusCode.INTERNAL, "Internal error from Core"
-_CROSSED_RETRY_SECONDS = 0.1
+# What gRPC says of a call that was cut off without the gateway's own status.
+_CUT_OFF = (
+    # grpc.aio, where the server ends a call while a message is on its way to it.
+    (grpc.StatusCode.INTERNAL, "Internal error from Core"),
+    # A server in its last moments, to a call that has just arrived.
+    (grpc.StatusCode.CANCELLED, "CANCELLED"),
+)
+_CUT_OFF_RETRY_SECONDS = 0.1
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -60,11 +65,11 @@ def read_error(error: grpc.RpcError) -> GantryError:
         error: What a call of a stub raised.
 
     Returns:
-        The same with its details unpacked; UNAVAILABLE, with a retry, where grpc.aio does not know why the call ended.
+        The same with its details unpacked; UNAVAILABLE, with a retry, where the call was cut off.
     """
-    if (error.code(), error.details()) == _CROSSED:
-        message = "the gateway ended the call while a message was on its way"
-        return GantryError(grpc.StatusCode.UNAVAILABLE, message, retry_seconds=_CROSSED_RETRY_SECONDS)
+    if (error.code(), error.details()) in _CUT_OFF:
+        message = "the gateway ended the call without saying why"
+        return GantryError(grpc.StatusCode.UNAVAILABLE, message, retry_seconds=_CUT_OFF_RETRY_SECONDS)
     try:
         status = rpc_status.from_call(cast("grpc.Call", error))
     except ValueError:  # Details that contradict the status: something between us and the gateway made them.

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
@@ -24,6 +25,8 @@ from services.gateway.metrics import Metrics
 # A name of the gRPC health service: SERVING for as long as the gateway answers at all.
 LIVENESS = "liveness"
 _POLL_SECONDS = 0.05
+# How long a caller of the probe server may say nothing; each holds a thread.
+_PATIENCE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -111,12 +114,15 @@ class ProbeServer:
             readiness: What /readyz shows.
 
         Raises:
-            OSError: The port is taken.
+            OSError: It cannot listen there; the message names the host and the port.
         """
         self._metrics_app = make_wsgi_app(metrics.registry) if metrics else None
         self._readiness = readiness
         server_class = _ThreadingServerV6 if ":" in host else _ThreadingServer
-        self._server = make_server(host.strip("[]"), port, self._answer, server_class, _QuietHandler)
+        try:
+            self._server = make_server(host.strip("[]"), port, self._answer, server_class, _QuietHandler)
+        except OSError as error:
+            raise OSError(f"cannot serve metrics and probes on port {port} of {host}: {error.strerror}") from error
         self._thread = Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="gantry-probes", daemon=True
         )
@@ -158,6 +164,11 @@ def _respond(start_response: Any, status: HTTPStatus, body: Mapping[str, Any]) -
 class _ThreadingServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (socketserver's signature)
+        """Log what went wrong; that a caller hung up or said nothing is no error of the gateway's."""
+        level = logging.DEBUG if isinstance(sys.exception(), OSError) else logging.ERROR
+        _log.log(level, "a request for metrics or probes broke off", exc_info=True)
+
 
 class _ThreadingServerV6(_ThreadingServer):
     address_family = socket.AF_INET6
@@ -165,6 +176,8 @@ class _ThreadingServerV6(_ThreadingServer):
 
 class _QuietHandler(WSGIRequestHandler):
     """Probes come every few seconds; a log line for each would bury the rest."""
+
+    timeout = _PATIENCE_SECONDS
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""

@@ -13,7 +13,7 @@ _PLAIN = re.compile(r"[\w.:/+@-]+")
 
 
 def configure_logs(level: str, log_format: Literal["text", "json"]) -> None:
-    """Log to stderr from now on.
+    """Log to stderr from now on, Python's warnings too.
 
     Args:
         level: Least severe messages that are logged.
@@ -22,6 +22,7 @@ def configure_logs(level: str, log_format: Literal["text", "json"]) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(True)
 
 
 class JsonFormatter(logging.Formatter):

@@ -163,7 +163,7 @@ class Gateway:
                 return self._server.add_secure_port(address, self._credentials)
             return self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}") from error
+            raise OSError(f"cannot listen on {address}; GRPC_VERBOSITY=error tells why") from error
 
     def _note_models(self) -> None:
         for loaded in self._backend.models.values():
@@ -242,11 +242,12 @@ async def serve(settings: Settings) -> None:
         os._exit(0)
     async with gateway:
         _log.info(
-            "gRPC on %s:%d, metrics on http://%s:%d/metrics",
-            settings.listen_host, gateway.port, settings.metrics_host, gateway.metrics_port,
+            "gRPC on %s:%d, %s over HTTP on port %d of %s",
+            settings.listen_host, gateway.port,
+            "metrics and probes" if settings.metrics else "probes", gateway.metrics_port, settings.metrics_host,
         )  # fmt: skip
-        if settings.insecure and not settings.keeps_strangers_out:
-            _log.warning("anybody who can reach the port may call: there is no TLS, and no token is asked for")
+        for opening in settings.openings:
+            _log.warning(opening)
         await stopping.wait()
         _log.info("draining: new calls are refused, admitted ones have %g s", settings.drain_seconds)
         _on_signal(gateway.hurry)

@@ -1,11 +1,13 @@
 """All settings of the gateway, each from a GANTRY_* environment variable or a flag of `gantry serve`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.gateway.explaining import explain
 from services.loopback import is_loopback
 
 
@@ -100,6 +102,21 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=20.0, ge=0)
     """Seconds that admitted calls have to finish after SIGTERM."""
 
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Self:
+        """Read the settings of a gateway.
+
+        Args:
+            given: Settings by name; what is None or not there is that of the environment, or its default.
+
+        Raises:
+            ValueError: A setting is not allowed, or two contradict each other; the message names them.
+        """
+        try:
+            return cls(**{name: value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
+
     @property
     def keeps_strangers_out(self) -> bool:
         """Whether callers are told from strangers, or at least nobody listens in: TLS, mTLS, tokens or JWT."""
@@ -111,9 +128,23 @@ class Settings(BaseSettings):
         host = self.host or ("::" if self.keeps_strangers_out or self.insecure else "127.0.0.1")
         return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
+    @property
+    def openings(self) -> list[str]:
+        """What strangers can do, in words; nothing where only this machine reaches the port."""
+        if self._is_out_of_reach:
+            return []
+        anybody = "anybody who can reach the port may call: no key and no client certificate is asked for"
+        in_clear = "whoever listens in can read what is sent, keys too: there is no TLS"
+        asks_nobody = not (self.tls_client_ca or self.tokens or self.jwt_keys)
+        return [anybody] * asks_nobody + [in_clear] * (self.tls_certificate is None)
+
+    @property
+    def _is_out_of_reach(self) -> bool:
+        return is_loopback(self.listen_host.strip("[]"))
+
     @model_validator(mode="after")
     def _strangers_stay_out(self) -> Self:
-        if not (self.keeps_strangers_out or self.insecure or is_loopback(self.listen_host.strip("[]"))):
+        if not (self.keeps_strangers_out or self.insecure or self._is_out_of_reach):
             raise ValueError(
                 f"host {self.host} is open to strangers: set tls_certificate and tls_key, tokens or jwt_keys, or say "
                 "that this is meant with insecure (GANTRY_INSECURE=true, --insecure)"

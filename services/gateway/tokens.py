@@ -17,6 +17,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from services.gateway.callers import Caller
+from services.gateway.explaining import explain
 
 KEY_PREFIX = "gantry_"
 _KEY_BYTES = 32
@@ -85,7 +86,7 @@ def make_key(name: str, models: Sequence[str]) -> tuple[str, Key]:
     try:
         return key, Key(name=name, sha256=digest_of(key), models=list(models))
     except ValidationError as error:
-        raise ValueError(_explain(error)) from None
+        raise ValueError(explain(error)) from None
 
 
 def digest_of(key: str) -> str:
@@ -113,7 +114,7 @@ def read_keys(path: Path) -> KeyFile:
     try:
         return KeyFile.model_validate_json(text)
     except ValidationError as error:
-        raise ValueError(f"{path}: {_explain(error)}") from None
+        raise ValueError(f"{path}: {explain(error)}") from None
 
 
 def add_key(path: Path, entry: Key) -> None:
@@ -134,13 +135,6 @@ def add_key(path: Path, entry: Key) -> None:
             raise ValueError(f"{path}: the name {entry.name} is in use; take the old key out, or choose another name")
         text = KeyFile(keys=[*keys, entry]).model_dump_json(indent=2) + "\n"
         _replace(path, text.encode())
-
-
-def _explain(error: ValidationError) -> str:
-    """Say what is wrong with a file of keys, by field and without its values."""
-    return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors(include_url=False)
-    )
 
 
 @contextmanager

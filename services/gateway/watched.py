@@ -69,4 +69,5 @@ def _stamp(path: Path) -> tuple[int, ...]:
         stat = path.stat()
     except OSError:
         return ()
-    return stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size
+    # The time of a change of its permissions too, which may be what made it unreadable.
+    return stat.st_dev, stat.st_ino, stat.st_ctime_ns, stat.st_size

@@ -32,11 +32,17 @@ def test_details_that_contradict_the_status_are_left_alone() -> None:
     assert (caught.value.reason, caught.value.retry_seconds, caught.value.field_violations) == (None, None, ())
 
 
-def test_a_status_that_grpc_dropped_is_asked_for_again() -> None:
-    """It is rare, so it is made by hand: one of some hundred refused streams, where a message crosses the refusal."""
+@pytest.mark.parametrize(
+    ("code", "cut_off", "told"),
+    [
+        (grpc.StatusCode.INTERNAL, "Internal error from Core", "internal error"),
+        (grpc.StatusCode.CANCELLED, "CANCELLED", "the caller left"),
+    ],
+)
+def test_a_call_that_was_cut_off_is_made_again(code: grpc.StatusCode, cut_off: str, told: str) -> None:
+    """These are rare, so they are made by hand: a message crosses a refusal, or comes as the gateway's last."""
     none = grpc.aio.Metadata()
-    crossed = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, none, none, details="Internal error from Core")
-    error = read_error(crossed)
+    error = read_error(grpc.aio.AioRpcError(code, none, none, details=cut_off))
     assert (error.code, error.retry_seconds) == (grpc.StatusCode.UNAVAILABLE, 0.1)
-    real = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, none, none, details="internal error")
-    assert (read_error(real).code, read_error(real).retry_seconds) == (grpc.StatusCode.INTERNAL, None)
+    real = read_error(grpc.aio.AioRpcError(code, none, none, details=told))
+    assert (real.code, real.retry_seconds) == (code, None)

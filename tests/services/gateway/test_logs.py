@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextvars import copy_context
 
@@ -81,6 +82,7 @@ def root() -> Iterator[logging.Logger]:
     yield root
     root.setLevel(level)
     root.handlers[:] = handlers
+    logging.captureWarnings(False)
 
 
 def test_json_lines_go_to_stderr_from_the_level_on(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +91,12 @@ def test_json_lines_go_to_stderr_from_the_level_on(root: logging.Logger, capsys:
     logging.getLogger("gantry.test").info("quiet")
     logging.getLogger("gantry.test").warning("heard %s", "this")
     assert json.loads(capsys.readouterr().err)["message"] == "heard this"
+
+
+def test_a_warning_of_python_is_a_line_like_others(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    root.handlers.clear()
+    configure_logs("WARNING", "json")
+    warnings.warn("two\nlines", UserWarning, stacklevel=1)
+    line = json.loads(capsys.readouterr().err)
+    assert line["level"] == "WARNING"
+    assert "UserWarning: two\nlines" in line["message"]

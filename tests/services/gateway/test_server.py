@@ -7,10 +7,12 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -27,6 +29,7 @@ from services.gateway.server import Gateway
 from services.gateway.settings import Settings
 from tests.conformance.harness import details_of
 from tests.services.gateway.cards import tiny_card
+from tests.services.gateway.certificates import Authority
 from tests.services.gateway.fakes import EXECUTION, DrivenBackend, eventually, reply_to, settled
 
 Request = generation_pb2.SampleRequest
@@ -278,7 +281,7 @@ async def test_a_taken_port_is_told_and_nothing_is_left_behind(which: str, setti
         port = taken.getsockname()[1]
         backend = DrivenBackend(tiny_card())
         gateway = Gateway(settings.model_copy(update={which: port}), backend)
-        with pytest.raises(OSError, match=f"127.0.0.1:{port}" if which == "port" else "in use"):
+        with pytest.raises(OSError, match=f"127.0.0.1:{port}" if which == "port" else f"port {port} of 127.0.0.1: "):
             await gateway.__aenter__()
     assert not backend.is_running
     if which == "port":
@@ -286,33 +289,71 @@ async def test_a_taken_port_is_told_and_nothing_is_left_behind(which: str, setti
             assert probe.connect_ex(("127.0.0.1", gateway.metrics_port)) != 0
 
 
-def test_the_command_serves_until_sigterm_and_ends_well(tiny_store: Path) -> None:
-    (tiny_store / "broken.mar").write_bytes(b"broken")
-    command = [sys.executable, "-m", "services.cli", "serve", "--port", "0", "--metrics-port", "0"]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GANTRY_")}
-    environment["GANTRY_MODEL_STORE"] = str(tiny_store)
+@contextmanager
+def serving(store: Path, *arguments: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Run the command until the block ends: its ports of gRPC and HTTP, and the lines it wrote, in the end all."""
+    command = [sys.executable, "-m", "services.cli", "serve", "--port", "0", "--metrics-port", "0", *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GANTRY_", "GRPC_"))}
+    environment["GANTRY_MODEL_STORE"] = str(store)
+    log: list[str] = []
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        log = []
-        for line in process.stderr:
-            log.append(line)
-            if ports := re.search(r"gRPC on 127\.0\.0\.1:(\d+), metrics on http://127\.0\.0\.1:(\d+)/", line):
-                break
-        else:
-            pytest.fail("".join(log))
         try:
-            with grpc.insecure_channel(f"127.0.0.1:{ports[1]}") as channel:
-                response = generation_pb2_grpc.GenerationServiceStub(channel).Sample(Request(model="tiny", seed=1))
-            with urllib.request.urlopen(f"http://127.0.0.1:{ports[2]}/readyz") as readyz:
-                report = json.load(readyz)
+            for line in process.stderr:
+                log.append(line)
+                if ports := re.search(r"gRPC on .+:(\d+), metrics and probes over HTTP on port (\d+) ", line):
+                    yield ports[1], ports[2], log
+                    break
         finally:
             process.send_signal(signal.SIGTERM)
-            rest = process.stderr.read()
-    assert process.returncode == 0, rest
+            log += process.stderr.readlines()
+    assert process.returncode == 0, "".join(log)
+
+
+def test_the_command_serves_until_sigterm_and_ends_well(tiny_store: Path) -> None:
+    (tiny_store / "broken.mar").write_bytes(b"broken")
+    with serving(tiny_store) as (port, probe_port, log):
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            response = generation_pb2_grpc.GenerationServiceStub(channel).Sample(Request(model="tiny", seed=1))
+        with urllib.request.urlopen(f"http://127.0.0.1:{probe_port}/readyz") as readyz:
+            report = json.load(readyz)
     assert Image.open(io.BytesIO(response.images[0].encoded.data)).size == (6, 8)
     assert list(report["refused"]) == ["broken.mar"]
     assert any("refused broken.mar: not a readable .mar file" in line for line in log)
-    assert "Traceback" not in rest
+    assert "Traceback" not in "".join(log)
+
+
+def test_every_line_on_stderr_is_json(tiny_store: Path, tmp_path: Path) -> None:
+    certificate, key = map(str, Authority().sign("gateway", "localhost").write(tmp_path / "tls"))
+    tls = "--tls-certificate", certificate, "--tls-key", key
+    with serving(tiny_store, "--log-format", "json", *tls) as (port, probe_port, log):
+        with socket.create_connection(("127.0.0.1", int(port))) as stranger:
+            stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while stranger.recv(1024):
+                """Until the gateway gives the handshake up."""
+        with socket.create_connection(("127.0.0.1", int(probe_port))) as prober:
+            # Hangs up in the middle of a request, with a reset.
+            prober.sendall(b"GET /metr")
+            prober.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert [json.loads(line)["message"] for line in log][-1] == "stopped"
+
+
+def test_a_start_that_fails_is_a_line_of_the_log(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "services.cli",
+        "serve",
+        "--log-format",
+        "json",
+        "--tokens",
+        str(tmp_path / "none"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert last["level"] == "CRITICAL"
+    assert str(tmp_path / "none") in last["message"]
 
 
 _SERVE_DRIVEN = """
@@ -320,6 +361,7 @@ import asyncio, logging
 from services.gateway import server
 from services.gateway.settings import Settings
 from tests.services.gateway.cards import tiny_card
+from tests.services.gateway.certificates import Authority
 from tests.services.gateway.fakes import DrivenBackend
 
 logging.basicConfig(level="INFO")

@@ -35,6 +35,17 @@ def test_the_environment_sets_every_kind_of_field(monkeypatch: pytest.MonkeyPatc
     assert (settings.reflection, settings.probe_seconds, settings.worker_threads) == (False, 2.5, 3)
 
 
+def test_what_is_wrong_is_told_by_field_in_one_line_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANTRY_JWT_KEYS", "https://user:password@issuer.example/keys")
+    with pytest.raises(ValueError, match=r"^host 0\.0\.0\.1 is open") as error:
+        Settings.read({"host": "0.0.0.1", "jwt_keys": ""})
+    assert "password" not in str(error.value)
+    with pytest.raises(ValueError, match=r"^port: .* less than or equal to 65535; log_format: .*'json'$") as error:
+        Settings.read({"port": 70000, "log_format": "xml", "host": None})
+    assert "password" not in str(error.value)
+    assert error.value.__suppress_context__
+
+
 def test_a_flag_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANTRY_PORT", "6000")
     assert Settings(port=7000).port == 7000
@@ -105,6 +116,23 @@ def test_the_queue_must_hold_two_of_the_largest_pictures() -> None:
 )
 def test_it_listens_beyond_loopback_only_where_that_is_safe_or_meant(given: dict[str, Any], listens_on: str) -> None:
     assert Settings(**given).listen_host == listens_on
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, []),
+        ({"host": "::1", "insecure": True}, []),
+        ({"insecure": True}, ["anybody", "whoever"]),
+        ({"tokens": "keys.json"}, ["whoever"]),
+        ({"jwt_keys": "jwks.json"}, ["whoever"]),
+        ({"tls_certificate": "cert.pem"}, ["anybody"]),
+        ({"tls_certificate": "cert.pem", "tokens": "keys.json"}, []),
+        ({"tls_certificate": "cert.pem", "tls_client_ca": "ca.pem"}, []),
+    ],
+)
+def test_what_strangers_can_do_is_told(given: dict[str, Any], told: list[str]) -> None:
+    assert [opening.partition(" ")[0] for opening in Settings(**given).openings] == told
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]", "192.0.2.1", "gateway.example"])

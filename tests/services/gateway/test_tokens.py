@@ -108,8 +108,8 @@ ENTRY = {"name": "reports", "sha256": "a" * 64, "models": ["*"]}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "file: Invalid JSON"),
-        ("[]", "file: Input should be an object"),
+        ("{", "Invalid JSON"),
+        ("[]", "Input should be an object"),
         ({}, "keys: Field required"),
         ({"keys": [], "kees": []}, "kees: Extra inputs are not permitted"),
         ({"keys": [ENTRY | {"model": "tiny"}]}, "keys.0.model: Extra inputs are not permitted"),

@@ -74,6 +74,16 @@ def test_a_swapped_link_is_a_change_as_kubernetes_makes_it(tmp_path: Path, clock
     assert number() == 2
 
 
+def test_a_change_of_permissions_is_a_change(path: Path, clock: Clock) -> None:
+    """It may be what makes an unreadable file readable."""
+    reads: list[str] = []
+    text = Watched([path], lambda: reads.append(path.read_text()), clock)
+    path.chmod(0o400)
+    clock.pass_a_check()
+    text()
+    assert reads == ["1", "1"]
+
+
 @pytest.mark.parametrize("spoil", [lambda path: path.write_text("no number"), lambda path: path.unlink()])
 def test_a_spoilt_file_is_logged_once_and_the_old_value_stays(
     path: Path, clock: Clock, caplog: pytest.LogCaptureFixture, spoil: object
