@@ -1,5 +1,9 @@
 """A TorchServe starts, stops without a trace, and says what it lacks."""
 
+import os
+import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -61,10 +65,10 @@ async def test_start_without_java_leaves_nothing(java_home: Path) -> None:
 async def test_stopped_torchserve_leaves_no_process_and_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    archive = write_tiny_archive(tmp_path).rename(tmp_path / "name, with = signs.mar")
     # Not under tmp_path: the paths of sockets must be short.
     with tempfile.TemporaryDirectory(prefix="g-") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
-        archive = write_tiny_archive(tmp_path).rename(tmp_path / "name, with = signs.mar")
         process = TorchServeProcess([archive], workers=1, message_bytes=1 << 20)
         try:
             await process.start(timeout=60.0)
@@ -118,3 +122,27 @@ async def test_workers_get_their_settings_and_no_other(tmp_path: Path, monkeypat
         }
     finally:
         await process.stop()
+
+
+@pytest.mark.torchserve
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv, of util-linux")
+def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    program = """
+import asyncio, sys
+from pathlib import Path
+from services.backends.torchserve_process import TorchServeProcess
+process = TorchServeProcess([Path(sys.argv[1])], 1, message_bytes=1 << 20)
+asyncio.run(process.start(timeout=60.0))
+print(process.pid, flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", program, str(write_tiny_archive(tmp_path))]
+    # Else the folder that nobody is left to remove stays behind.
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as owner:
+        assert owner.stdout
+        torchserve = psutil.Process(int(next(owner.stdout)))
+        family = [torchserve, *torchserve.children(recursive=True)]
+        owner.kill()
+    _, left = psutil.wait_procs(family, timeout=60)
+    assert not left
