@@ -51,12 +51,12 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith((*_TAR_SUFFIXES, ".zip"))
 
 
-def open_archive(name: str, fingerprint: str, open_file: Callable[[], IO[bytes]]) -> Archive:
+def open_archive(name: str, fingerprint: str | None, open_file: Callable[[], IO[bytes]]) -> Archive:
     """Prepare an archive.
 
     Args:
         name: Its path or URL, whose ending tells what it is.
-        fingerprint: Tells it from what it was before it changed.
+        fingerprint: Tells it from what it was before it changed; None where nothing does.
         open_file: Opens it as a file that can seek.
     """
     if name.lower().endswith(".zip"):
@@ -68,7 +68,9 @@ def open_archive(name: str, fingerprint: str, open_file: Callable[[], IO[bytes]]
 class _Tar:
     """A tar. The place of each member is kept, so that it is read without reading the headers again."""
 
-    def __init__(self, name: str, fingerprint: str, open_file: Callable[[], IO[bytes]], decompressor: Any) -> None:
+    def __init__(
+        self, name: str, fingerprint: str | None, open_file: Callable[[], IO[bytes]], decompressor: Any
+    ) -> None:
         self._name, self._fingerprint = name, fingerprint
         self._open_file, self._decompressor = open_file, decompressor
         self._file: IO[bytes] | None = None
@@ -103,8 +105,8 @@ class _Tar:
         return Found(
             input=shown(f"{self._name}!{member.name}"),
             name=shown(member.name),
-            fingerprint=f"{self._fingerprint}:{member.offset_data}+{member.size}",
-            fault=fault or _too_large(member.size),
+            fingerprint=self._fingerprint and f"{self._fingerprint}:{member.offset_data}+{member.size}",
+            fault=fault or too_large(member.size),
             locator=f"{member.offset_data}+{member.size}",
         )
 
@@ -116,7 +118,7 @@ class _Tar:
 class _Zip:
     """A zip. Its table of contents is in memory while it is read."""
 
-    def __init__(self, name: str, fingerprint: str, open_file: Callable[[], IO[bytes]]) -> None:
+    def __init__(self, name: str, fingerprint: str | None, open_file: Callable[[], IO[bytes]]) -> None:
         self._name, self._fingerprint, self._open_file = name, fingerprint, open_file
         self._zip: zipfile.ZipFile | None = None
 
@@ -127,8 +129,8 @@ class _Zip:
                     yield Found(
                         input=f"{self._name}!{member.filename}",
                         name=member.filename,
-                        fingerprint=f"{self._fingerprint}:{member.header_offset}+{member.CRC}",
-                        fault=unsafe(member.filename) or _too_large(member.file_size),
+                        fingerprint=self._fingerprint and f"{self._fingerprint}:{member.header_offset}+{member.CRC}",
+                        fault=unsafe(member.filename) or too_large(member.file_size),
                         locator=member.filename,
                     )
         except (*_DAMAGED, OSError) as error:
@@ -141,7 +143,7 @@ class _Zip:
                 data = member.read(MOST_BYTES + 1)
         except _DAMAGED as error:
             raise OSError(f"damaged, encrypted or packed in an unknown way: {error}") from error
-        if fault := _too_large(len(data)):
+        if fault := too_large(len(data)):
             raise ItemError("BAD_MEMBER", fault)
         return data
 
@@ -151,5 +153,12 @@ class _Zip:
         return self._zip
 
 
-def _too_large(size: int) -> str | None:
-    return f"has {size} bytes; at most {MOST_BYTES} are read" if size > MOST_BYTES else None
+def too_large(size: int) -> str | None:
+    """Say why a picture of so many bytes is not read; None where it is."""
+    return f"it has {size} bytes; at most {MOST_BYTES} are read" if size > MOST_BYTES else None
+
+
+def check_size(size: int) -> None:
+    """Raise ItemError where a picture of so many bytes is not read."""
+    if fault := too_large(size):
+        raise ItemError("TOO_LARGE", fault)

@@ -3,6 +3,7 @@
 Overload and outages are never an item's fault. What the gateway says of the item itself is handed on.
 """
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -29,6 +30,8 @@ _OF_ALL = {
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.UNIMPLEMENTED,
 }
+
+_log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -102,6 +105,8 @@ class Caller:
             return
         if self._gone_since is None:
             self._gone_since = self._clock()
+            if self._patience:
+                _log.warning("the gateway does not answer; trying for %.0f s: %s", self._patience, error)
         gone = self._clock() - self._gone_since
         if gone >= self._patience:
             raise JobError(f"the gateway has not answered for {gone:.0f} s: {error}") from error

@@ -1,4 +1,7 @@
-"""What goes wrong: with one item, which is recorded while the job goes on, or with the job."""
+"""What goes wrong: with one item, which is recorded while the job goes on, or with the job or its storage."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Reasons that lie in the input's own bytes: such a failure stands until they, or the job's options, change.
 LASTING = {"IMAGE_TOO_LARGE", "INVALID_REQUEST", "TOO_LARGE"}
@@ -25,3 +28,27 @@ class JobError(Exception):
 
 class StoppedError(Exception):
     """The job was told to stop before the item was begun."""
+
+
+class StorageError(JobError):
+    """A store cannot be used; the message says which and why."""
+
+
+class LockedError(StorageError):
+    """Another process works on the same journal."""
+
+
+@contextmanager
+def storage_faults(url: str, *passed: type[Exception]) -> Iterator[None]:
+    """Raise StorageError for whatever the libraries behind fsspec raise: no credentials, no host, no bucket.
+
+    Args:
+        url: What is used, for the message.
+        *passed: What is passed on as it is, besides JobError and ItemError.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (JobError, ItemError, *passed)):
+            raise
+        raise StorageError(f"{url}: {error}") from error

@@ -6,6 +6,7 @@ what was staged, or finds it committed. An item killed before that line is made 
 """
 
 import asyncio
+import errno
 import hashlib
 import logging
 from collections import Counter
@@ -18,10 +19,12 @@ from typing import Any, Literal, NamedTuple
 from services.batch.faults import LASTING, ItemError, JobError, StoppedError
 from services.batch.items import Item
 from services.batch.manifest import Manifest, Record, now
-from services.batch.storage import NAME_ERRORS, StorageError, Store
+from services.batch.storage import Store
 
 # Items that are looked at before anybody else gets a turn, and the most of them that are handed on at once.
 _LOOK_AT, _HAND_ON = 1024, 32
+# What is wrong with one output's name, not with the whole store.
+_NAME_ERRORS = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ, errno.EINVAL}
 
 _log = logging.getLogger(__name__)
 
@@ -203,7 +206,7 @@ class Job:
             error = error.exceptions[0]
         if isinstance(error, JobError):
             return error
-        if not isinstance(error, OSError | StorageError):
+        if not isinstance(error, OSError):
             _log.error("the job failed", exc_info=error)
         return JobError(f"{self._store.url}: {error or type(error).__name__}")
 
@@ -324,7 +327,7 @@ class Job:
         except FileExistsError as error:
             raise _exists(item) from error
         except OSError as error:
-            if error.errno in NAME_ERRORS:
+            if error.errno in _NAME_ERRORS:
                 raise ItemError("UNWRITABLE", f"{item.output}: {error.strerror}") from error
             raise
 

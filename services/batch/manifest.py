@@ -6,12 +6,12 @@ of an item counts, and only for a job with the same options and model.
 
 import json
 import re
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Self
 
+from services.batch.scratch import Scratch
 from services.batch.shards import Shard
 from services.batch.storage import Journal, Store
 
@@ -102,11 +102,7 @@ class Index:
 
     def __init__(self) -> None:
         """Begin empty."""
-        # An empty name is a private file that goes away by itself. Threads use it one after another.
-        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("BEGIN")
-        self._database.execute(
+        self._database = Scratch(
             "CREATE TABLE entries (key TEXT PRIMARY KEY, time TEXT, status TEXT, reason TEXT, owns INTEGER, line BLOB)"
             " WITHOUT ROWID"
         )

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from services.batch.storage import PRIVATE
 from services.client.files import INPUT_SUFFIXES, with_ending
 from services.client.pictures import Format
+
+# The folder in which a job keeps its own files.
+PRIVATE = ".gantry"
 
 
 @dataclass(frozen=True, kw_only=True)

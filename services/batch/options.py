@@ -1,5 +1,6 @@
 """Options that several batch commands share: how a job is run, whatever it makes."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,9 @@ Bar = Annotated[
     bool | None, typer.Option("--progress/--no-progress", help="Default: a bar where stderr is a terminal.")
 ]
 
+# Labels that every job has.
+_TAKEN = ("job", "shard")
+
 
 def read_shard(text: str | None) -> Shard:
     """Return the shard that a user gives, else that of the environment."""
@@ -40,7 +44,7 @@ def read_push_labels(texts: list[str] | None) -> dict[str, str]:
     Raises:
         ValueError: One is not NAME=VALUE.
     """
-    pairs = [text.partition("=") for text in texts or ()]
-    if any(not (name and equals) for name, equals, _ in pairs):
-        raise ValueError("--push-label: must be NAME=VALUE")
-    return {name: value for name, _, value in pairs}
+    pairs = [re.fullmatch(r"([a-zA-Z_]\w*)=(.+)", text, re.ASCII) for text in texts or ()]
+    if not all(pairs) or any(pair[1] in _TAKEN for pair in pairs if pair):
+        raise ValueError(f"--push-label: must be NAME=VALUE with the name of a label, not {' or '.join(_TAKEN)}")
+    return {pair[1]: pair[2] for pair in pairs if pair}

@@ -5,18 +5,24 @@ is in its shard.
 """
 
 import hashlib
+import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from services.batch.faults import JobError
 from services.batch.inputs import Input
 from services.batch.items import Item
 from services.batch.naming import output_of
+from services.batch.scratch import Scratch
 from services.batch.shards import Shard
 from services.batch.storage import is_url
 from services.client.files import INPUT_SUFFIXES
 from services.client.pictures import Format
+
+_TELL_EVERY = 100_000
+
+_log = logging.getLogger(__name__)
 
 
 class Plan:
@@ -24,10 +30,7 @@ class Plan:
 
     def __init__(self) -> None:
         """Begin empty."""
-        # An empty name is a private file that goes away by itself. Threads use it one after another.
-        self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        self._database.executescript(
-            "PRAGMA journal_mode = OFF; BEGIN;"
+        self._database = Scratch(
             "CREATE TABLE items (input, output, fingerprint, fault, source, locator);"
             # Digests of where outputs are to be, and of where inputs are.
             "CREATE TABLE outputs (place BLOB PRIMARY KEY) WITHOUT ROWID;"
@@ -81,8 +84,6 @@ def make_plan(
     out: str,
     shard: Shard,
     image_format: Format,
-    *,
-    listed: Callable[[int], None] = lambda _: None,
 ) -> Plan:
     """List all inputs.
 
@@ -91,20 +92,19 @@ def make_plan(
         out: Path or URL of the folder that outputs go to.
         shard: The items to keep.
         image_format: What outputs are encoded as.
-        listed: Is told the number of pictures from time to time.
 
     Raises:
         JobError: There is no picture, an input cannot be listed, or two pictures are in each other's way.
     """
-    root = out if is_url(out) else os.path.abspath(out)
+    root = out if is_url(out) else os.path.realpath(out)
     plan, number = Plan(), 0
     for source, given in enumerate(inputs):
         if given.folder is not None and _is_within(root, given.folder):
             raise JobError(f"--out {out} is in the input {given.folder}: outputs would become inputs")
         for found in given.pictures():
             number += 1
-            if number % 10_000 == 0:
-                listed(number)
+            if number % _TELL_EVERY == 0:
+                _log.info("%d pictures listed so far", number)
             output = None if found.fault else output_of(found, image_format)
             if output is not None:
                 plan.claim(output, f"{root}/{output}", found.input)

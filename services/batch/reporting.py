@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Gauge, pushadd_to_gateway
@@ -153,7 +154,7 @@ class Pusher:
         self._metrics.update(tally, self._pushed - self._began)
         try:
             pushadd_to_gateway(self._url, PUSH_JOB, self._metrics.registry, self._grouping, timeout=5)
-        except OSError as error:
+        except (OSError, HTTPException, ValueError) as error:
             _log.warning("metrics could not be pushed to %s: %s", self._url, error)
 
 

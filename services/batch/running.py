@@ -24,7 +24,6 @@ from services.batch.faults import JobError
 from services.batch.job import Ending, Job, Tally
 from services.batch.reporting import Bar, LogLines, Pusher, Reporter
 from services.batch.shards import Shard
-from services.batch.storage import StorageError
 from services.batch.window import Window
 from services.client import AsyncClient, Credentials, GantryError
 from services.client.connection import DEFAULT_ADDRESS
@@ -89,12 +88,14 @@ def exit_code_of(command: str, work: Callable[[], int]) -> int:
     Returns:
         The exit code.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # Of libraries only warnings: those of object stores tell of every connection.
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("services").setLevel(logging.INFO)
     # As the first process of a container, a program without a handler would not even get the signal.
     before = signal.signal(signal.SIGTERM, _end)
     try:
         return work()
-    except (GantryError, JobError, LocalGatewayError, StorageError, ValueError, OSError) as error:
+    except (GantryError, JobError, LocalGatewayError, ValueError, OSError) as error:
         typer.echo(f"gantry {command}: {error}", err=True)
         return FAULT
     finally:
@@ -164,6 +165,8 @@ async def carry_out(job: Job, total: int, run: Run, *, clean_up: Callable[[], Co
         for reporter in reporters:
             await asyncio.to_thread(reporter.finish, job.tally, finished=ending == "finished")
     _tell_failures(job.tally)
+    if ending == "too many failures":
+        _log.warning("ended early: --max-failures %s is reached", run.max_failures)
     if ending == "stopped" and signals:
         return 128 + signals[0]
     return ITEMS_FAILED if job.tally.failed else DONE

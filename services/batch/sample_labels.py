@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 
 from gantry.v1 import models_pb2
+from services.batch.faults import LockedError
 from services.batch.manifest import Index, Record, load_shard
 from services.batch.sample_plan import DataSet
 from services.batch.shards import Shard
-from services.batch.storage import LockedError, Store
+from services.batch.storage import Store
 from services.gateway.conditions import codes_of, number_text
 
 LABELS = "labels.csv"

@@ -8,9 +8,10 @@ from typing import Any
 
 from services.batch.items import Item
 from services.batch.job import Job, Made, Maker
+from services.batch.local_store import LocalStore
 from services.batch.manifest import Record, open_manifest
 from services.batch.shards import Shard
-from services.batch.storage import LocalStore, Store
+from services.batch.storage import Store
 
 MAKER = Maker(model="m", version="1.0.0", digest="d" * 64, options="options")
 

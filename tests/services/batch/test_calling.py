@@ -102,3 +102,11 @@ async def test_nothing_is_begun_after_a_stop() -> None:
     with pytest.raises(StoppedError):
         await caller(gateway)
     assert gateway.calls == 0
+
+
+async def test_an_outage_is_told_when_it_begins(caplog: pytest.LogCaptureFixture) -> None:
+    caller, _, _ = caller_of()
+    await caller(Gateway(*[GONE] * 3))
+    (told,) = caplog.messages
+    assert "does not answer; trying for 300 s" in told
+    assert "connection refused" in told

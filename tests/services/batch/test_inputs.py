@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from services.batch.archives import is_archive
-from services.batch.faults import ItemError, JobError
+from services.batch.archives import is_archive, open_archive
+from services.batch.faults import ItemError, JobError, StorageError
 from services.batch.inputs import Input, open_input
 from services.batch.naming import Found, unsafe
 
@@ -45,11 +45,15 @@ def test_a_folder_gives_its_pictures_with_their_sub_paths(tmp_path: Path) -> Non
     assert found.fingerprint.startswith("9:")
 
 
-def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+def test_links_to_folders_are_not_followed_and_links_to_nothing_fail_alone(tmp_path: Path) -> None:
     write(tmp_path, "in/a.jpg")
     (tmp_path / "in/loop").symlink_to(tmp_path / "in")
     (tmp_path / "in/gone.jpg").symlink_to(tmp_path / "nothing")
-    assert set(names_of(open_input(str(tmp_path / "in")))) == {"a.jpg"}
+    given = open_input(str(tmp_path / "in"))
+    found = names_of(given)
+    assert set(found) == {"a.jpg", "gone.jpg"}
+    with pytest.raises(FileNotFoundError):
+        given.read(found["gone.jpg"].locator)
 
 
 def test_a_file_is_called_by_its_name(tmp_path: Path) -> None:
@@ -281,3 +285,47 @@ def test_ordinary_names_are_safe(name: str) -> None:
 @pytest.mark.parametrize("name", ["/a", "../a", "a/../b", "a\\b", "a\0b", "", ".", ".gantry", "./.gantry/a"])
 def test_other_names_are_not(name: str) -> None:
     assert unsafe(name)
+
+
+def test_a_list_reads_each_host_s_files_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Host:
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def _strip_protocol(self, url: str) -> str:
+            return url.rpartition("/")[2]
+
+        def cat_file(self, path: str) -> bytes:
+            return f"{path} of {self._name}".encode()
+
+    monkeypatch.setattr("services.batch.list_input.open_filesystem", lambda url: (Host(url.split("/")[2]), ""))
+    given = open_input(f"@{tmp_path / 'list.txt'}")
+    read = [given.read(f"sftp://{host}/a.jpg") for host in ("one", "two", "one")]
+    assert read == [b"a.jpg of one", b"a.jpg of two", b"a.jpg of one"]
+
+
+def test_a_store_that_cannot_be_used_is_the_job_s_fault(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with pytest.raises(StorageError, match=f"{s3}/in: Unable to locate credentials"):
+        open_input(f"{s3}/in")
+    with pytest.raises(StorageError, match="Unable to locate credentials"):
+        open_input("@unused").read(f"{s3}/in/a.jpg")
+
+
+def test_an_object_that_is_huge_is_not_fetched(remote: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.batch.archives.MOST_BYTES", 3)
+    faults = {found.fault for found in open_input(remote).pictures()}
+    assert faults
+    assert all("at most 3 are read" in str(fault) for fault in faults)
+
+
+@pytest.mark.parametrize("name", ["in.tar", "in.zip"])
+def test_members_of_an_archive_without_a_version_have_none(tmp_path: Path, name: str) -> None:
+    path = Path(write_archive(tmp_path / name, [("a.jpg", b"a")]))
+    (found,) = open_archive(name, None, lambda: path.open("rb")).members()
+    assert found.fingerprint is None

@@ -13,7 +13,7 @@ import pytest
 
 from services.batch.faults import ItemError, JobError, StoppedError
 from services.batch.items import Item
-from services.batch.storage import LocalStore
+from services.batch.local_store import LocalStore
 from tests.services.batch.engine import MAKER, CountingMake, assert_whole, items_of, lines_of, output_for, run_job
 
 REPOSITORY = Path(__file__).parents[3]
@@ -184,7 +184,7 @@ KILLED = textwrap.dedent(
     """
     import asyncio, os, sys
     from pathlib import Path
-    from services.batch import storage
+    from services.batch import local_store
     from tests.services.batch.engine import CountingMake, items_of, run_job
 
     root, kill_at = Path(sys.argv[1]), int(sys.argv[2])
@@ -196,7 +196,7 @@ KILLED = textwrap.dedent(
         if steps == kill_at:
             os._exit(9)
 
-    class Store(storage.LocalStore):
+    class Store(local_store.LocalStore):
         def stage(self, name, data):
             step()
             part = self._part(name)
@@ -217,7 +217,7 @@ KILLED = textwrap.dedent(
             step()
             return settled
 
-    class Journal(storage.LocalJournal):
+    class Journal(local_store.LocalJournal):
         def _write(self, line):
             global steps
             step()
@@ -227,7 +227,7 @@ KILLED = textwrap.dedent(
             super()._write(line)
             step()
 
-    storage.LocalJournal = Journal
+    local_store.LocalJournal = Journal
     asyncio.run(run_job(Store(root), items_of(3), CountingMake(), width=1))
     print(steps)
     """

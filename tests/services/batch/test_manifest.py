@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.batch.local_store import LocalStore
 from services.batch.manifest import Index, Record, load, open_manifest, shard_of
 from services.batch.shards import Shard
-from services.batch.storage import LocalStore
 
 RECORD = Record(
     input="/in/a.jpg",
@@ -98,6 +98,7 @@ async def test_a_manifest_knows_what_runs_with_another_number_of_shards_did(tmp_
 def test_damaged_lines_do_not_hide_the_others(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     lines = [b"garbage\n", RECORD.to_line()[:50], b"\n", replace(RECORD, output="b.png").to_line(), b"\xff\xfe\n"]
+    (tmp_path / ".gantry").mkdir()
     (tmp_path / ".gantry/manifest-0-of-1.jsonl").write_bytes(b"".join(lines))
     index, seen = Index(), []
     load(store, "manifest-0-of-1", index, lambda record: seen.append(record.output))

@@ -11,9 +11,7 @@ from services.batch.shards import Shard
 from services.client.pictures import Format
 
 
-def plan_of(
-    out: Path, *inputs: Path | str, shard: Shard | None = None, image_format: Format = "png", **options: int
-) -> Plan:
+def plan_of(out: Path, *inputs: Path | str, shard: Shard | None = None, image_format: Format = "png") -> Plan:
     return make_plan([open_input(str(one)) for one in inputs], str(out), shard or Shard(), image_format)
 
 
@@ -78,3 +76,11 @@ def test_no_pictures_are_told(tmp_path: Path) -> None:
 def test_a_shard_may_be_empty(pictures: Path, tmp_path: Path) -> None:
     sizes = [len(plan_of(tmp_path / "out", pictures / "a.jpg", shard=Shard(index, 4))) for index in range(4)]
     assert sorted(sizes) == [0, 0, 0, 1]
+
+
+def test_an_output_among_the_inputs_is_refused_behind_a_link_too(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(pictures)
+    with pytest.raises(JobError, match="would become inputs"):
+        plan_of(tmp_path / "link", pictures)
+    with pytest.raises(JobError, match="would become inputs"):
+        plan_of(pictures / "out", tmp_path / "link")

@@ -116,3 +116,9 @@ def test_a_run_that_did_not_finish_leaves_the_last_success_alone(
 def test_a_pushgateway_that_is_gone_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     Pusher("http://127.0.0.1:9", {}, clock=Clock()).finish(tally(1), finished=True)
     assert "could not be pushed" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["http://host:port", "http://a b", "ftp://"])
+def test_a_pushgateway_that_cannot_be_is_a_warning_too(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    Pusher(url, {}, clock=Clock()).finish(tally(1), finished=True)
+    assert "could not be pushed" in caplog.text

@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from services.batch.local_store import LocalStore
 from services.batch.status import status_of
-from services.batch.storage import LocalStore
 from tests.services.batch.test_manifest import RECORD
 
 
@@ -23,6 +23,7 @@ def write(root: Path, shard: str, *lines: tuple[str, str, int, str | None]) -> N
         for output, status, second, reason in lines
     ]
     path = root / ".gantry" / f"manifest-{shard}.jsonl"
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"".join(record.to_line() for record in records) + b'{"torn')
 
 

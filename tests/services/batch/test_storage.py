@@ -2,23 +2,17 @@
 
 import asyncio
 import hashlib
+import os
 import uuid
 from pathlib import Path
 
 import pytest
 
-from services.batch.storage import (
-    DEAD_SECONDS,
-    LocalJournal,
-    LocalStore,
-    LockedError,
-    ObjectJournal,
-    ObjectLock,
-    ObjectStore,
-    StorageError,
-    Store,
-    open_store,
-)
+from services.batch.faults import LockedError, StorageError
+from services.batch.local_store import LocalJournal, LocalStore
+from services.batch.object_lock import DEAD_SECONDS, ObjectLock
+from services.batch.object_store import ObjectJournal, ObjectStore
+from services.batch.storage import Store, open_store
 from tests.services.batch.engine import CountingMake, items_of, output_for, run_job
 
 
@@ -150,7 +144,33 @@ async def test_a_torn_line_is_set_apart(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="file"):
-        open_store(str(tmp_path / "file" / "out"))
+        open_store(str(tmp_path / "file" / "out")).open_journal("manifest-0-of-1")
+
+
+def test_looking_at_a_store_makes_nothing(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "out"))
+    assert store.journals() == []
+    assert store.read_private("job.json") is None
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bucket_that_is_not_there_is_told_by_its_url(s3: str) -> None:
+    with pytest.raises(StorageError, match=f"{s3}-none/out: The specified bucket does not exist"):
+        open_store(f"{s3}-none/out").open_journal("manifest-0-of-1")
+
+
+async def test_a_line_that_is_cut_short_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that is full in the middle of a line, where another item's line may follow."""
+    journal = LocalJournal(tmp_path / "manifest-0-of-1.jsonl")
+    await journal.append(b"one\n")
+    with monkeypatch.context() as full:
+        write = os.write
+        full.setattr(os, "write", lambda file, line: write(file, line[:2]))
+        with pytest.raises(OSError, match="full"):
+            await journal.append(b"two\n")
+    await journal.append(b"three\n")
+    await journal.close()
+    assert (tmp_path / "manifest-0-of-1.jsonl").read_bytes() == b"one\nthree\n"
 
 
 def test_an_unknown_kind_of_url_is_told() -> None:
@@ -195,10 +215,18 @@ def test_a_dead_owner_s_lock_is_taken_over_and_given_back() -> None:
     shared = Shared()
     shared.data = b"owner 1"
     lock = shared.lock().acquire("taken")
-    assert shared.now == DEAD_SECONDS
+    assert DEAD_SECONDS <= shared.now < 2 * DEAD_SECONDS
     assert shared.data != b"owner 1"
     lock.release()
     assert shared.data is None
+
+
+def test_of_two_that_take_over_a_dead_owner_s_lock_the_last_one_has_it() -> None:
+    shared = Shared()
+    shared.data = b"owner 1"
+    shared.beats = [b"owner 1"] * int(DEAD_SECONDS) + [b"another 1"]
+    with pytest.raises(LockedError, match="taken"):
+        shared.lock().acquire("taken")
 
 
 async def test_a_journal_s_lines_share_objects() -> None:

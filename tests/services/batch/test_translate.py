@@ -343,7 +343,7 @@ def test_kills_lose_and_repeat_nothing_and_sigterm_ends_in_order(loop: EventLoop
 
 @pytest.mark.slow
 def test_a_second_process_on_the_same_shard_is_refused(address: str, tmp_path: Path) -> None:
-    from services.batch.storage import LocalStore
+    from services.batch.local_store import LocalStore
 
     write_pictures(tmp_path / "in", 1)
     journal = LocalStore(tmp_path / "out").open_journal("manifest-0-of-1")
@@ -351,6 +351,23 @@ def test_a_second_process_on_the_same_shard_is_refused(address: str, tmp_path: P
     assert "another process works on this shard" in batch(*common, code=1)
     batch(*common, "--shard", "0/2")
     del journal
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_killed_job_leaves_no_gateway_behind(store: Path, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "in", 1)
+    process = started(tmp_path / "in", "--out", tmp_path / "out", "--to", "zebra", "--embedded", "--model-store", store)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while (
+        not (gateway := children.read_text().strip()) or b"serve" not in Path(f"/proc/{gateway}/cmdline").read_bytes()
+    ):
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    while Path(f"/proc/{gateway}").exists() and "State:\tZ" not in Path(f"/proc/{gateway}/status").read_text():
+        time.sleep(0.01)
 
 
 @pytest.mark.slow
