@@ -1,11 +1,11 @@
 """What is known of the call that is being served: for its log line, for every line logged meanwhile, for metrics."""
 
+import random
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Self
-from uuid import uuid4
 from weakref import WeakSet
 
 from prometheus_client import Counter
@@ -30,6 +30,11 @@ class Ride:
     encode_seconds: float
 
 
+def new_request_id() -> str:
+    """Return 32 hexadecimal digits that no other call has; nobody is kept from guessing them."""
+    return f"{random.getrandbits(128):032x}"
+
+
 @dataclass
 class Call:
     """One call, as far as it has come.
@@ -49,7 +54,7 @@ class Call:
     """
 
     method: str = ""
-    request_id: str = field(default_factory=lambda: uuid4().hex)
+    request_id: str = field(default_factory=new_request_id)
     refusals: Counter | None = None
     model: str = ""
     version: str = ""
@@ -75,7 +80,7 @@ class Call:
             refusals: Where refusals are counted.
         """
         given = str(dict(metadata or ()).get(REQUEST_ID_KEY, ""))
-        call = cls(method, given if _REQUEST_ID.fullmatch(given) else uuid4().hex, refusals)
+        call = cls(method, given if _REQUEST_ID.fullmatch(given) else new_request_id(), refusals)
         _current.set(call)
         return call
 

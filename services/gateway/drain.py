@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -96,8 +96,9 @@ class Drain(grpc.aio.ServerInterceptor):
         if handler is None or (service == _HEALTH and not handler.response_streaming):
             return handler
         # Streams that stay open for as long as a client is there, and make nothing that it waits for.
-        is_attended = service == _HEALTH or (service == reflection.SERVICE_NAME and not self.begun.has_come)
-        return wrap(handler, self._attended if is_attended else self._admitted)
+        if service == _HEALTH:
+            return wrap(handler, self._attended)
+        return wrap(handler, self._attended_or_refused if service == reflection.SERVICE_NAME else self._admitted)
 
     def begin(self) -> None:
         """Refuse new calls from now on."""
@@ -139,6 +140,9 @@ class Drain(grpc.aio.ServerInterceptor):
                 self._calls -= 1
                 if not self._calls:
                     self._is_idle.set()
+
+    def _attended_or_refused(self, context: Any) -> AbstractAsyncContextManager[None]:
+        return self._admitted(context) if self.begun.has_come else self._attended(context)
 
     @asynccontextmanager
     async def _attended(self, context: Any) -> AsyncIterator[None]:  # noqa: ARG002 (of every block around a call)

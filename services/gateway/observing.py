@@ -23,7 +23,7 @@ _log = logging.getLogger("gantry.access")
 
 
 class CallObserver(grpc.aio.ServerInterceptor):
-    """Observes calls; the outermost interceptor, so that it sees the refusals of all others."""
+    """Observes calls; outside of all others that see calls, so that it sees their refusals."""
 
     def __init__(self, metrics: Metrics) -> None:
         """Keep where to count.
@@ -39,15 +39,15 @@ class CallObserver(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """Wrap the handler of a call; a method that does not exist is not observed."""
-        service, _, method = handler_call_details.method.removeprefix("/").partition("/")
-        call = Call.begin(method, handler_call_details.invocation_metadata, self._metrics.refusals)
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        return wrap(handler, partial(self._observed, call, (service, method, _type_of(handler))))
+        service, _, method = handler_call_details.method.removeprefix("/").partition("/")
+        return wrap(handler, partial(self._observed, (service, method, _type_of(handler))))
 
     @asynccontextmanager
-    async def _observed(self, call: Call, labels: tuple[str, str, str], context: Any) -> AsyncIterator[None]:
+    async def _observed(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[None]:
+        call = Call.begin(labels[1], context.invocation_metadata(), self._metrics.refusals)
         self._metrics.calls_started.labels(*labels).inc()
         code, started = "OK", time.perf_counter()
         with self._metrics.calls_in_flight.labels(call.method).track_inprogress():

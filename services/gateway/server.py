@@ -31,6 +31,7 @@ from services.gateway.servicers.models import ModelServicer
 from services.gateway.settings import Settings
 from services.gateway.tls import server_credentials
 from services.gateway.uploads import StreamLimits
+from services.gateway.wrapping import WrappedOnce
 
 _SERVICES = (
     generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
@@ -113,7 +114,7 @@ class Gateway:
             await self._gate.start()
             started.push_async_callback(self._gate.stop)
         # From the outside in: what is refused is observed too, and nothing of a stranger's request is decoded.
-        interceptors = CallObserver(self.metrics), self._drain, self._gate, RequestDecoder()
+        interceptors = WrappedOnce(), CallObserver(self.metrics), self._drain, self._gate, RequestDecoder()
         self._server = grpc.aio.server(interceptors=[one for one in interceptors if one], options=_options(settings))
         self._add_services(Maker(scheduler, self.metrics, time.monotonic), health)
         shown = self.metrics if settings.metrics else None

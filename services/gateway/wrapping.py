@@ -1,15 +1,42 @@
-"""Puts a block around the handler of a call, whatever the kind of its method."""
+"""Puts blocks around the handlers of calls, whatever the kinds of their methods, and does so once for every method."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
+
+import grpc
 
 from services.gateway.decoding import Handler
 
 Around = Callable[[Any], AbstractAsyncContextManager[None]]
 
 _KINDS = "unary_unary", "unary_stream", "stream_unary", "stream_stream"
+
+
+class WrappedOnce(grpc.aio.ServerInterceptor):
+    """The outermost interceptor: remembers what the others made of a method's handler, which grpc asks for every call.
+
+    So the others may go by a method alone; what they know of a call they learn when the handler runs.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no method."""
+        self._handlers: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Have a handler wrapped at the first call of its method; methods that do not exist leave no trace."""
+        method = handler_call_details.method
+        if method not in self._handlers:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            self._handlers[method] = handler
+        return self._handlers[method]
 
 
 def wrap(handler: Handler, around: Around) -> Handler:

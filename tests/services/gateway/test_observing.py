@@ -220,9 +220,11 @@ async def test_an_unexpected_exception_counts_as_unknown() -> None:
 
     class Details:
         method = "/package.Service/Method"
-        invocation_metadata = ()
 
     class Context:
+        def invocation_metadata(self) -> tuple[()]:
+            return ()
+
         def set_trailing_metadata(self, metadata: Any) -> None:
             """Is nobody's business here."""
 
