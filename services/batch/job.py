@@ -8,14 +8,16 @@ what was staged, or finds it committed. An item killed before that line is made 
 import asyncio
 import errno
 import hashlib
+import json
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
+from gantry.v1 import models_pb2
 from services.batch.faults import LASTING, ItemError, JobError, StoppedError
 from services.batch.items import Item
 from services.batch.manifest import Manifest, Record, now
@@ -47,6 +49,22 @@ class Maker:
     version: str
     digest: str
     options: str
+
+    @classmethod
+    def of(cls, loaded: models_pb2.LoadedModel, options: Mapping[str, Any]) -> Self:
+        """Describe a model and what is asked of it.
+
+        Args:
+            loaded: The model.
+            options: Everything besides the input that decides about an output, in terms of JSON.
+        """
+        deciding = json.dumps({"digest": loaded.digest, **options}, sort_keys=True)
+        return cls(
+            model=loaded.card.name,
+            version=loaded.card.version,
+            digest=loaded.digest,
+            options=hashlib.sha256(deciding.encode()).hexdigest()[:16],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,5 @@
 """What a sampling job is to make: a user's request, as the card of the model reads it."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -94,11 +92,4 @@ def settle(request: SampleRequest, loaded: models_pb2.LoadedModel) -> Settled:
     options = SampleOptions(version=card.version, truncation=request.truncation, format=request.format)
     if request.quality is not None:
         options["quality"] = request.quality
-    deciding = json.dumps({"digest": loaded.digest, "codes": codes, **options}, sort_keys=True)
-    maker = Maker(
-        model=card.name,
-        version=card.version,
-        digest=loaded.digest,
-        options=hashlib.sha256(deciding.encode()).hexdigest()[:16],
-    )
-    return Settled(maker, data_set, options)
+    return Settled(Maker.of(loaded, {"codes": codes, **options}), data_set, options)

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -85,16 +84,7 @@ def settle(request: Request, loaded: models_pb2.LoadedModel) -> Settled:
         options["quality"] = request.quality
     if request.max_side is not None:
         options["max_side"] = request.max_side
-    deciding = json.dumps({"digest": loaded.digest, **options}, sort_keys=True)
-    return Settled(
-        Maker(
-            model=card.name,
-            version=card.version,
-            digest=loaded.digest,
-            options=hashlib.sha256(deciding.encode()).hexdigest()[:16],
-        ),
-        options,
-    )
+    return Settled(Maker.of(loaded, options), options)
 
 
 def _direction(request: Request, card: models_pb2.ModelCard) -> Direction:
