@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from services.backends.base import BackendUnavailableError
+from services.children import ending_with_this
 from services.worker.execution import Device, Execution
 from services.worker.handler import DEVICE_VARIABLE, EXECUTION_VARIABLE
 
@@ -168,7 +169,7 @@ class TorchServeProcess:
     def _launch(self, java: str, home: Path) -> psutil.Popen:
         folder = self._folder
         command = [
-            *_ending_with_this_process(),
+            *ending_with_this(),
             java,
             _JVM_HEAP,
             f"-Dmodel_server_home={home}",
@@ -246,12 +247,6 @@ def find_torchserve() -> Path:
     if found is None or found.origin is None:
         raise BackendUnavailableError("TorchServe is not installed: pip install 'gantry[torchserve]'")
     return Path(found.origin).resolve().parent.parent
-
-
-def _ending_with_this_process() -> list[str]:
-    """Return what to put before a command so that it ends, by SIGTERM, even with a process that is killed."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 def _free_ports(count: int) -> list[int]:

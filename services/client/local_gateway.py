@@ -1,7 +1,5 @@
 """A gateway of one's own: start `gantry serve` as a process on loopback, wait until it serves, stop it."""
 
-import ctypes
-import signal
 import socket
 import subprocess
 import sys
@@ -15,12 +13,11 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gantry.v1 import models_pb2
+from services.children import ending_with_this
 from services.client import Client
 
 START_SECONDS = 180.0
 STOP_SECONDS = 30.0
-# From linux/prctl.h.
-_PR_SET_PDEATHSIG = 1
 # gRPC's own pauses between attempts to connect grow to minutes, longer than a gateway takes to start.
 _CHANNEL_OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
 
@@ -45,26 +42,20 @@ def running_gateway(log: Path, *arguments: str) -> Iterator[str]:
     """
     address = f"127.0.0.1:{free_port()}"
     host, port = address.split(":")
-    command = [sys.executable, "-m", "services.cli", "serve", "--host", host, "--port", port, "--metrics-port", "0"]
-    command += arguments
+    serve = [sys.executable, "-m", "services.cli", "serve", "--host", host, "--port", port, "--metrics-port", "0"]
+    command = [*ending_with_this(), *serve, *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the program that started it, which then ends it.
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
     try:
         wait_until_serving(address, process, log)
         yield address
     finally:
         stop(process)
-
-
-def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the thread that started this process ends, be it by kill -9."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_until_serving(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
