@@ -22,6 +22,7 @@ from services.batch.faults import LASTING, ItemError, JobError, StoppedError
 from services.batch.items import Item
 from services.batch.manifest import Manifest, Record, now
 from services.batch.storage import Store
+from services.batch.threads import in_thread
 
 # Items that are looked at before anybody else gets a turn, and the most of them that are handed on at once.
 _LOOK_AT, _HAND_ON = 1024, 32
@@ -200,7 +201,7 @@ class Job:
         room = asyncio.Semaphore(self._width)
         try:
             async with asyncio.TaskGroup() as tasks:
-                while not self._stopped and (looked := await asyncio.to_thread(self._look)) is not None:
+                while not self._stopped and (looked := await in_thread(self._look)) is not None:
                     self._count(looked)
                     for one in looked.todo:
                         await room.acquire()
@@ -341,7 +342,7 @@ class Job:
     async def _write(self, item: Item, write: Callable[[str, bytes], None], data: bytes) -> None:
         """Do a step of writing an output; what is wrong with its name alone is the item's fault."""
         try:
-            await asyncio.to_thread(write, str(item.output), data)
+            await in_thread(write, str(item.output), data)
         except FileExistsError as error:
             raise _exists(item) from error
         except OSError as error:

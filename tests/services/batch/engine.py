@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class CountingMake:
         return Made(data=output_for(item), milliseconds=1.0, input_digest=digest)
 
 
-async def run_job(root: Path | Store, items: Sequence[Item], make: Any, **options: Any) -> tuple[Job, str]:
+async def run_job(root: Path | Store, items: Iterable[Item], make: Any, **options: Any) -> tuple[Job, str]:
     """Run a job on a folder and return it with how it ended."""
     store = LocalStore(root) if isinstance(root, Path) else root
     maker, width = options.pop("maker", MAKER), options.pop("width", 4)

@@ -1,12 +1,15 @@
 """The engine: what is made, what is not made again, and what a kill at any step leaves."""
 
+import asyncio
 import random
 import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -143,6 +146,27 @@ async def test_a_store_that_fails_is_the_job_s_fault(tmp_path: Path) -> None:
 
     with pytest.raises(JobError, match="No space left"):
         await run_job(Full(tmp_path), items_of(3), CountingMake())
+
+
+async def test_a_fault_waits_for_the_thread_that_looks_at_items(tmp_path: Path) -> None:
+    """Else the manifest's database is closed under it, which ends the process."""
+    failed, looked, loop = Event(), Event(), asyncio.get_running_loop()
+
+    def items() -> Iterator[Item]:
+        yield from items_of(32)
+        failed.wait(30)
+        for _ in range(20):  # Whoever does not wait has closed the manifest after so many turns of the loop.
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(5)
+        looked.set()
+        yield from items_of(64)[32:]
+
+    def fail(item: Item) -> None:
+        failed.set()
+        raise JobError("broken")
+
+    with pytest.raises(JobError, match="broken"):
+        await run_job(tmp_path, items(), CountingMake(fail), width=64)
+    assert looked.is_set()
 
 
 async def test_it_ends_after_too_many_failures(tmp_path: Path) -> None:

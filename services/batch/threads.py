@@ -1,0 +1,28 @@
+"""Work on threads that nobody leaves behind: what it uses is closed only once it has ended."""
+
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+async def in_thread(work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    """Do something on a thread, as `asyncio.to_thread` does; a caller who is cancelled waits until it has ended.
+
+    Args:
+        work: What to do.
+        *args: Its arguments.
+        **kwargs: Its named arguments.
+
+    Returns:
+        What it returns.
+    """
+    working = asyncio.create_task(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        # A thread cannot be interrupted.
+        await asyncio.gather(working, return_exceptions=True)
+        raise
