@@ -7,22 +7,19 @@ those who probe have no key.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 
-import grpc
-
 from services.gateway.callers import EVERY_MODEL, Caller
-from services.gateway.decoding import Handler
 from services.gateway.errors import UnauthenticatedError, answered
 from services.gateway.jwks import key_source
 from services.gateway.settings import Settings
 from services.gateway.tokens import KEY_PREFIX, KeyFile, read_keys
 from services.gateway.watched import Watched
 from services.gateway.web_tokens import TokenExpiredError, WebTokens
-from services.gateway.wrapping import wrap
+from services.gateway.wrapping import Handler, Wrapping, wrap
 
 _HEADER = "authorization"
 _OPEN = "/grpc.health.v1.Health/"
@@ -96,7 +93,7 @@ def _web_tokens(settings: Settings) -> WebTokens | None:
     )
 
 
-class Authenticator(grpc.aio.ServerInterceptor):
+class Authenticator(Wrapping):
     """Lets a call through to its handler once it is known who makes it."""
 
     def __init__(self, keys: Callable[[], KeyFile] | None, web_tokens: WebTokens | None) -> None:
@@ -119,16 +116,9 @@ class Authenticator(grpc.aio.ServerInterceptor):
         if self._web_tokens:
             await self._web_tokens.source.stop()
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
+    def wrapped(self, handler: Handler, method: str) -> Handler:
         """Ask who calls before every handler but those of the health service."""
-        handler = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(_OPEN):
-            return handler
-        return wrap(handler, self._admitted)
+        return handler if method.startswith(_OPEN) else wrap(handler, self._admitted)
 
     @asynccontextmanager
     async def _admitted(self, context: Any) -> AsyncIterator[None]:

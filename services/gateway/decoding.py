@@ -4,31 +4,21 @@ grpc.aio would answer UNKNOWN with the decoder's text and log a stack trace, for
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-import grpc
 from google.protobuf.message import DecodeError
 
 from services.gateway.errors import InvalidRequestError, Violation, answered
-
-# grpc.RpcMethodHandler; its stubs do not say that it is a named tuple.
-Handler = Any
+from services.gateway.wrapping import Handler, Wrapping
 
 
-class RequestDecoder(grpc.aio.ServerInterceptor):
+class RequestDecoder(Wrapping):
     """Decodes the requests of a call, under the gateway's table of errors."""
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
+    def wrapped(self, handler: Handler, method: str) -> Handler:  # noqa: ARG002 (all are decoded alike)
         """Take the decoding over from grpc, for methods that return or yield their answers."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
 
         async def answer(raw: bytes, context: Any) -> Any:
             return await handler.unary_unary(await _decoded(handler, raw, context), context)

@@ -7,18 +7,16 @@ connection.
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import grpc
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection
 
-from services.gateway.decoding import Handler
 from services.gateway.errors import ShuttingDownError, answered
 from services.gateway.metrics import Metrics
-from services.gateway.wrapping import wrap
+from services.gateway.wrapping import Handler, Wrapping, wrap
 
 # gRPC's end of a server is not clean: a call that arrives in its last moments is cut off without a status. So the end
 # comes when no call has arrived for a while, as refused callers pause; but callers who do not pause cannot put it off.
@@ -64,7 +62,7 @@ class Moment:
             raise ShuttingDownError("the gateway is shutting down") from None
 
 
-class Drain(grpc.aio.ServerInterceptor):
+class Drain(Wrapping):
     """Knows which calls are served, and stands before all of them.
 
     Attributes:
@@ -85,19 +83,12 @@ class Drain(grpc.aio.ServerInterceptor):
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Wrap the handler of a call."""
-        handler = await continuation(handler_call_details)
-        service = handler_call_details.method.removeprefix("/").partition("/")[0]
-        if handler is None or (service == _HEALTH and not handler.response_streaming):
-            return handler
+    def wrapped(self, handler: Handler, method: str) -> Handler:
+        """Count and refuse calls, but for those that ask for the gateway's health."""
+        service = method.removeprefix("/").partition("/")[0]
         # Streams that stay open for as long as a client is there, and make nothing that it waits for.
         if service == _HEALTH:
-            return wrap(handler, self._attended)
+            return wrap(handler, self._attended) if handler.response_streaming else handler
         return wrap(handler, self._attended_or_refused if service == reflection.SERVICE_NAME else self._admitted)
 
     def begin(self) -> None:

@@ -6,7 +6,7 @@ caller's name, counts and milliseconds.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -15,14 +15,13 @@ import grpc
 
 from services.gateway.auth import caller_name
 from services.gateway.calls import REQUEST_ID_KEY, Call
-from services.gateway.decoding import Handler
 from services.gateway.metrics import Metrics
-from services.gateway.wrapping import wrap
+from services.gateway.wrapping import Handler, Wrapping, wrap
 
 _log = logging.getLogger("gantry.access")
 
 
-class CallObserver(grpc.aio.ServerInterceptor):
+class CallObserver(Wrapping):
     """Observes calls; outside of all others that see calls, so that it sees their refusals."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -33,17 +32,10 @@ class CallObserver(grpc.aio.ServerInterceptor):
         """
         self._metrics = metrics
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Wrap the handler of a call; a method that does not exist is not observed."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        service, _, method = handler_call_details.method.removeprefix("/").partition("/")
-        return wrap(handler, partial(self._observed, (service, method, _type_of(handler))))
+    def wrapped(self, handler: Handler, method: str) -> Handler:
+        """Observe the calls of a method that exists."""
+        service, _, name = method.removeprefix("/").partition("/")
+        return wrap(handler, partial(self._observed, (service, name, _type_of(handler))))
 
     @asynccontextmanager
     async def _observed(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[None]:

@@ -1,17 +1,40 @@
 """Puts blocks around the handlers of calls, whatever the kinds of their methods, and does so once for every method."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 import grpc
 
-from services.gateway.decoding import Handler
-
+# grpc.RpcMethodHandler; its stubs do not say that it is a named tuple.
+Handler = Any
 Around = Callable[[Any], AbstractAsyncContextManager[None]]
 
 _KINDS = "unary_unary", "unary_stream", "stream_unary", "stream_stream"
+
+
+class Wrapping(grpc.aio.ServerInterceptor, ABC):
+    """An interceptor that goes by a method alone."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Have the handler of a method that exists wrapped."""
+        handler = await continuation(handler_call_details)
+        return None if handler is None else self.wrapped(handler, handler_call_details.method)
+
+    @abstractmethod
+    def wrapped(self, handler: Handler, method: str) -> Handler:
+        """Return what is to serve a method in a handler's place.
+
+        Args:
+            handler: What serves its calls.
+            method: Its path, for example "/gantry.v1.ModelService/ListModels".
+        """
 
 
 class WrappedOnce(grpc.aio.ServerInterceptor):
