@@ -9,7 +9,6 @@ import os
 # gRPC's own lines go past every log setting, are no JSON, and quote strangers. It reads this when it is imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-import asyncio
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -89,6 +88,8 @@ def serve(
     ] = None,
 ) -> None:
     """Run the gateway until SIGTERM. Every setting is also a GANTRY_* environment variable."""
+    import uvloop
+
     from services.backends.base import BackendUnavailableError
     from services.gateway.logs import configure_logs
     from services.gateway.server import serve as serve_gateway
@@ -114,7 +115,7 @@ def serve(
         settings = Settings.read(given)
     configure_logs(settings.log_level, settings.log_format)
     try:
-        asyncio.run(serve_gateway(settings))
+        uvloop.run(serve_gateway(settings))
     except Exception as error:
         is_expected = isinstance(error, BackendUnavailableError | ValueError | OSError)
         _log.critical("the gateway cannot serve: %s", error, exc_info=not is_expected)

@@ -1,12 +1,13 @@
-"""Seeds to latents: one counter-based generator per image, always on the CPU.
+"""Seeds to latents: one counter-based stream per image, always on the CPU.
 
 A latent depends on nothing but its seeds, so a picture does not change with the batch it rode in, its place there, or
 the device that runs the graph. Philox-4x64 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) needs
-no warm-up, so that a generator per image costs microseconds. Needs no torch: the gateway draws labels and codes with
+no warm-up, so that a stream per image costs microseconds. Needs no torch: the gateway draws labels and codes with
 it.
 """
 
 import math
+import threading
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,19 @@ _NUMBER_STREAM = 3
 
 # Below this sine the angle between two latents says nothing about the way between them.
 _LEAST_SINE = 1e-6
+
+_ZEROS = np.zeros(4, np.uint64)
+
+
+class _Own(threading.local):
+    """A thread's generator. It is set, not made anew: numpy asks the system for entropy even where it gets a key."""
+
+    def __init__(self) -> None:
+        self.philox = np.random.Philox(0)
+        self.generator = np.random.Generator(self.philox)
+
+
+_own = _Own()
 
 
 def draw_latent(seed: int, size: int) -> NDArray[np.float32]:
@@ -152,5 +166,14 @@ def _sum(latent_sum: worker_pb2.LatentSum, size: int) -> NDArray[np.float32]:
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:
+    """Return this thread's generator, at the start of a stream; it holds until the next call."""
     # A key is 128 bits wide: the seed in the low half, the stream in the high half.
-    return np.random.Generator(np.random.Philox(key=(stream << 64) | seed))
+    _own.philox.state = {
+        "bit_generator": "Philox",
+        "state": {"counter": _ZEROS, "key": np.array([seed, stream], np.uint64)},
+        "buffer": _ZEROS,
+        "buffer_pos": len(_ZEROS),  # nothing is left of the buffer
+        "has_uint32": 0,
+        "uinteger": 0,
+    }
+    return _own.generator

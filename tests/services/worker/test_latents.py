@@ -1,6 +1,7 @@
 """Latents, drawn labels and drawn codes: functions of their seeds alone."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -43,6 +44,22 @@ def test_a_longer_latent_begins_with_the_shorter() -> None:
 def test_golden_values(seed: int, latent: list[float], label: int) -> None:
     assert draw_latent(seed, 4).tolist() == pytest.approx(latent, rel=1e-6)
     assert draw_label(seed, 10) == label
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(1, 9)), min_size=1, max_size=5))
+def test_what_was_drawn_before_leaves_nothing_behind(draws: list[tuple[int, int]]) -> None:
+    for seed, size in draws:
+        # An odd number of 32-bit draws leaves half a word in the generator.
+        draw_category(seed, 0, 3)
+        fresh = np.random.Generator(np.random.Philox(key=seed))
+        assert np.array_equal(draw_latent(seed, size), fresh.standard_normal(size, dtype=np.float32))
+
+
+def test_threads_draw_at_once() -> None:
+    seeds = range(400)
+    with ThreadPoolExecutor(4) as threads:
+        drawn = list(threads.map(lambda seed: draw_latent(seed, 2000), seeds))
+    assert all(np.array_equal(latent, draw_latent(seed, 2000)) for seed, latent in zip(seeds, drawn, strict=True))
 
 
 def test_latents_of_many_seeds_are_standard_normal() -> None:
