@@ -9,6 +9,7 @@ Needs no torch: a gateway checks the setting with it and hands it on.
 import re
 import shutil
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -57,9 +58,7 @@ def parse_execution(text: str) -> Execution:
     Raises:
         ValueError: It is something else.
     """
-    if text not in get_args(Execution):
-        raise ValueError(f"execution {text!r}: must be {' or '.join(get_args(Execution))}")
-    return cast(Execution, text)
+    return cast(Execution, _one_of(get_args(Execution), "execution", text))
 
 
 def parse_device(text: str) -> Device:
@@ -74,9 +73,7 @@ def parse_device(text: str) -> Device:
     Raises:
         ValueError: It is something else.
     """
-    if text not in get_args(Device):
-        raise ValueError(f"device {text!r}: must be {' or '.join(get_args(Device))}")
-    return cast(Device, text)
+    return cast(Device, _one_of(get_args(Device), "device", text))
 
 
 def plan_of(card: models_pb2.ModelCard, execution: Execution, device: str = "cpu") -> Plan:
@@ -95,10 +92,9 @@ def plan_of(card: models_pb2.ModelCard, execution: Execution, device: str = "cpu
         return Plan("float32", compiled=False, device=device)
     if device != "cpu":
         return Plan("float32" if execution == "auto" else "bfloat16", compiled=False, device=device)
-    compiled = can_compile()
-    if execution == "auto" and not (compiled and has_matrix_units()):
+    if execution == "auto" and not has_matrix_units():
         return FLOAT32
-    return Plan("bfloat16", compiled)
+    return Plan("bfloat16", compiled=can_compile())
 
 
 def has_matrix_units() -> bool:
@@ -113,3 +109,9 @@ def can_compile() -> bool:
     """Whether inductor finds what it needs: a C++ compiler, and Python's headers."""
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
     return any(shutil.which(compiler) for compiler in ("g++", "clang++")) and headers.exists()
+
+
+def _one_of(allowed: Sequence[str], setting: str, text: str) -> str:
+    if text not in allowed:
+        raise ValueError(f"{setting} {text!r}: must be {' or '.join(allowed)}")
+    return text

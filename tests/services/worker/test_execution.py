@@ -25,7 +25,7 @@ NOT_ALLOWED = models_pb2.ModelCard()
     ("setting", "units", "compiler", "name"),
     [
         ("auto", True, True, "cpu-bfloat16-inductor"),
-        ("auto", True, False, "cpu-float32-eager"),
+        ("auto", True, False, "cpu-bfloat16-eager"),
         ("auto", False, True, "cpu-float32-eager"),
         ("auto", False, False, "cpu-float32-eager"),
         ("float32", True, True, "cpu-float32-eager"),

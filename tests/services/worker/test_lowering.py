@@ -82,6 +82,30 @@ def test_bfloat16_is_of_the_convolutions_alone_and_comes_close(programs: list[by
         assert 0 < difference(made, run_graph(exact, picture(height, width))) < 1
 
 
+def test_what_is_not_compiled_takes_variances_as_means(programs: list[bytes]) -> None:
+    plain, lowered = load_graph(programs[0]), load_graph(programs[0])
+    graph = prepare(lowered, FLOAT32)
+    kinds = [{node.target for node in each.graph.nodes} for each in (plain, lowered)]
+    assert [torch.ops.aten.var_mean.correction in kind for kind in kinds] == [True, False]
+    for height, width in SIZES:
+        np.testing.assert_allclose(
+            run_graph(graph, picture(height, width)), run_graph(plain, picture(height, width)), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_variances_of_another_kind_stay() -> None:
+    class Corrected(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            variance, mean = torch.var_mean(x, 1, correction=1, keepdim=True)
+            return (x - mean) / variance
+
+    traced = torch.export.export(Corrected(), (torch.ones(2, 3),)).module()
+    assert isinstance(traced, torch.fx.GraphModule)
+    values = torch.tensor([[1.0, 2.0, 6.0], [0.0, 1.0, 5.0]])
+    assert torch.equal(prepare(traced, FLOAT32)(values), Corrected()(values))
+    assert torch.ops.aten.var_mean.correction in {node.target for node in traced.graph.nodes}
+
+
 def test_a_card_without_bfloat16_gives_the_graph_as_it_is(translation_archive: Archive) -> None:
     graph = load_graph(translation_archive.graphs["a_to_b.pt2"])
     assert prepare(graph, FLOAT32) is graph
