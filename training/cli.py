@@ -67,7 +67,8 @@ def train(
     """Trains a GAN; the same command again goes on where it stopped.
 
     A preset gives the settings, and the options change them. Without any option it trains a cgan on scikit-learn's
-    digits, for about a minute.
+    digits, for about a minute. Several processes, a GPU each, share the work: torchrun --standalone --nproc-per-node=N
+    --no-python gantry train ...
     """
     try:
         given = {
@@ -86,20 +87,22 @@ def train(
         typer.echo(config.model_dump_json(indent=2))
         return
 
-    from training import engine
+    from training import distributed, engine
     from training.data import IdxError, MissingDataError, UnpairedDataError
 
     place = run_dir or Path("runs", f"{config.data}-{config.family}")
     try:
         grid = engine.train(config, place, data_dir=data_dir, device=device, fresh=fresh)
     except engine.Interrupted as stop:
-        typer.echo(str(stop), err=True)
+        if distributed.is_first():
+            typer.echo(str(stop), err=True)
         raise typer.Exit(130) from stop
     except (ConfigError, MissingDataError, IdxError, UnpairedDataError) as error:
         raise _failure(error) from error
-    except (engine.CheckpointError, engine.DivergedError) as error:
+    except (engine.CheckpointError, engine.DivergedError, distributed.PeerError) as error:
         raise _failure(error) from error
-    typer.echo(f"what it makes now: {grid}")
+    if distributed.is_first():
+        typer.echo(f"what it makes now: {grid}")
 
 
 def evaluate(

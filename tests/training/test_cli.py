@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.training.processes import together
 from training import cli
 
 TINY = ["--images", "128", "--tick", "64", "--batch", "32", "--set", "generator.width=4"]
@@ -180,6 +182,28 @@ def test_codes_are_given_as_a_list(gantry) -> None:
     result = gantry("infogan", "--set", "codes.categorical=10,2", "--set", "codes.continuous=", "--dry-run")
     codes = json.loads(result.stdout)["codes"]
     assert (codes["categorical"], codes["continuous"]) == ([10, 2], [])
+
+
+def commanded(run_dir: Path, *arguments: str) -> tuple[int, str]:
+    """The exit code of `train` in one process of several, and all that it says."""
+    app = typer.Typer()
+    app.command()(cli.train)
+    result = CliRunner().invoke(app, [*TINY, "--run-dir", str(run_dir), *arguments])
+    return result.exit_code, everything(result)
+
+
+def test_of_several_processes_the_first_speaks(tmp_path: Path) -> None:
+    first, second = (end.result for end in together(*[partial(commanded, tmp_path)] * 2))
+    assert (first[0], second[0]) == (0, 0)
+    assert "what it makes now" in first[1]
+    assert "what it makes now" not in second[1]
+
+
+def test_processes_with_different_commands_are_told_so(tmp_path: Path) -> None:
+    for end in together(partial(commanded, tmp_path), partial(commanded, tmp_path, "--seed", "1")):
+        assert end.result[0] == 1
+        assert "all need the same command" in end.result[1]
+        assert "Traceback" not in end.result[1]
 
 
 def test_broken_data_are_named(gantry, tmp_path: Path) -> None:

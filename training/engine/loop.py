@@ -4,18 +4,19 @@ import dataclasses
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from training import seeds
-from training.config import TrainConfig
+from training import distributed, seeds
+from training.config import ConfigError, TrainConfig
 from training.engine import checkpoint
 from training.engine.ema import Ema
 from training.engine.observer import Observer
@@ -40,8 +41,11 @@ def train(
 ) -> Path:
     """Trains until the configuration's number of images has been seen.
 
-    Calling it again goes on from the last checkpoint. In float32 on one CPU with the same number of threads the
-    result is then the same, bit for bit, as that of a run that was never stopped.
+    Calling it again goes on from the last checkpoint. In float32 on one CPU with the same number of threads and of
+    processes the result is then the same, bit for bit, as that of a run that was never stopped.
+
+    Started by torchrun in several processes, these share the work of every step; see `training.distributed`. How many
+    there are may differ when a run is resumed.
 
     Args:
         config: What to train; its images, tick and compile may differ from those of the run that is resumed.
@@ -54,20 +58,36 @@ def train(
         The last grid of samples.
 
     Raises:
-        ConfigError: If `run_dir` holds a run with other settings, or the device is not there.
+        ConfigError: If `run_dir` holds a run with other settings, the device is not there, or the processes cannot
+            share a batch equally.
         MissingDataError: If the data set is nowhere.
         IdxError: If a file of a labelled data set is broken.
         UnpairedDataError: If a data set of two domains has an empty domain or a broken picture.
         CheckpointError: If the checkpoint to resume from is broken.
         DivergedError: If a loss is no longer finite; the last checkpoint is left as it was.
-        Interrupted: If the process was told to stop; the state has been saved.
+        PeerError: If another process of this training has failed or ended.
+        Interrupted: If one of its processes was told to stop; the state has been saved.
     """
-    where = resolve_device(device)
+    place = RunDir(run_dir)
+    with distributed.joined(resolve_device(device)) as where:
+        images, is_stopped = _run(config, place, data_dir, where, fresh=fresh)
+    if is_stopped:
+        raise Interrupted(f"stopped after {images:,} images; the same command goes on from there")
+    return place.grid(images)
+
+
+def _run(
+    config: TrainConfig, place: RunDir, data_dir: Path | None, where: torch.device, *, fresh: bool
+) -> tuple[int, bool]:
+    """Trains as one of the processes that do; gives the images seen, and whether one was told to stop."""
+    _refuse_unequal_shares(config.batch)
     config = config.model_copy(update={"precision": resolve_precision(config.precision, where)})
     family = FAMILIES[config.family]
-    dataset = family.load(config, "train", data_dir)
-    place = RunDir(run_dir)
-    place.claim(config, fresh=fresh)
+    with distributed.first_before_others():  # it may have to download them
+        dataset = family.load(config, "train", data_dir)
+    with distributed.first_before_others():
+        if distributed.is_first():
+            place.claim(config, fresh=fresh)
 
     with torch.random.fork_rng():
         torch.manual_seed(seeds.derive_seed(config.seed, "weights"))
@@ -81,38 +101,61 @@ def train(
         state[f"{phase.name}/optimizer"] = phase.optimizer
     if place.checkpoint.exists():
         checkpoint.restore(place.checkpoint, state)
+    distributed.require_equal(f"{config!r} {progress!r}", [phase.module for phase in model.phases])
 
     phases = _compiled(model.phases, where) if config.compile else model.phases
     statistics = Statistics()
-    with Observer(place, config, model.view, progress.images) as observer, _stop_requests() as stop:
-        while progress.images < config.images and not stop.requested:
+    is_stopped = False
+    shown = Observer(place, config, model.view, progress.images) if distributed.is_first() else nullcontext()
+    with shown as observer, _stop_requests() as stop:
+        while progress.images < config.images and not is_stopped:
             rate = learning_rate_factor(config, progress.images)
-            feed = model.feed(progress.step)
-            made: tuple[Tensor, ...] | None = None
-            for phase in phases:
-                batch = feed.send(made)
-                _freeze_all_but(phase, phases)
-                with autocast(config.precision, where):
-                    loss = phase.loss(batch)
-                phase.optimizer.zero_grad()
-                loss.value.backward()
-                _set_learning_rate(phase.optimizer, rate)
-                phase.optimizer.step()
-                made = loss.made
-                named = {"loss": loss.value, **loss.statistics}
-                statistics.add({f"{phase.name}/{name}": value for name, value in named.items()})
+            statistics.add(_step(phases, model.feed(progress.step), rate, autocast(config.precision, where)))
             progress.step += 1
             progress.images += config.batch
             ema.update(model.generator, progress.images, config.batch)
-            observer.advance(config.batch)
+            if observer:
+                observer.advance(config.batch)
 
-            finished = progress.images >= config.images or stop.requested
+            is_stopped = distributed.any_of(stop.requested)
+            finished = progress.images >= config.images or is_stopped
             if finished or progress.images % config.tick < config.batch:
-                observer.tick(progress.images, statistics.read(progress.images), ema.module)
-                checkpoint.save(place.checkpoint, state)
-    if stop.requested:
-        raise Interrupted(f"stopped after {progress.images:,} images; the same command goes on from there")
-    return place.grid(progress.images)
+                means = statistics.read(progress.images)
+                with distributed.first_before_others():
+                    if observer:
+                        observer.tick(progress.images, means, ema.module)
+                        checkpoint.save(place.checkpoint, state)
+    return progress.images, is_stopped
+
+
+def _step(
+    phases: list[Phase], feed: Generator[Any, Any, None], rate: float, precision: torch.autocast
+) -> dict[str, Tensor]:
+    """Lets the net of each phase learn once; gives what is to be reported."""
+    report: dict[str, Tensor] = {}
+    made: tuple[Tensor, ...] | None = None
+    for phase in phases:
+        batch = distributed.own_share(feed.send(made))
+        _freeze_all_but(phase, phases)
+        with precision:
+            loss = phase.loss(batch)
+        phase.optimizer.zero_grad()
+        loss.value.backward()
+        distributed.average_gradients(phase.module)
+        _set_learning_rate(phase.optimizer, rate)
+        phase.optimizer.step()
+        made = tuple(map(distributed.gathered, loss.made))
+        named = {"loss": loss.value, **loss.statistics}
+        report |= {f"{phase.name}/{name}": value for name, value in named.items()}
+    return report
+
+
+def _refuse_unequal_shares(batch: int) -> None:
+    processes = distributed.count()
+    if batch % processes:
+        raise ConfigError(
+            f"--batch {batch}: {processes} processes cannot share it equally; give a multiple of {processes}"
+        )
 
 
 def _set_learning_rate(optimizer: Optimizer, factor: float) -> None:

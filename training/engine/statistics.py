@@ -6,13 +6,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from training import distributed
+
 
 class DivergedError(ArithmeticError):
     """A loss became infinite or NaN; the message names it and the images seen."""
 
 
 class Statistics:
-    """Means of named scalars between two readings."""
+    """Means of named scalars between two readings, over all processes that train together."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -45,7 +47,7 @@ class Statistics:
         self._sums, self._counts = {}, {}
         if not sums:
             return {}
-        totals = torch.stack([total.float() for total in sums.values()]).tolist()  # waits for the device, once
+        totals = distributed.mean(torch.stack([total.float() for total in sums.values()])).tolist()  # waits, once
         means = {name: total / counts[name] for name, total in zip(sums, totals, strict=True)}
         for name, mean in means.items():
             if not math.isfinite(mean):

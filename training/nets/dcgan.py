@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from training.nets.batch_norm import BatchNorm2d
+
 PATCH = 2
 """Height and width of the patches that the layers at full resolution work on."""
 
@@ -81,12 +83,12 @@ class Generator(nn.Module):
         top = width << doublings
         # A batch normalisation follows every layer but the last, so biases would have no effect.
         self.project = nn.Linear(latent_size + condition_size, top * self.resolution**2, bias=False)
-        layers: list[nn.Module] = [nn.BatchNorm2d(top), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [BatchNorm2d(top), nn.ReLU(inplace=True)]
         for doubling in reversed(range(doublings)):
             after = width << doubling
             layers += [
                 nn.ConvTranspose2d(2 * after, after, kernel_size=4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(after),
+                BatchNorm2d(after),
                 nn.ReLU(inplace=True),
             ]
         layers += [nn.Conv2d(width, channels * PATCH**2, kernel_size=3, padding=1), nn.PixelShuffle(PATCH)]

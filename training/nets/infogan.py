@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
+from training.nets.batch_norm import BatchNorm1d
 from training.nets.dcgan import PATCH, trunk_convolutions, unchanged
 
 _LOG_VARIANCES = (-6.0, 2.0)  # bounds that keep the likelihood's gradient finite
@@ -69,7 +70,7 @@ class InfoDiscriminator(nn.Module):
         self.trunk = nn.Sequential(*layers, nn.Flatten())
         self.score = norm(nn.Linear(features, 1))
         self.hidden = nn.Sequential(
-            nn.Linear(features, hidden, bias=False), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2, inplace=True)
+            nn.Linear(features, hidden, bias=False), BatchNorm1d(hidden), nn.LeakyReLU(0.2, inplace=True)
         )
         self.categorical = nn.ModuleList([nn.Linear(hidden, values) for values in categorical])
         self.mean = nn.Linear(hidden, continuous)

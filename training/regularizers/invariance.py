@@ -7,6 +7,8 @@ that is left to the continuous codes. Elastic-InfoGAN (Ojha et al., 2020, arXiv:
 from torch import Tensor
 from torch.nn import functional
 
+from training import distributed
+
 
 def invariance_loss(logits: Tensor, logits_deformed: Tensor, balance: float = 1.0) -> Tensor:
     """-I(k; k') in nats, of the guesses for images and for their deformations (eq. 3 of the paper).
@@ -23,6 +25,7 @@ def invariance_loss(logits: Tensor, logits_deformed: Tensor, balance: float = 1.
     """
     first, second = functional.softmax(logits.float(), 1), functional.softmax(logits_deformed.float(), 1)
     joint = (first[:, :, None] * second[:, None, :]).mean(0)  # no product of matrices: autocast would make it bfloat16
+    joint = distributed.mean(joint)  # of the whole batch, as the rest is no mean over its items
     joint = ((joint + joint.T) / 2).clamp_min(1e-8)
     rows, columns = joint.sum(1, keepdim=True), joint.sum(0, keepdim=True)
     return (joint * (balance * (rows.log() + columns.log()) - joint.log())).sum()

@@ -113,7 +113,7 @@ def build(config: InfoGanConfig, dataset: ImageDataset, device: torch.device) ->
         if is_regularized:
             shown.append(deformed(batch.images, batch.deformation))
         scores, features = discriminator(torch.cat(shown))  # one pass over all
-        score, feature = scores.split(config.batch), features.split(config.batch)
+        score, feature = (whole.split(len(batch.images)) for whole in (scores, features))
         loss, statistics = information(discriminator.guess(feature[1]), batch)
         loss = loss + objective.discriminator(score[0], score[1])
         if is_regularized:

@@ -10,27 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.training.engine.checkpoints import assert_equal_checkpoints, flat
 from training.config import ConfigError, CycleGanConfig, OptimizerConfig, TrainConfig
 from training.engine import DivergedError, Interrupted, loop, train
 from training.engine.checkpoint import read
 from training.engine.precision import compiler_problem
-
-
-def flat(state: object, prefix: str = "") -> dict[str, object]:
-    """A checkpoint's leaves by path, so that a failing comparison names one."""
-    if isinstance(state, dict | list | tuple):
-        items = state.items() if isinstance(state, dict) else enumerate(state)
-        return {path: leaf for key, value in items for path, leaf in flat(value, f"{prefix}/{key}").items()}
-    return {prefix: state}
-
-
-def assert_equal_checkpoints(first: Path, second: Path) -> None:
-    ours, theirs = flat(read(first / "checkpoint.pt")), flat(read(second / "checkpoint.pt"))
-    assert ours.keys() == theirs.keys()
-    for path, leaf in ours.items():
-        other = theirs[path]
-        same = torch.equal(leaf, other) if isinstance(leaf, torch.Tensor) else leaf == other
-        assert same, path
 
 
 def send_at_step(patch: pytest.MonkeyPatch, step: int, number: signal.Signals) -> None:
