@@ -28,7 +28,7 @@ from benchmarks.translation import (
     pictures,
     translating_gateway,
 )
-from services.backends.torchserve import OWN_MESSAGE_BYTES
+from services.backends.torchserve_api import OWN_MESSAGE_BYTES
 from services.backends.torchserve_process import TorchServeProcess
 
 LOADS = [Load(concurrency, images) for images in (1, 16) for concurrency in (1, 8, 32)]

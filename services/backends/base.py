@@ -1,7 +1,9 @@
 """The interface between the gateway and whatever runs the models, and the ways in which that can fail."""
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +33,11 @@ class BackendError(Exception):
 class BackendUnavailableError(BackendError):
     """The backend or its worker is down; the same envelope may succeed later."""
 
+    def __init__(self, message: str, retry_seconds: float | None = None) -> None:
+        super().__init__(message)
+        if retry_seconds is not None:
+            self.retry_seconds = retry_seconds
+
 
 class BackendFailedError(BackendError):
     """The worker could not run the envelope; it would fail again."""
@@ -41,16 +48,21 @@ class BackendTimeoutError(BackendError):
 
 
 class Backend(ABC):
-    """Runs envelopes on the models it has loaded."""
+    """Runs envelopes on the models it has loaded.
+
+    Attributes:
+        on_change: Called whenever `models` or `refused` have changed, or all models went down or came back.
+    """
 
     name: str
+    on_change: Callable[[], None] = staticmethod(lambda: None)
     # The most envelopes of one model that it is best given at once: one that runs and one on its way.
     envelopes_in_flight: int = 2
 
     @property
     @abstractmethod
     def models(self) -> Mapping[ModelKey, models_pb2.LoadedModel]:
-        """The models that are loaded."""
+        """The models that are loaded; a mapping that was read stays as it is."""
 
     @property
     @abstractmethod
@@ -64,6 +76,14 @@ class Backend(ABC):
         Raises:
             BackendUnavailableError: Nothing can be served at all.
         """
+
+    async def keep(self) -> None:
+        """Keep the models running, and follow what becomes of them, for as long as it is awaited.
+
+        Raises:
+            BackendUnavailableError: The backend has ended, and starting it again does not help.
+        """
+        await asyncio.Event().wait()
 
     @abstractmethod
     async def run(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None) -> worker_pb2.WorkReply:
@@ -94,12 +114,26 @@ class Backend(ABC):
         Raises:
             BackendError: The model does not work.
         """
-        card = self.models[key].card
-        translates = card.kind == models_pb2.MODEL_KIND_TRANSLATION
-        seconds = TRANSLATION_PROBE_SECONDS if translates else PROBE_SECONDS
-        reply = await self.run(key, worker_pb2.WorkRequest(items=[probe_item(card)]), seconds)
-        if [result.WhichOneof("outcome") for result in reply.results] != ["image"]:
-            raise BackendFailedError("the probe brought no picture back")
+        if (loaded := self.models.get(key)) is None:
+            raise BackendUnavailableError("the model is not loaded any more")
+        await try_out(loaded.card, partial(self.run, key))
+
+
+async def try_out(
+    card: models_pb2.ModelCard,
+    run: Callable[[worker_pb2.WorkRequest, float | None], Awaitable[worker_pb2.WorkReply]],
+) -> None:
+    """Make one picture, or raise the BackendError that says why there is none.
+
+    Args:
+        card: The model's card.
+        run: Runs an envelope within some seconds.
+    """
+    translates = card.kind == models_pb2.MODEL_KIND_TRANSLATION
+    seconds = TRANSLATION_PROBE_SECONDS if translates else PROBE_SECONDS
+    reply = await run(worker_pb2.WorkRequest(items=[probe_item(card)]), seconds)
+    if [result.WhichOneof("outcome") for result in reply.results] != ["image"]:
+        raise BackendFailedError("the probe brought no picture back")
 
 
 def probe_item(card: models_pb2.ModelCard) -> worker_pb2.WorkItem:

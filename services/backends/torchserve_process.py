@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psutil  # type: ignore[import-untyped]
 
@@ -30,6 +31,7 @@ _LEAST_JAVA = 17
 _POLL_SECONDS = 0.1
 # TorchServe ends its workers and then itself within about four seconds.
 _STOP_SECONDS = 15.0
+_KILL_SECONDS = 5.0
 _LOG_TAIL_LINES = 12
 _FRONTEND = "org.pytorch.serve.ModelServer"
 _JVM_HEAP = "-Xmx512m"
@@ -74,9 +76,16 @@ _LOGGING = """\
 </Configuration>
 """
 
+Result = TypeVar("Result")
+
 
 class TorchServeProcess:
-    """A TorchServe on loopback with given archives."""
+    """A TorchServe on loopback with given archives; it is started and stopped once.
+
+    Attributes:
+        address: host:port of its gRPC inference API, once it has started.
+        management_address: host:port of its gRPC management API.
+    """
 
     def __init__(
         self,
@@ -123,19 +132,41 @@ class TorchServeProcess:
         self.address, self.management_address = f"127.0.0.1:{inference_port}", f"127.0.0.1:{management_port}"
         self._write_settings(inference_port, management_port)
         self._process = self._launch(java, home)
-        await self._listening(management_port, timeout)
+        await self.while_running(self._listening(management_port, timeout))
 
-    def check(self) -> None:
-        """Check that it still runs.
+    async def ended(self) -> str:
+        """Wait until it has ended, and return how: its exit code, or the signal that killed it."""
+        while (code := self._poll()) is None:
+            await asyncio.sleep(_POLL_SECONDS)
+        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+    async def while_running(self, doing: Coroutine[Any, Any, Result]) -> Result:
+        """Do something for which it must run.
+
+        Args:
+            doing: What is done; cancelled when it ends.
+
+        Returns:
+            What comes of it.
 
         Raises:
             BackendUnavailableError: It has ended; the message has the end of its log.
         """
-        if self._process is None or self._process.poll() is not None:
-            raise BackendUnavailableError(f"TorchServe ended while it started:\n{self.log_tail()}")
+        done, end = asyncio.create_task(doing), asyncio.create_task(self.ended())
+        try:
+            await asyncio.wait({done, end}, return_when=asyncio.FIRST_COMPLETED)
+            # What fails because it ends may do so before its end is seen.
+            await asyncio.wait({end}, timeout=2 * _POLL_SECONDS)
+            if end.done():
+                raise BackendUnavailableError(f"TorchServe ended while it started ({end.result()}):\n{self.log_tail()}")
+            return done.result()
+        finally:
+            done.cancel()
+            end.cancel()
+            await asyncio.gather(done, end, return_exceptions=True)
 
     async def stop(self) -> None:
-        """Stop the frontend and its workers, and remove the folder."""
+        """Stop the frontend and its workers, also those that it has left behind, and remove the folder."""
         if self._process is not None:
             await asyncio.to_thread(_end, self._process)
             self._process = None
@@ -148,6 +179,9 @@ class TorchServeProcess:
             if log.exists():
                 lines += log.read_text(errors="replace").splitlines()
         return "\n".join(lines[-_LOG_TAIL_LINES:])
+
+    def _poll(self) -> int | None:
+        return None if self._process is None else self._process.poll()
 
     def _write_settings(self, inference_port: int, management_port: int) -> None:
         folder, store = self._folder, self._folder / "store"
@@ -207,7 +241,6 @@ class TorchServeProcess:
     async def _listening(self, port: int, timeout: float) -> None:
         give_up = time.monotonic() + timeout
         while not _accepts(port):
-            self.check()
             if time.monotonic() > give_up:
                 raise BackendUnavailableError(f"TorchServe did not listen within {timeout:g} s:\n{self.log_tail()}")
             await asyncio.sleep(_POLL_SECONDS)
@@ -263,14 +296,22 @@ def _accepts(port: int) -> bool:
         return False
 
 
-def _end(process: psutil.Popen) -> None:
-    """End a process and its descendants: with SIGTERM to the first, with SIGKILL to those that outlive it."""
-    try:
-        family = [process, *process.children(recursive=True)]
-        process.terminate()
-    except psutil.NoSuchProcess:
-        return
-    _, outliving = psutil.wait_procs(family, timeout=_STOP_SECONDS)
-    for member in outliving:
-        member.kill()
-    psutil.wait_procs(outliving)
+def _end(frontend: psutil.Popen) -> None:
+    """End a frontend with SIGTERM, and with SIGKILL what outlives that: workers do not notice when it is killed."""
+    with suppress(psutil.NoSuchProcess):
+        frontend.terminate()
+    with suppress(psutil.TimeoutExpired):
+        frontend.wait(_STOP_SECONDS)
+    family = list(_group(frontend.pid))
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=_KILL_SECONDS)
+
+
+def _group(leader: int) -> Iterator[psutil.Process]:
+    """Yield the processes of a group, also where its leader is gone."""
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError):
+            if os.getpgid(process.pid) == leader:
+                yield process

@@ -72,11 +72,15 @@ class _Stream:
         wire_id = next(self._ids)
         answer: asyncio.Future[Translation] = asyncio.get_running_loop().create_future()
         self._waiting[wire_id] = answer
+        sending = asyncio.create_task(self._send(wire_id, image, answer))
         try:
-            await self._send(wire_id, image, answer)
-            return await answer
+            # Not one after the other: as long as nobody answers the connection, a write outlasts even its call.
+            translation, _ = await asyncio.gather(answer, sending)
+            return translation
         finally:
             self._waiting.pop(wire_id, None)
+            if self.has_ended:
+                sending.cancel()
 
     async def close(self) -> None:
         self._reader.cancel()

@@ -18,6 +18,10 @@ class Catalog:
         Args:
             models: The loaded models.
         """
+        self.follow(models)
+
+    def follow(self, models: Mapping[ModelKey, models_pb2.LoadedModel]) -> None:
+        """Find these models from now on, and no others."""
         self._models = dict(sorted(models.items(), key=lambda entry: (entry[0].name, _version_order(entry[0].version))))
 
     def __iter__(self) -> Iterator[models_pb2.LoadedModel]:

@@ -1,6 +1,7 @@
-"""Bytes that are no message of the method's type are the caller's fault, and are told so.
+"""Bytes that are too many, or no message of the method's type, are the caller's fault, and are told so.
 
-grpc.aio would answer UNKNOWN with the decoder's text and log a stack trace, for anything a stranger sends.
+grpc would refuse too many bytes before the gateway sees the call, so without a reason, a metric or a line in the log.
+Of what is no message grpc.aio would log a stack trace, and answer UNKNOWN with the decoder's text.
 """
 
 import inspect
@@ -10,26 +11,34 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from services.gateway.errors import InvalidRequestError, Violation, answered
+from services.gateway.errors import InvalidRequestError, MessageTooLargeError, Violation, answered
 from services.gateway.wrapping import Handler, Wrapping
 
 
 class RequestDecoder(Wrapping):
     """Decodes the requests of a call, under the gateway's table of errors."""
 
+    def __init__(self, max_bytes: int) -> None:
+        """Keep the limit.
+
+        Args:
+            max_bytes: The most bytes of one message.
+        """
+        self._max_bytes = max_bytes
+
     def wrapped(self, handler: Handler, method: str) -> Handler:  # noqa: ARG002 (all are decoded alike)
         """Take the decoding over from grpc, for methods that return or yield their answers."""
 
         async def answer(raw: bytes, context: Any) -> Any:
-            return await handler.unary_unary(await _decoded(handler, raw, context), context)
+            return await handler.unary_unary(await self._decoded(handler, raw, context), context)
 
         async def stream(raw: bytes, context: Any) -> AsyncIterator[Any]:
-            async with aclosing(handler.unary_stream(await _decoded(handler, raw, context), context)) as responses:
+            async with aclosing(handler.unary_stream(await self._decoded(handler, raw, context), context)) as responses:
                 async for response in responses:
                     yield response
 
         async def converse(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
-            decoded = (_decode(handler, raw) async for raw in requests)
+            decoded = (self._decode(handler, raw) async for raw in requests)
             async with answered(context), aclosing(handler.stream_stream(decoded, context)) as responses:
                 async for response in responses:
                     yield response
@@ -42,14 +51,14 @@ class RequestDecoder(Wrapping):
             return handler._replace(request_deserializer=None, unary_stream=stream)
         return handler
 
+    async def _decoded(self, handler: Handler, raw: bytes, context: Any) -> Any:
+        async with answered(context):
+            return self._decode(handler, raw)
 
-async def _decoded(handler: Handler, raw: bytes, context: Any) -> Any:
-    async with answered(context):
-        return _decode(handler, raw)
-
-
-def _decode(handler: Handler, raw: bytes) -> Any:
-    try:
-        return handler.request_deserializer(raw)
-    except DecodeError as error:
-        raise InvalidRequestError(Violation("request", "not a message of this method's type")) from error
+    def _decode(self, handler: Handler, raw: bytes) -> Any:
+        if len(raw) > self._max_bytes:
+            raise MessageTooLargeError(f"a message has {len(raw)} bytes; the most is {self._max_bytes}")
+        try:
+            return handler.request_deserializer(raw)
+        except DecodeError as error:
+            raise InvalidRequestError(Violation("request", "not a message of this method's type")) from error

@@ -7,7 +7,8 @@ connection.
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -70,14 +71,21 @@ class Drain(Wrapping):
         over: The moment at which calls that are still served are ended.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         """Begin with no call.
 
         Args:
             metrics: Where `gantry_draining` stands.
+            clock: Monotonic seconds.
+            pause: Lets a number of seconds pass on that clock.
         """
         self.begun, self.over = Moment(), Moment()
-        self._metrics = metrics
+        self._metrics, self._clock, self._pause = metrics, clock, pause
         self._calls = 0
         self._last_arrival = -math.inf
         self._is_idle = asyncio.Event()
@@ -108,17 +116,13 @@ class Drain(Wrapping):
         except TimeoutError:
             _log.warning("%d calls are ended: they outlast the grace of %g s", self._calls, grace)
         self.over.come()
-        unrest_ends = self._now() + min(grace, _LONGEST_UNREST_SECONDS)
-        while (seconds := min(self._last_arrival + _QUIET_SECONDS, unrest_ends) - self._now()) > 0:
-            await asyncio.sleep(seconds)
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+        unrest_ends = self._clock() + min(grace, _LONGEST_UNREST_SECONDS)
+        while (seconds := min(self._last_arrival + _QUIET_SECONDS, unrest_ends) - self._clock()) > 0:
+            await self._pause(seconds)
 
     @asynccontextmanager
     async def _admitted(self, context: Any) -> AsyncIterator[None]:
-        self._last_arrival = self._now()
+        self._last_arrival = self._clock()
         async with answered(context):
             if self.begun.has_come:
                 raise ShuttingDownError("the gateway is shutting down")

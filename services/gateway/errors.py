@@ -40,6 +40,10 @@ class InvalidRequestError(Exception):
         self.violations: Sequence[Violation] = violations
 
 
+class MessageTooLargeError(Exception):
+    """A message has more bytes than are allowed."""
+
+
 class UnknownModelError(Exception):
     """No such model is loaded; the message names those that are."""
 
@@ -85,6 +89,7 @@ TABLE: dict[type[Exception], _Row] = {
     UnknownModelError: _Row(grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND"),
     UnauthenticatedError: _Row(grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED"),
     ModelForbiddenError: _Row(grpc.StatusCode.PERMISSION_DENIED, "MODEL_NOT_ALLOWED"),
+    MessageTooLargeError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE"),
     ImageTooLargeError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "IMAGE_TOO_LARGE"),
     QueueFullError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 1.0),
     DeadlineError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED"),

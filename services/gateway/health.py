@@ -9,6 +9,7 @@ import logging
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from threading import Thread
@@ -48,6 +49,8 @@ class Readiness:
         self._backend, self._health, self._services, self._metrics = backend, health, services, metrics
         self._faults: Mapping[ModelKey, str] = dict.fromkeys(backend.models, "not probed yet")
         self._is_draining = False
+        self._shown: set[ModelKey] = set()
+        self._has_news = asyncio.Event()
 
     @property
     def is_ready(self) -> bool:
@@ -77,17 +80,27 @@ class Readiness:
                 faults[key] = "the probe failed"
                 _log.exception("model %s %s: unexpected error of the backend", *key)
             self._metrics.backend_up.labels(self._backend.name, *key).set(key not in faults)
+            self._shown.add(key)
+        for key in self._shown - self._backend.models.keys():
+            self._metrics.backend_up.remove(self._backend.name, *key)
+        self._shown &= self._backend.models.keys()
         self._faults = faults
         await self._tell()
+
+    def look(self) -> None:
+        """Have `probe_forever` probe now: something has become of the models."""
+        self._has_news.set()
 
     async def probe_forever(self, seconds: float) -> None:
         """Probe again and again.
 
         Args:
-            seconds: Pause between two probes.
+            seconds: Pause between two probes, unless `look` ends it.
         """
         while True:
-            await asyncio.sleep(seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_news.wait(), seconds)
+            self._has_news.clear()
             await self.probe()
 
     async def drain(self) -> None:

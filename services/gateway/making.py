@@ -7,7 +7,6 @@ from typing import Any
 import grpc
 
 from gantry.v1 import models_pb2, worker_pb2
-from services.backends.base import ModelKey
 from services.gateway.calls import current_call
 from services.gateway.errors import QueueFullError
 from services.gateway.metrics import Metrics, kind_label
@@ -50,7 +49,7 @@ class Maker:
         batch_items: int | None = None,
     ) -> list[asyncio.Future[Made]]:
         """Hand items to the scheduler; arguments, result and errors as of `Scheduler.submit`."""
-        return self._scheduler.submit(_key_of(loaded), items, deadline, batch_items)
+        return self._scheduler.submit(loaded, items, deadline, batch_items)
 
     async def submit_patiently(
         self, loaded: models_pb2.LoadedModel, item: worker_pb2.WorkItem, deadline: float | None
@@ -67,11 +66,11 @@ class Maker:
 
         Raises:
             QueueFullError: There was no place, and none can be had in time.
-            ShuttingDownError: The gateway is stopping.
+            Exception: Whatever else `Scheduler.submit` raises.
         """
         while True:
             try:
-                return self._scheduler.submit(_key_of(loaded), [item], deadline)[0]
+                return self._scheduler.submit(loaded, [item], deadline)[0]
             except QueueFullError as full:
                 seconds = min(full.retry_seconds, _LONGEST_PAUSE_SECONDS)
                 if deadline is not None and self._clock() + seconds >= deadline:
@@ -84,7 +83,3 @@ class Maker:
         call = current_call()
         for picture in pictures:
             call.note_picture(picture.queue_seconds, picture.ride)
-
-
-def _key_of(loaded: models_pb2.LoadedModel) -> ModelKey:
-    return ModelKey(loaded.card.name, loaded.card.version)

@@ -8,14 +8,14 @@ An item whose caller has gone, or whose deadline has passed, is dropped when its
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gantry.v1 import worker_pb2
+from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import Backend, BackendError, BackendFailedError, BackendUnavailableError, ModelKey
 from services.gateway.calls import Ride
-from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError
+from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError, UnknownModelError
 from services.gateway.metrics import Metrics
 
 # Weight of the newest envelope in the running mean of seconds per item.
@@ -87,26 +87,40 @@ class Scheduler:
             envelopes_in_flight: The most envelopes of one model that are away at once.
             clock: Seconds on the clock that deadlines are given in.
         """
-        self._lanes = {
-            key: _Lane(backend, key, loaded.card.execution.max_batch_items, metrics, queue_items, clock)
-            for key, loaded in backend.models.items()
-        }
+        self._backend, self._metrics, self._queue_items, self._clock = backend, metrics, queue_items, clock
         self._queue_bytes, self._envelopes_in_flight = queue_bytes, envelopes_in_flight
-        self._runners: list[asyncio.Task[None]] = []
+        self._lanes: dict[ModelKey, _Lane] = {}
         self._awaited: set[asyncio.Future[Made]] = set()
-        self._is_open = True
+        self._is_open, self._is_started = True, False
+        self.follow(backend.models)
 
     def start(self) -> None:
         """Begin to run work; needs a running event loop."""
-        self._runners = [
-            asyncio.create_task(lane.run_forever())
-            for lane in self._lanes.values()
-            for _ in range(self._envelopes_in_flight)
-        ]
+        self._is_started = True
+        for lane in self._lanes.values():
+            lane.start(self._envelopes_in_flight)
+
+    def follow(self, models: Mapping[ModelKey, models_pb2.LoadedModel]) -> None:
+        """Take work for these models from now on, and for no others.
+
+        What waits or is away for a model that left fails. So does what is for one whose archive is another now: which
+        of the two makes its pictures cannot be told.
+
+        Args:
+            models: The models of the backend.
+        """
+        for key, lane in list(self._lanes.items()):
+            if key not in models or models[key].digest != lane.digest:
+                self._lanes.pop(key).close(_gone(key, models))
+        for key, loaded in models.items():
+            if key not in self._lanes:
+                self._lanes[key] = _Lane(self._backend, loaded, self._metrics, self._queue_items, self._clock)
+                if self._is_started:
+                    self._lanes[key].start(self._envelopes_in_flight)
 
     def submit(
         self,
-        key: ModelKey,
+        loaded: models_pb2.LoadedModel,
         items: Sequence[worker_pb2.WorkItem],
         deadline: float | None,
         batch_items: int | None = None,
@@ -114,7 +128,7 @@ class Scheduler:
         """Admit all items or none.
 
         Args:
-            key: A model of the backend.
+            loaded: The model, as it was found.
             items: The work, in order.
             deadline: When the caller stops waiting, on the scheduler's clock; None for never.
             batch_items: The most items of an envelope that these ride in: the fewer, the sooner the first is back.
@@ -127,10 +141,15 @@ class Scheduler:
         Raises:
             QueueFullError: There is no room, or the wait would outlast the deadline. It says when to retry.
             ShuttingDownError: The gateway is stopping.
+            UnknownModelError: The model has left since it was found.
+            BackendUnavailableError: Its archive is another now.
         """
         if not self._is_open:
             raise ShuttingDownError("the gateway is shutting down")
-        lane, size = self._lanes[key], sum(item.ByteSize() for item in items)
+        key = key_of(loaded)
+        lane, size = self._lanes.get(key), sum(item.ByteSize() for item in items)
+        if lane is None or lane.digest != loaded.digest:
+            raise _gone(key, self._lanes)
         if self._refusal(lane, len(items), size, deadline):
             for each in self._lanes.values():
                 each.forget_abandoned()
@@ -159,25 +178,27 @@ class Scheduler:
         self._is_open = False
         if self._awaited:
             await asyncio.wait(self._awaited)
-        for runner in self._runners:
-            runner.cancel()
-        await asyncio.gather(*self._runners, return_exceptions=True)
+        runners = [runner for lane in self._lanes.values() for runner in lane.stop()]
+        await asyncio.gather(*runners, return_exceptions=True)
 
 
 class _Lane:
-    """The queue of one model."""
+    """The queue of one model, and the runners that empty it."""
 
     def __init__(
         self,
         backend: Backend,
-        key: ModelKey,
-        batch_items: int,
+        loaded: models_pb2.LoadedModel,
         metrics: Metrics,
         queue_items: int,
         clock: Callable[[], float],
     ) -> None:
-        self._backend, self._key, self._metrics, self._clock = backend, key, metrics, clock
-        self._batch_items, self._queue_items = batch_items, queue_items
+        self._backend, self._metrics, self._clock = backend, metrics, clock
+        self._key, self.digest = key_of(loaded), loaded.digest
+        self._batch_items, self._queue_items = loaded.card.execution.max_batch_items, queue_items
+        self._runners: list[asyncio.Task[None]] = []
+        self._end: Exception = BackendUnavailableError("the backend gave the envelope up")
+        """Why what is away fails where its runner is cancelled."""
         self._queue: deque[_Entry] = deque()
         self.bytes = 0
         """Bytes of the items that wait."""
@@ -208,7 +229,24 @@ class _Lane:
             return None
         return QueueFullError(f"model {self._key.name}: {reason}", retry_seconds=max(wait, _LEAST_RETRY_SECONDS))
 
-    async def run_forever(self) -> None:
+    def start(self, runners: int) -> None:
+        self._runners = [asyncio.create_task(self._run_forever()) for _ in range(runners)]
+
+    def stop(self) -> list[asyncio.Task[None]]:
+        """End the runners, and return what is left to be awaited."""
+        for runner in self._runners:
+            runner.cancel()
+        return self._runners
+
+    def close(self, error: Exception) -> None:
+        """End for good: what waits or is away fails with this error."""
+        self._end = error
+        self.stop()
+        _fail(self._queue, error)
+        for gauge in (self._metrics.queue_items, self._metrics.queue_wait_seconds):
+            gauge.remove(*self._key)
+
+    async def _run_forever(self) -> None:
         while True:
             await self._has_work.wait()
             if batch := self._take_batch():
@@ -246,7 +284,7 @@ class _Lane:
         except BackendError as error:
             _fail(batch, error)
         except asyncio.CancelledError:
-            _fail(batch, BackendUnavailableError("the backend gave the envelope up"))
+            _fail(batch, self._end)
             if (runner := asyncio.current_task()) and runner.cancelling():
                 raise
         except Exception as error:
@@ -290,6 +328,18 @@ class _Lane:
             self._has_work.clear()
 
 
+def key_of(loaded: models_pb2.LoadedModel) -> ModelKey:
+    """Return the key of a model in its backend."""
+    return ModelKey(loaded.card.name, loaded.card.version)
+
+
+def _gone(key: ModelKey, models: Container[ModelKey]) -> Exception:
+    """Return the error of work for a model that was found and is no more what it was."""
+    if key in models:
+        return BackendUnavailableError(f"model {key.name} {key.version} has another archive now")
+    return UnknownModelError(f"model {key.name} {key.version} is not loaded any more")
+
+
 def _time_left(batch: Sequence[_Entry], now: float) -> float | None:
     """Seconds until the last deadline of a batch; None where an item has none."""
     deadlines = [entry.deadline for entry in batch]
@@ -297,7 +347,7 @@ def _time_left(batch: Sequence[_Entry], now: float) -> float | None:
     return max(known) - now if len(known) == len(deadlines) else None
 
 
-def _fail(batch: Sequence[_Entry], error: BackendError, cause: Exception | None = None) -> None:
+def _fail(batch: Iterable[_Entry], error: Exception, cause: Exception | None = None) -> None:
     error.__cause__ = cause or error.__cause__
     for entry in batch:
         if not entry.result.done():

@@ -5,9 +5,9 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -38,6 +38,9 @@ _SERVICES = (
     models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
 )
 _STOP_SIGNALS = signal.SIGTERM, signal.SIGINT
+# A message of up to so many times the limit is read, so that its refusal says why; what is beyond that gRPC refuses,
+# and callers learn nothing but the code.
+_READ_TIMES = 2
 # The most bytes of a call's metadata: room for a token, and no more than other proxies and servers take.
 _METADATA_BYTES = 16 << 10
 # How often a caller may ping more often than it should before it is hung up on.
@@ -46,6 +49,15 @@ _PING_STRIKES = 2
 _FAREWELL_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
+
+
+class _Noted(NamedTuple):
+    """A model as the metrics show it."""
+
+    model: str
+    version: str
+    kind: str
+    digest: str
 
 
 class Gateway:
@@ -61,6 +73,8 @@ class Gateway:
         self._settings, self._backend = settings, backend
         self.metrics = Metrics()
         self._drain = Drain(self.metrics)
+        self._noted: set[_Noted] = set()
+        self._refused: set[tuple[str, str]] = set()
         self.port = 0
         self.metrics_port = 0
 
@@ -91,6 +105,14 @@ class Gateway:
         """Drain: refuse new calls, finish admitted ones within the grace, then stop what was started, last first."""
         await self._started.aclose()
 
+    async def lost(self) -> None:
+        """Wait until the backend is beyond help.
+
+        Raises:
+            BackendUnavailableError: It is.
+        """
+        await asyncio.shield(self._keeping)
+
     def hurry(self) -> None:
         """End the calls that a drain still waits for."""
         self._drain.over.come()
@@ -98,7 +120,8 @@ class Gateway:
     async def _listen(self, started: AsyncExitStack) -> None:
         settings, backend = self._settings, self._backend
         self._note_models()
-        scheduler = Scheduler(
+        self._catalog = Catalog(backend.models)
+        self._scheduler = scheduler = Scheduler(
             backend,
             self.metrics,
             queue_items=settings.queue_items,
@@ -109,12 +132,13 @@ class Gateway:
         health = health_aio.HealthServicer()
         # For who restarts a gateway that hangs: whether it answers, whatever its models do.
         await health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
-        readiness = Readiness(backend, health, ("", *_SERVICES), self.metrics)
+        self._readiness = readiness = Readiness(backend, health, ("", *_SERVICES), self.metrics)
         if self._gate:
             await self._gate.start()
             started.push_async_callback(self._gate.stop)
         # From the outside in: what is refused is observed too, and nothing of a stranger's request is decoded.
-        interceptors = WrappedOnce(), CallObserver(self.metrics), self._drain, self._gate, RequestDecoder()
+        decoder = RequestDecoder(settings.max_request_bytes)
+        interceptors = WrappedOnce(), CallObserver(self.metrics), self._drain, self._gate, decoder
         self._server = grpc.aio.server(interceptors=[one for one in interceptors if one], options=_options(settings))
         self._add_services(Maker(scheduler, self.metrics, time.monotonic), health)
         shown = self.metrics if settings.metrics else None
@@ -125,6 +149,9 @@ class Gateway:
         scheduler.start()
         started.push_async_callback(scheduler.stop)
         self.port = self._bind(settings)
+        backend.on_change = self._follow_backend
+        self._keeping = asyncio.create_task(backend.keep())
+        started.push_async_callback(_cancelled, self._keeping)
         # No call meets a model that has not been tried.
         await readiness.probe()
         await self._server.start()
@@ -132,11 +159,11 @@ class Gateway:
         started.push_async_callback(self._drain.finish, settings.drain_seconds)
         started.push_async_callback(readiness.drain)
         started.callback(self._drain.begin)
-        started.callback(asyncio.create_task(readiness.probe_forever(settings.probe_seconds)).cancel)
+        probing = asyncio.create_task(readiness.probe_forever(settings.probe_seconds))
+        started.push_async_callback(_cancelled, probing)
 
     def _add_services(self, maker: Maker, health: health_aio.HealthServicer) -> None:
-        settings, backend = self._settings, self._backend
-        catalog = Catalog(backend.models)
+        settings, catalog = self._settings, self._catalog
         limits = Limits(
             max_images=settings.max_images,
             max_response_bytes=settings.max_response_bytes,
@@ -147,7 +174,7 @@ class Gateway:
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(
             GenerationServicer(catalog, maker, limits, stream_limits, self._drain.begun), self._server
         )
-        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(catalog, backend.refused), self._server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(catalog, self._backend), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
         if settings.reflection:
             names = (
@@ -166,13 +193,28 @@ class Gateway:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}; GRPC_VERBOSITY=error tells why") from error
 
+    def _follow_backend(self) -> None:
+        """Have callers find what the backend has now, and nothing else."""
+        self._note_models()
+        self._catalog.follow(self._backend.models)
+        self._scheduler.follow(self._backend.models)
+        self._readiness.look()
+
     def _note_models(self) -> None:
-        for loaded in self._backend.models.values():
-            card = loaded.card
-            self.metrics.model_info.labels(card.name, card.version, kind_label(card.kind), loaded.digest).set(1)
-            _log.info("serving %s %s (%s)", card.name, card.version, loaded.digest[:12])
-        for refused in self._backend.refused:
-            _log.error("refused %s: %s", refused.archive, refused.reason)
+        """Show in the metrics and the log what came and what left."""
+        now = {
+            _Noted(*key, kind_label(loaded.card.kind), loaded.digest) for key, loaded in self._backend.models.items()
+        }
+        for labels in self._noted - now:
+            self.metrics.model_info.remove(*labels)
+            _log.warning("no longer serving %s %s (%.12s)", labels.model, labels.version, labels.digest)
+        for labels in now - self._noted:
+            self.metrics.model_info.labels(*labels).set(1)
+            _log.info("serving %s %s (%.12s)", labels.model, labels.version, labels.digest)
+        refused = {(refused.archive, refused.reason) for refused in self._backend.refused}
+        for fault in sorted(refused - self._refused):
+            _log.error("refused %s: %s", *fault)
+        self._noted, self._refused = now, refused
 
 
 def make_backend(settings: Settings) -> Backend:
@@ -199,6 +241,7 @@ def make_backend(settings: Settings) -> Backend:
             device=settings.device,
             names=[name.strip() for name in settings.torchserve_models.split(",") if name.strip()],
             message_bytes=settings.torchserve_message_bytes,
+            follow_seconds=settings.probe_seconds,
         )
     try:
         from services.backends.embedded import EmbeddedBackend
@@ -210,7 +253,7 @@ def make_backend(settings: Settings) -> Backend:
 def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", settings.max_request_bytes),
+        ("grpc.max_receive_message_length", _READ_TIMES * settings.max_request_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
@@ -249,9 +292,11 @@ async def serve(settings: Settings) -> None:
         )  # fmt: skip
         for opening in settings.openings:
             _log.warning(opening)
-        await stopping.wait()
-        _log.info("draining: new calls are refused, admitted ones have %g s", settings.drain_seconds)
-        _on_signal(gateway.hurry)
+        try:
+            await _first(stopping.wait(), gateway.lost())
+        finally:
+            _log.info("draining: new calls are refused, admitted ones have %g s", settings.drain_seconds)
+            _on_signal(gateway.hurry)
     _log.info("stopped")
 
 
@@ -266,6 +311,24 @@ async def _starts(gateway: Gateway, stopping: asyncio.Event) -> bool:
     starting.cancel()
     await asyncio.wait({starting})
     return False
+
+
+async def _first(*awaited: Coroutine[Any, Any, object]) -> None:
+    """Wait until the first of several is done; raises what it raises."""
+    tasks = [asyncio.create_task(one) for one in awaited]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            await _cancelled(task)
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, and wait until it is over."""
+    task.cancel()
+    await asyncio.wait({task})
 
 
 def _on_signal(react: Callable[[], None]) -> None:

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     torchserve_address: str | None = None
     """host:port of a running TorchServe's gRPC inference API. Default: the gateway starts one of its own."""
     torchserve_management_address: str = "127.0.0.1:7071"
-    """host:port of its gRPC management API; only asked which models there are."""
+    """host:port of its gRPC management API; only asked which models there are, at every probe."""
     torchserve_models: str = ""
     """Names of a running TorchServe's models, with commas; its management API is then not asked."""
     torchserve_message_bytes: int = Field(default=6_553_500, ge=1 << 20, le=1 << 30)
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     stream_bytes: int = Field(default=64 << 20, ge=1024, le=1 << 32)
     """The most bytes of pictures that a TranslateStream holds."""
     probe_seconds: float = Field(default=15.0, gt=0)
-    """Seconds between two probes of every model."""
+    """Seconds between two probes of every model, and before a TorchServe is asked again which it has."""
     drain_seconds: float = Field(default=20.0, ge=0)
     """Seconds that admitted calls have to finish after SIGTERM."""
 

@@ -69,5 +69,5 @@ def _stamp(path: Path) -> tuple[int, ...]:
         stat = path.stat()
     except OSError:
         return ()
-    # The time of a change of its permissions too, which may be what made it unreadable.
-    return stat.st_dev, stat.st_ino, stat.st_ctime_ns, stat.st_size
+    # Its permissions too, which may be what made it unreadable: its times may be no finer than some milliseconds.
+    return stat.st_dev, stat.st_ino, stat.st_ctime_ns, stat.st_size, stat.st_mode

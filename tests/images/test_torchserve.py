@@ -13,7 +13,8 @@ import pytest
 
 from services.backends import torchserve_process
 from services.backends.base import ModelKey
-from services.backends.torchserve import _LONGEST_CALL_SECONDS, OWN_MESSAGE_BYTES, TorchServeBackend
+from services.backends.torchserve import TorchServeBackend
+from services.backends.torchserve_api import LONGEST_CALL_SECONDS, OWN_MESSAGE_BYTES
 from services.backends.torchserve_process import find_java, find_torchserve
 from services.client.local_gateway import free_port
 from services.gateway.settings import Settings
@@ -80,7 +81,7 @@ def test_what_is_fixed_is_as_in_a_torchserve_of_the_gateways_own() -> None:
 
 
 def test_the_longest_call_outlives_its_connection() -> None:
-    assert float(configured()["grpc_inference_max_connection_age_grace_ms"]) >= _LONGEST_CALL_SECONDS * 1000
+    assert float(configured()["grpc_inference_max_connection_age_grace_ms"]) >= LONGEST_CALL_SECONDS * 1000
 
 
 def test_only_warnings_and_words_of_workers_are_logged() -> None:

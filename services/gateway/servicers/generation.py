@@ -143,10 +143,8 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             result = await self._maker.submit_patiently(loaded, plan.item, deadline)
         else:
             (result,) = self._maker.submit(loaded, [plan.item], deadline)
-        try:
-            made = await result
-        finally:
-            abandon([result])
+        # A call that is cancelled cancels what it awaits, and what is cancelled is not run.
+        made = await result
         answer = shape_answer(plan, loaded, made.result, made.execution)
         self._maker.note(loaded, made)
         return answer

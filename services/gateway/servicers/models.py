@@ -1,11 +1,11 @@
 """gantry.v1.ModelService: shows the cards."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import grpc
 
 from gantry.v1 import models_pb2, models_pb2_grpc
+from services.backends.base import Backend
 from services.gateway.auth import caller_may_use
 from services.gateway.callers import EVERY_MODEL
 from services.gateway.calls import current_call
@@ -18,9 +18,14 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     """Shows the cards."""
 
-    def __init__(self, catalog: Catalog, refused: Sequence[models_pb2.RefusedArchive]) -> None:
-        """Keep what the backend loaded and refused."""
-        self._catalog, self._refused = catalog, refused
+    def __init__(self, catalog: Catalog, backend: Backend) -> None:
+        """Keep what the calls need.
+
+        Args:
+            catalog: The loaded models.
+            backend: Knows the archives that were refused.
+        """
+        self._catalog, self._backend = catalog, backend
 
     async def ListModels(  # noqa: N802 (gRPC's name)
         self,
@@ -29,7 +34,7 @@ class ModelServicer(models_pb2_grpc.ModelServiceServicer):
     ) -> models_pb2.ListModelsResponse:
         """Answer gantry.v1.ModelService.ListModels."""
         # The name of a refused archive tells of a model that the caller may not be meant to know.
-        refused = self._refused if caller_may_use(EVERY_MODEL) else ()
+        refused = self._backend.refused if caller_may_use(EVERY_MODEL) else ()
         return models_pb2.ListModelsResponse(models=self._catalog, refused=refused)
 
     async def GetModel(  # noqa: N802 (gRPC's name)

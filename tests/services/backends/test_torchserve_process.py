@@ -71,7 +71,7 @@ async def test_stopped_torchserve_leaves_no_process_and_no_file(
         monkeypatch.setattr(tempfile, "tempdir", folder)
         process = TorchServeProcess([archive], workers=1, message_bytes=1 << 20)
         try:
-            await process.start(timeout=60.0)
+            await process.start(timeout=180.0)
             frontend = psutil.Process(process.pid)
             family = [frontend, *frontend.children(recursive=True)]
             assert len(family) == 2, "the frontend and a worker"
@@ -83,9 +83,26 @@ async def test_stopped_torchserve_leaves_no_process_and_no_file(
 
 
 @pytest.mark.torchserve
+async def test_stop_ends_what_a_killed_frontend_has_left_behind(tmp_path: Path) -> None:
+    """Its workers do not notice."""
+    process = TorchServeProcess([write_tiny_archive(tmp_path)], workers=1, message_bytes=1 << 20)
+    try:
+        await process.start(timeout=180.0)
+        frontend = psutil.Process(process.pid)
+        workers = frontend.children(recursive=True)
+        frontend.kill()
+        assert await process.ended() == "killed by signal 9"
+        assert workers
+    finally:
+        await process.stop()
+
+    assert not any(worker.is_running() for worker in workers)
+
+
+@pytest.mark.torchserve
 async def test_torchserve_listens_on_loopback_alone(tmp_path: Path) -> None:
     process = TorchServeProcess([write_tiny_archive(tmp_path)], workers=1, message_bytes=1 << 20)
-    await process.start(timeout=60.0)
+    await process.start(timeout=180.0)
     try:
         listening = {
             connection.laddr.ip
@@ -102,10 +119,27 @@ async def test_torchserve_that_ends_at_once_shows_its_log(tmp_path: Path, monkey
     monkeypatch.setattr(torchserve_process, "_JVM_HEAP", "-Xmx1g -no-such-option")
     process = TorchServeProcess([], workers=1, message_bytes=1 << 20)
 
-    with pytest.raises(BackendUnavailableError, match=r"ended while it started:\n.*Invalid maximum heap size"):
-        await process.start(timeout=60.0)
+    with pytest.raises(
+        BackendUnavailableError, match=r"ended while it started \(exit code 1\):\n.*Invalid maximum heap size"
+    ):
+        await process.start(timeout=180.0)
 
     await process.stop()
+
+
+@pytest.mark.torchserve
+async def test_end_amid_something_is_told_before_what_comes_of_that(tmp_path: Path) -> None:
+    async def kill() -> str:
+        psutil.Process(process.pid).kill()
+        return "it could not be reached"
+
+    process = TorchServeProcess([write_tiny_archive(tmp_path)], workers=1, message_bytes=1 << 20)
+    try:
+        await process.start(timeout=180.0)
+        with pytest.raises(BackendUnavailableError, match=r"ended while it started \(killed by signal 9\)"):
+            await process.while_running(kill())
+    finally:
+        await process.stop()
 
 
 @pytest.mark.torchserve
@@ -113,7 +147,7 @@ async def test_workers_get_their_settings_and_no_other(tmp_path: Path, monkeypat
     monkeypatch.setenv("GANTRY_EXECUTION", "of the gateway's own surroundings")
     monkeypatch.setenv("GANTRY_PORT", "1")
     process = TorchServeProcess([write_tiny_archive(tmp_path)], 1, message_bytes=1 << 20, execution="float32")
-    await process.start(timeout=60.0)
+    await process.start(timeout=180.0)
     try:
         environment = psutil.Process(process.pid).environ()
         assert {name: value for name, value in environment.items() if name.startswith("GANTRY_")} == {
@@ -132,7 +166,7 @@ import asyncio, sys
 from pathlib import Path
 from services.backends.torchserve_process import TorchServeProcess
 process = TorchServeProcess([Path(sys.argv[1])], 1, message_bytes=1 << 20)
-asyncio.run(process.start(timeout=60.0))
+asyncio.run(process.start(timeout=180.0))
 print(process.pid, flush=True)
 sys.stdin.read()
 """

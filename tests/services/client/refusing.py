@@ -61,19 +61,19 @@ class RefusingServicer(generation_pb2_grpc.GenerationServiceServicer):
 
 
 class SilentServicer(generation_pb2_grpc.GenerationServiceServicer):
-    """Takes calls and does not answer until it is released."""
+    """Takes calls and does not answer until it is released, or for a minute: a test that failed is to end."""
 
     def __init__(self) -> None:
         self.released = threading.Event()
 
     def Sample(self, request: generation_pb2.SampleRequest, context: Any) -> generation_pb2.SampleResponse:  # noqa: N802
-        self.released.wait()
+        self.released.wait(60)
         return generation_pb2.SampleResponse()
 
     def TranslateStream(  # noqa: N802
         self, request_iterator: Iterator[generation_pb2.TranslateStreamRequest], context: Any
     ) -> Iterator[generation_pb2.TranslateStreamResponse]:
-        self.released.wait()
+        self.released.wait(60)
         return iter(())
 
 

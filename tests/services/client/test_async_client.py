@@ -130,8 +130,6 @@ async def test_the_deadline_ends_calls_that_get_no_answer() -> None:
         async with AsyncClient(address, timeout=0.05) as client:
             with pytest.raises(GantryError, match="DEADLINE_EXCEEDED"):
                 await client.sample("m")
-            with pytest.raises(
-                GantryError, match=r"DEADLINE_EXCEEDED: no answer within 0.05 s; unanswered pictures: 1"
-            ):
+            with pytest.raises(GantryError, match=r"DEADLINE_EXCEEDED: no answer within 0\.05 s"):
                 await client.translate("m", IMAGE)
         servicer.released.set()

@@ -189,9 +189,13 @@ def test_a_call_that_is_refused_for_now_begins_again_where_it_was() -> None:
     exchange.receive(answer(first.id, more=True))
     assert exchange.end_round(Refused(BackendUnavailableError("down"))) == 2.0
     assert list(late) == []  # The thread of the round that is over must take nothing more.
-    exchange.receive(answer(second.id))  # Nor does an answer of it count.
-    assert list(exchange.settled()) == []
-    assert [data for _, data in sent(exchange)] == [b"1", b"2", b"3", b"4"]
+    again = sent(exchange)
+    assert [data for _, data in again] == [b"1", b"2", b"3", b"4"]
+    exchange.receive(answer(again[0][0], b"whole"))
+    exchange.receive(answer(second.id))  # Nor does an answer of that round count.
+    ((_, result),) = exchange.settled()
+    assert isinstance(result, Translation)
+    assert result.data == b"whole"
 
 
 def test_a_call_that_is_refused_over_and_over_is_given_up() -> None:
@@ -202,6 +206,14 @@ def test_a_call_that_is_refused_over_and_over_is_given_up() -> None:
     sent(exchange)
     with pytest.raises(GantryError, match="UNAVAILABLE: down"):
         exchange.end_round(Refused(BackendUnavailableError("down")))
+
+
+def test_a_call_that_brings_answers_before_it_is_refused_is_never_given_up() -> None:
+    exchange = exchange_of([b"1"] * 2 * MAX_ATTEMPTS)
+    for _ in range(2 * MAX_ATTEMPTS):
+        (answered, _), *_ = sent(exchange)
+        exchange.receive(answer(answered))
+        assert exchange.end_round(Refused(BackendUnavailableError("down"))) == 2.0
 
 
 def test_a_call_that_breaks_otherwise_is_raised() -> None:
@@ -216,6 +228,13 @@ def test_a_stream_that_ends_too_soon_is_raised() -> None:
     sent(exchange)
     with pytest.raises(GantryError, match="the stream ended, 2 pictures short"):
         exchange.end_round(None)
+
+
+def test_who_waits_in_vain_is_told_how_long_and_for_how_many_pictures() -> None:
+    exchange = exchange_of([b"1", b"2", b"3"], timeout=0.5)
+    (answered, _), *_ = sent(exchange)
+    exchange.receive(answer(answered))
+    assert str(exchange.too_late()) == "DEADLINE_EXCEEDED: no answer within 0.5 s; unanswered pictures: 2"
 
 
 def test_what_the_iterable_raises_waits_for_the_retries() -> None:

@@ -1,6 +1,7 @@
 """A stream that coroutines share: against a real gateway, and against one that breaks."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -12,7 +13,9 @@ from PIL import Image
 from gantry.v1 import generation_pb2, generation_pb2_grpc
 from services.client import AsyncClient, Client, GantryError
 from services.client.exchange import CHUNK_BYTES
+from services.client.translator import Translator
 from tests.services.client.refusing import SilentServicer, listening
+from tests.services.gateway.fakes import settled
 
 MODEL = "tiny-translation"
 Request = generation_pb2.TranslateStreamRequest
@@ -54,6 +57,38 @@ async def test_a_large_picture_beside_a_bad_one(address: str) -> None:
     assert not isinstance(first, BaseException)
     assert first == second
     assert len(first.data) == 1300 * 1200 * 3
+
+
+class Call:
+    """A call with room for one message, and answers that the test gives."""
+
+    def __init__(self) -> None:
+        self.written: list[Request] = []
+        self.room, self.answers = asyncio.Semaphore(0), asyncio.Queue[Response]()
+
+    async def write(self, message: Request) -> None:
+        self.written.append(message)
+        await self.room.acquire()
+
+    async def read(self) -> Response:
+        return await self.answers.get()
+
+    def cancel(self) -> None:
+        """Nothing is under way that it could end."""
+
+
+async def test_the_rest_of_a_picture_that_is_refused_is_not_sent() -> None:
+    call = Call()
+    translator = Translator(lambda: call, generation_pb2.TranslateRequest(model="m"), None)
+    translating = asyncio.create_task(translator.translate(bytes(3 * CHUNK_BYTES)))
+    await settled()
+    call.answers.put_nowait(Response(id=call.written[0].id, error=generation_pb2.ItemError(code=3, message="bad")))
+    with pytest.raises(GantryError, match="INVALID_ARGUMENT: bad"):
+        await translating
+    call.room.release()
+    await settled()
+    assert len(call.written) == 1
+    await translator.close()
 
 
 class BreakingServicer(generation_pb2_grpc.GenerationServiceServicer):
@@ -104,6 +139,17 @@ async def test_a_gateway_that_says_nothing_counts_as_gone() -> None:
             assert caught.value.code is grpc.StatusCode.UNAVAILABLE
             await translator.close()
         servicer.released.set()
+
+
+async def test_a_gateway_that_takes_the_connection_and_no_more_counts_as_gone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with AsyncClient(f"127.0.0.1:{listener.getsockname()[1]}", timeout=0.05) as client:
+            translator = client.translator("m", to="zebra")
+            failed = await asyncio.gather(*(translator.translate(b"1") for _ in range(3)), return_exceptions=True)
+            assert [str(error) for error in failed] == ["UNAVAILABLE: no answer within 0.05 s"] * 3
+            await settled()
+            assert "_send" not in {task.get_coro().__name__ for task in asyncio.all_tasks()}, "it is given up"
+            await translator.close()
 
 
 async def test_a_gateway_that_is_not_there() -> None:

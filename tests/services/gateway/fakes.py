@@ -65,9 +65,8 @@ class DrivenBackend(Backend):
     name = "driven"
 
     def __init__(self, *cards: models_pb2.ModelCard, answers_at_once: bool = False) -> None:
-        self._models = {
-            ModelKey(card.name, card.version): models_pb2.LoadedModel(card=card, digest="d" * 64) for card in cards
-        }
+        self._models: Mapping[ModelKey, models_pb2.LoadedModel] = {}
+        self.replace(*cards)
         self.answers_at_once = answers_at_once
         self.picture_bytes = 1
         self.refused_archives: list[models_pb2.RefusedArchive] = []
@@ -75,11 +74,22 @@ class DrivenBackend(Backend):
         self.away: asyncio.Queue[Envelope] = asyncio.Queue()
         self.envelopes: list[Envelope] = []
         self.is_running = False
+        self.lost: asyncio.Future[None] | None = None
 
     @property
     def models(self) -> Mapping[ModelKey, models_pb2.LoadedModel]:
-        """The models it was made with."""
+        """The models it was given last."""
         return self._models
+
+    def replace(
+        self, *cards: models_pb2.ModelCard, digest: str = "d" * 64
+    ) -> Mapping[ModelKey, models_pb2.LoadedModel]:
+        """Have other models from now on; returns those it had."""
+        before = self._models
+        self._models = {
+            ModelKey(card.name, card.version): models_pb2.LoadedModel(card=card, digest=digest) for card in cards
+        }
+        return before
 
     @property
     def refused(self) -> Sequence[models_pb2.RefusedArchive]:
@@ -89,6 +99,12 @@ class DrivenBackend(Backend):
     async def start(self) -> None:
         """Note it."""
         self.is_running = True
+        self.lost = asyncio.get_running_loop().create_future()
+
+    async def keep(self) -> None:
+        """Keep on until the test says what went wrong."""
+        assert self.lost
+        await self.lost
 
     async def stop(self) -> None:
         """Note it."""

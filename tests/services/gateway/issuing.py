@@ -27,8 +27,8 @@ class Signer:
         return {name: value for name, value in entry.items() if value is not None}
 
     def sign(self, headers: dict[str, Any] | None = None, **claims: Any) -> str:
-        """Sign a token that is good for a minute; claims that are None are left out."""
-        claims = {"sub": "reports", "exp": time.time() + 60, "aud": AUDIENCE, "iss": ISSUER} | claims
+        """Sign a token that is good for an hour, longer than any test takes; claims that are None are left out."""
+        claims = {"sub": "reports", "exp": time.time() + 3600, "aud": AUDIENCE, "iss": ISSUER} | claims
         named = {"kid": self.id} if self.id else {}
         return jwt.encode(
             {name: value for name, value in claims.items() if value is not None},

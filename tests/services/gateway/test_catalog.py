@@ -23,8 +23,11 @@ VERSIONS = [
     "1.0.0",
     "1.9.0",
     "1.10.0",
+    # A build has the precedence of its version: the text decides.
+    "1.10.0+5-a.b",
     "10.0.0",
 ]
+MODELS_LATER = [("tiny", "1.10.0"), ("tiny", "1.0.0")]
 
 
 def catalog_of(*names: tuple[str, str]) -> Catalog:
@@ -41,6 +44,14 @@ def test_without_a_version_the_newest_is_meant() -> None:
     catalog = catalog_of(("tiny", "1.10.0"), ("tiny", "1.9.0"), ("tiny", "1.10.0-rc.1"), ("other", "2.0.0"))
     assert catalog.find("tiny", "", "model").card.version == "1.10.0"
     assert catalog.find("tiny", "1.9.0", "model").card.version == "1.9.0"
+
+
+def test_models_come_and_go() -> None:
+    catalog = catalog_of(("tiny", "1.0.0"), ("left", "1.0.0"))
+    catalog.follow({ModelKey(*name): models_pb2.LoadedModel(card=tiny_card(*name)) for name in MODELS_LATER})
+    assert catalog.find("tiny", "", "model").card.version == "1.10.0"
+    with pytest.raises(UnknownModelError, match=r"^model 'left' is not loaded; loaded: tiny$"):
+        catalog.find("left", "", "model")
 
 
 def test_models_are_ordered_by_name() -> None:

@@ -10,14 +10,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc
-from services.gateway.drain import Moment
+from services.gateway.drain import Drain, Moment
 from services.gateway.errors import ShuttingDownError
+from services.gateway.metrics import Metrics
 from services.gateway.server import Gateway
 from services.gateway.settings import Settings
 from tests.conformance.harness import details_of
 from tests.pictures import picture
 from tests.services.gateway.cards import tiny_card, translation_card
-from tests.services.gateway.fakes import DrivenBackend, settled
+from tests.services.gateway.fakes import Clock, DrivenBackend, settled
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 TINY = generation_pb2.SampleRequest(model="tiny")
@@ -177,6 +178,49 @@ async def test_who_is_in_a_hurry_does_not_wait_for_the_grace(bench: Bench) -> No
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await call
     assert_says_to_retry(error.value)
+
+
+class Refused:
+    """The context of a call that is refused."""
+
+    def trailing_metadata(self) -> tuple[()]:
+        return ()
+
+    async def abort(self, *_: object, **__: object) -> None:
+        raise grpc.aio.AbortError
+
+
+@pytest.mark.parametrize(
+    ("grace", "arrivals", "waited"),
+    [
+        pytest.param(60, 0, 0.1, id="as long as it takes to be sure"),
+        pytest.param(60, 3, 0.1 + 3 * 0.06, id="longer while callers come"),
+        pytest.param(60, 1000, 1.0, id="not for ever"),
+        pytest.param(0.3, 1000, 0.3, id="not beyond the grace"),
+    ],
+)
+async def test_the_end_comes_when_no_call_has_arrived_for_a_while(grace: float, arrivals: int, waited: float) -> None:
+    """Another caller comes whenever 0.06 seconds have passed."""
+    clock, left = Clock(), arrivals
+
+    async def arrive() -> None:
+        with pytest.raises(grpc.aio.AbortError):
+            await handler.unary_unary(b"", Refused())
+
+    async def pause(seconds: float) -> None:
+        nonlocal left
+        clock.now += min(seconds, 0.06) if left else seconds
+        if left:
+            left -= 1
+            await arrive()
+
+    drain = Drain(Metrics(), clock, pause)
+    handler = drain.wrapped(grpc.unary_unary_rpc_method_handler(arrive), "/package.Service/Method")
+    drain.begin()
+    await arrive()
+    began = clock.now
+    await drain.finish(grace)
+    assert clock.now - began == pytest.approx(waited)
 
 
 async def test_a_moment_ends_blocks_that_run_and_blocks_that_begin_later() -> None:

@@ -13,6 +13,7 @@ from services.gateway import errors
 from services.gateway.errors import (
     TABLE,
     InvalidRequestError,
+    MessageTooLargeError,
     QueueFullError,
     ShuttingDownError,
     UnknownModelError,
@@ -78,8 +79,9 @@ def test_reasons_are_distinct_and_shaped_as_google_asks() -> None:
 def test_unavailable_always_says_when_to_retry() -> None:
     retriable = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
     for kind, row in TABLE.items():
-        # A picture that is too large stays so.
-        assert (row.code in retriable and kind is not ImageTooLargeError) == (row.retry_seconds is not None)
+        # What is too large stays so.
+        is_too_large = kind in (ImageTooLargeError, MessageTooLargeError)
+        assert (row.code in retriable and not is_too_large) == (row.retry_seconds is not None)
 
 
 async def test_violations_come_with_their_fields() -> None:

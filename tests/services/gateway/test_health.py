@@ -135,6 +135,26 @@ async def test_probing_goes_on_after_a_fault(watched: Watched) -> None:
     probing.cancel()
 
 
+async def test_a_look_does_not_wait_for_the_next_probe(watched: Watched) -> None:
+    probing = asyncio.create_task(watched.readiness.probe_forever(3600))
+    await settled()
+    assert not watched.readiness.is_ready
+    watched.readiness.look()
+    while not watched.readiness.is_ready:
+        await settled()
+    probing.cancel()
+
+
+async def test_a_model_that_left_is_neither_down_nor_up(watched: Watched) -> None:
+    watched.backend.probe_fault = BackendUnavailableError("worker down")
+    await watched.readiness.probe()
+    watched.backend.probe_fault = None
+    watched.backend.replace(tiny_card(version="1.1.0"), tiny_card(version="2.0.0"))
+    await watched.readiness.probe()
+    assert watched.readiness.report()["models"] == {"tiny 1.1.0": "ok", "tiny 2.0.0": "ok"}
+    assert [watched.is_up(version) for version in ("1.0.0", "1.1.0", "2.0.0")] == [None, 1, 1]
+
+
 async def test_http_paths(probes: ProbeServer) -> None:
     status, body = await get(probes, "/metrics")
     assert status == 200

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -280,16 +281,23 @@ def test_a_fetch_that_fails_is_an_os_error() -> None:
 
 
 def test_a_fetch_does_not_wait_for_who_answers_by_drops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jwks, "_FETCH_SECONDS", 0.05)
-    enough = threading.Event()
+    """A second goes by from one look at the clock to the next, and with every look comes a drop."""
+    drops, looks, most = threading.Semaphore(0), itertools.count(), 20
 
-    def drops() -> Iterator[bytes]:
-        while not enough.wait(0.01):
+    def look() -> int:
+        drops.release()
+        return next(looks)
+
+    def answer() -> Iterator[bytes]:
+        for _ in range(most):
+            drops.acquire()
             yield b" "
 
-    with answering(200, drops()) as url, pytest.raises(OSError, match="it answers too slowly"):
+    monkeypatch.setattr(jwks, "time", SimpleNamespace(monotonic=look))
+    with answering(200, answer()) as url, pytest.raises(OSError, match="it answers too slowly"):
         fetch_bounded(url)
-    enough.set()
+    assert next(looks) < most
+    drops.release(most)
 
 
 async def test_keys_come_by_https_from_those_who_are_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

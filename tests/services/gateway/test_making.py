@@ -31,7 +31,7 @@ class Bench:
         self.pauses: list[float] = []
         self.goes_on = asyncio.Event()
         self.maker = Maker(self.scheduler, metrics, self.clock, self._pause)
-        self.waiting = self.scheduler.submit(KEY, [ITEM, ITEM], None)
+        self.waiting = self.scheduler.submit(self.backend.models[KEY], [ITEM, ITEM], None)
 
     async def _pause(self, seconds: float) -> None:
         self.pauses.append(seconds)

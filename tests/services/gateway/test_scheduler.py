@@ -17,7 +17,7 @@ from services.backends.base import (
     BackendUnavailableError,
     ModelKey,
 )
-from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError
+from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError, UnknownModelError
 from services.gateway.metrics import Metrics
 from services.gateway.scheduler import Made, Scheduler, abandon
 from tests.services.gateway.fakes import Clock, DrivenBackend, Envelope, settled
@@ -25,7 +25,7 @@ from tests.services.gateway.fakes import Clock, DrivenBackend, Envelope, settled
 BATCH_ITEMS = 4
 QUEUE_ITEMS = 10
 QUEUE_BYTES = 1000
-TINY, OTHER = ModelKey("tiny", "1.0.0"), ModelKey("other", "2.0.0")
+TINY, OTHER, NEW = ModelKey("tiny", "1.0.0"), ModelKey("other", "2.0.0"), ModelKey("tiny", "1.1.0")
 
 Results = list[asyncio.Future[Made]]
 
@@ -53,24 +53,29 @@ class Bench:
             envelopes_in_flight=envelopes_in_flight,
             clock=self.clock,
         )
+        self.awaited: Results = []
 
     def submit(
         self, *seeds: int, deadline: float | None = None, key: ModelKey = TINY, batch_items: int | None = None
     ) -> Results:
         """Submit one item per seed; the deadline counts from now."""
         until = None if deadline is None else self.clock.now + deadline
-        return self.scheduler.submit(key, [item(seed) for seed in seeds], until, batch_items)
+        return self.scheduler.submit(self.backend.models[key], [item(seed) for seed in seeds], until, batch_items)
 
     async def occupy(self, seconds: float = 0.0) -> Envelope:
         """Send the backend away with one item, after it has learnt how long an item takes."""
         if seconds:
-            first = self.submit(900)
-            envelope = await self.backend.away.get()
-            self.clock.now += seconds
-            envelope.come_back()
-            await asyncio.gather(*first)
-        self.submit(901)
+            await self.learn(seconds)
+        self.awaited = self.submit(901)
         return await self.backend.away.get()
+
+    async def learn(self, seconds: float, key: ModelKey = TINY) -> None:
+        """Let an item of a model take so long."""
+        items = self.submit(900, key=key)
+        envelope = await self.backend.away.get()
+        self.clock.now += seconds
+        envelope.come_back()
+        await asyncio.gather(*items)
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, {"model": "tiny", **labels})
@@ -124,14 +129,15 @@ async def test_what_waits_leaves_together_up_to_the_batch_size_in_order(bench: B
 async def test_items_ride_in_envelopes_no_larger_than_they_ask_for(bench: Bench) -> None:
     away = await bench.occupy()
     bench.submit(1, 2, 3, batch_items=2)
-    bench.submit(4, 5)
+    bench.submit(4, 5, 6, 7)
+    bench.submit(8, batch_items=2)
     taken = []
-    while sum(map(len, taken)) < 5:
+    while sum(map(len, taken)) < 8:
         away.come_back()
         away = await bench.backend.away.get()
         taken.append([item.generate.seed for item in away.request.items])
 
-    assert taken == [[1, 2], [3, 4], [5]]
+    assert taken == [[1, 2], [3, 4], [5, 6, 7], [8]]
 
 
 async def test_several_envelopes_may_be_away() -> None:
@@ -172,23 +178,24 @@ async def test_a_full_queue_refuses_all_items_of_a_request_or_none(bench: Bench)
 
 async def test_what_waits_has_a_bounded_number_of_bytes_over_all_models(bench: Bench) -> None:
     picture = worker_pb2.WorkItem(translate=worker_pb2.TranslateWork(image=bytes(QUEUE_BYTES // 2)))
-    await bench.occupy(seconds=2.0)
-    other = bench.scheduler.submit(OTHER, [picture], None)
+    await bench.occupy()
+    await bench.learn(2.0, OTHER)
+    other = bench.scheduler.submit(bench.backend.models[OTHER], [picture], None)
     away = await bench.backend.away.get()
     assert away.key == OTHER
-    (waiting,) = bench.scheduler.submit(OTHER, [picture], None)
+    (waiting,) = bench.scheduler.submit(bench.backend.models[OTHER], [picture], None)
     size = picture.ByteSize()
     with pytest.raises(QueueFullError, match=f"has {size} of 1000 bytes, and this request {size}") as refusal:
-        bench.scheduler.submit(TINY, [picture], None)
-    assert refusal.value.retry_seconds > 0
+        bench.scheduler.submit(bench.backend.models[TINY], [picture], None)
+    assert refusal.value.retry_seconds == pytest.approx(2.0), "until what waits for the other model is done"
     bench.submit(1)
     # One who has gone leaves room, whichever model it waited for; so does one whose envelope is away.
     waiting.cancel()
-    bench.scheduler.submit(TINY, [picture], None)
+    bench.scheduler.submit(bench.backend.models[TINY], [picture], None)
     away.come_back()
     await asyncio.gather(*other)
     with pytest.raises(QueueFullError):
-        bench.scheduler.submit(OTHER, [picture], None)
+        bench.scheduler.submit(bench.backend.models[OTHER], [picture], None)
 
 
 async def test_the_expected_wait_is_shown(bench: Bench) -> None:
@@ -243,6 +250,16 @@ async def test_the_expected_wait_follows_the_newest_envelopes(bench: Bench) -> N
     bench.submit(1)
     with pytest.raises(QueueFullError, match=r"about 1\.00 s"):
         bench.submit(2, deadline=0.9)
+
+
+async def test_one_slow_envelope_moves_the_expected_wait_by_a_fifth_of_the_difference(bench: Bench) -> None:
+    envelope = await bench.occupy(seconds=1.0)
+    bench.submit(1)
+    bench.clock.now += 11.0
+    envelope.come_back()
+    await bench.backend.away.get()
+    bench.submit(2)
+    assert bench.metric("gantry_queue_wait_seconds", version="1.0.0") == pytest.approx(3.0)
 
 
 async def test_a_deadline_that_passed_while_waiting_is_not_run(bench: Bench) -> None:
@@ -391,12 +408,54 @@ async def test_stop_of_an_idle_scheduler_ends_at_once() -> None:
 async def test_runners_that_are_cancelled_leave_nobody_waiting(bench: Bench) -> None:
     results = bench.submit(1)
     await bench.backend.away.get()
-    for runner in bench.scheduler._runners:
-        runner.cancel()
+    runners = bench.scheduler._lanes[TINY].stop()
     with pytest.raises(BackendUnavailableError):
         await results[0]
-    await asyncio.gather(*bench.scheduler._runners, return_exceptions=True)
-    assert all(runner.cancelled() for runner in bench.scheduler._runners)
+    await asyncio.gather(*runners, return_exceptions=True)
+    assert all(runner.cancelled() for runner in runners)
+
+
+async def test_a_model_that_came_is_served_and_one_that_left_is_not(bench: Bench) -> None:
+    away, (waiting,) = await bench.occupy(), bench.submit(1)
+    left = bench.backend.replace(card(OTHER), card(NEW))
+
+    bench.scheduler.follow(bench.backend.models)
+
+    for gone in (waiting, bench.awaited[0]):
+        with pytest.raises(UnknownModelError, match=r"model tiny 1\.0\.0 is not loaded any more"):
+            await gone
+    with pytest.raises(UnknownModelError):
+        bench.scheduler.submit(left[TINY], [item(2)], None)
+    assert away.outcome.cancelled()
+    assert bench.metric("gantry_queue_items", version="1.0.0") is None
+    (result,) = bench.submit(3, key=NEW)
+    envelope = await bench.backend.away.get()
+    assert (envelope.key, envelope.seeds) == (NEW, [3])
+    envelope.come_back()
+    assert (await result).result.image.data
+
+
+async def test_no_work_for_an_archive_comes_back_from_another(bench: Bench) -> None:
+    away, (waiting,) = await bench.occupy(), bench.submit(1)
+    other = bench.submit(5, key=OTHER)
+    before = bench.backend.replace(card(TINY), card(OTHER), digest="e" * 64)
+    bench.backend.models[OTHER].digest = before[OTHER].digest
+
+    away.come_back()
+    bench.scheduler.follow(bench.backend.models)
+
+    for gone in (waiting, bench.awaited[0]):
+        with pytest.raises(BackendUnavailableError, match=r"model tiny 1\.0\.0 has another archive now"):
+            await gone
+    with pytest.raises(BackendUnavailableError, match="another archive"):
+        bench.scheduler.submit(before[TINY], [item(2)], None)
+    assert bench.metric("gantry_queue_items", version="1.0.0") == 0
+    (result,) = bench.submit(3)
+    while (envelope := await bench.backend.away.get()).seeds != [3]:
+        assert envelope.seeds == [5]
+        envelope.come_back()
+    envelope.come_back()
+    await asyncio.gather(result, *other)
 
 
 async def test_metrics(bench: Bench) -> None:

@@ -25,12 +25,15 @@ from grpc_status import rpc_status
 from PIL import Image
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc, worker_pb2
+from services.backends.base import BackendUnavailableError
+from services.gateway import server
 from services.gateway.server import Gateway
 from services.gateway.settings import Settings
 from tests.conformance.harness import details_of
 from tests.services.gateway.cards import tiny_card
 from tests.services.gateway.certificates import Authority
 from tests.services.gateway.fakes import EXECUTION, DrivenBackend, eventually, reply_to, settled
+from tests.services.gateway.http2 import GOAWAY, OPENING, PING, frame, frames
 
 Request = generation_pb2.SampleRequest
 RAW = generation_pb2.IMAGE_FORMAT_RAW
@@ -129,11 +132,38 @@ async def test_a_refusal_reaches_the_caller_however_much_is_wrong(
     assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_message_beyond_four_mebibytes_is_refused(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as error:
-        await stub.Sample(Request(model="x" * (4 << 20)))
+async def test_a_message_beyond_four_mebibytes_is_refused_and_told_why(
+    gateway: Gateway, stub: generation_pb2_grpc.GenerationServiceStub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "gantry.access")
+    with pytest.raises(grpc.aio.AioRpcError, match="a message has 4194309 bytes; the most is 4194304") as error:
+        await stub.Sample(Request(model="x" * (4 << 20)), metadata=[("x-request-id", "large")])
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    details = details_of(error.value)
+    assert details["ErrorInfo"].reason == "MESSAGE_TOO_LARGE"
+    assert "RetryInfo" not in details
+    assert dict(error.value.trailing_metadata())["x-request-id"] == "large"
+    refused = {"grpc_method": "Sample", "reason": "MESSAGE_TOO_LARGE"}
+    assert gateway.metrics.registry.get_sample_value("gantry_refusals_total", refused) == 1
+    assert caplog.messages == ["Sample RESOURCE_EXHAUSTED"]
     assert (await stub.Sample(Request(model="tiny"))).images
+
+
+async def test_a_message_far_beyond_that_is_not_read(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await stub.Sample(Request(model="x" * (8 << 20)))
+    assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert rpc_status.from_call(error.value) is None
+    assert (await stub.Sample(Request(model="tiny"))).images
+
+
+async def test_a_message_of_a_stream_that_is_too_large_ends_it(
+    stub: generation_pb2_grpc.GenerationServiceStub,
+) -> None:
+    chunk = generation_pb2.TranslateStreamRequest(id="a", chunk=bytes(4 << 20))
+    with pytest.raises(grpc.aio.AioRpcError, match="the most is 4194304") as error:
+        await stub.TranslateStream(iter([chunk])).read()
+    assert details_of(error.value)["ErrorInfo"].reason == "MESSAGE_TOO_LARGE"
 
 
 async def test_the_size_of_a_message_is_a_setting(settings: Settings, backend: DrivenBackend) -> None:
@@ -151,7 +181,9 @@ async def test_the_size_of_a_message_is_a_setting(settings: Settings, backend: D
 
 
 async def test_metadata_has_a_bound(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
-    await stub.Sample(Request(model="tiny"), metadata=[("a-token", "x" * 12_000)])
+    # Ten times: were there a lower, soft bound, gRPC would refuse some by chance.
+    for _ in range(10):
+        await stub.Sample(Request(model="tiny"), metadata=[("a-token", "x" * 15_000)])
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await stub.Sample(Request(model="tiny"), metadata=[("a-token", "x" * 20_000)])
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -188,6 +220,20 @@ async def test_a_caller_that_pings_too_often_is_hung_up_on(settings: Settings) -
         with pytest.raises(grpc.aio.AioRpcError, match="Too many pings") as error:
             await call
         assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_caller_may_ping_while_no_call_is_under_way(settings: Settings) -> None:
+    def answers(port: int) -> list[int]:
+        received = b""
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.sendall(OPENING + frame(PING, 0, 0, bytes(8)) * 5)
+            while (kinds := [kind for kind, _ in frames(received)]).count(PING) < 5 and GOAWAY not in kinds:
+                received += connection.recv(65536)
+        return [kind for kind in kinds if kind in (PING, GOAWAY)]
+
+    at_any_time = settings.model_copy(update={"keepalive_least_seconds": 0.0})
+    async with Gateway(at_any_time, DrivenBackend(tiny_card())) as gateway:
+        assert await asyncio.to_thread(answers, gateway.port) == [PING] * 5
 
 
 async def test_an_item_that_failed_is_named_without_internals(
@@ -250,6 +296,72 @@ async def test_models_are_listed_and_found(channel: grpc.aio.Channel, backend: D
     assert error.value.code() == grpc.StatusCode.NOT_FOUND
 
 
+async def test_models_that_come_and_go_while_it_runs(
+    gateway: Gateway, channel: grpc.aio.Channel, backend: DrivenBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "services.gateway.server")
+    models, generation = models_pb2_grpc.ModelServiceStub(channel), generation_pb2_grpc.GenerationServiceStub(channel)
+    backend.replace(tiny_card(version="1.1.0"), tiny_card("new"), digest="e" * 64)
+    backend.refused_archives = [models_pb2.RefusedArchive(archive="bad.mar", reason="broken")]
+    backend.on_change()
+
+    listed = await models.ListModels(models_pb2.ListModelsRequest())
+    assert [(loaded.card.name, loaded.card.version) for loaded in listed.models] == [
+        ("new", "1.0.0"),
+        ("tiny", "1.1.0"),
+    ]
+    assert [refused.archive for refused in listed.refused] == ["bad.mar"]
+    assert {image.digest for image in (await generation.Sample(Request(model="new", count=2))).images} == {"e" * 64}
+    with pytest.raises(grpc.aio.AioRpcError, match=r"no version '1\.0\.0'; loaded versions: 1\.1\.0") as error:
+        await generation.Sample(Request(model="tiny", version="1.0.0"))
+    assert error.value.code() == grpc.StatusCode.NOT_FOUND
+    shown = {
+        (sample.labels["model"], sample.labels["version"], sample.labels["digest"][0])
+        for metric in gateway.metrics.registry.collect()
+        for sample in metric.samples
+        if sample.name == "gantry_model_info"
+    }
+    assert shown == {("new", "1.0.0", "e"), ("tiny", "1.1.0", "e")}
+    assert sorted(caplog.messages) == [
+        "no longer serving tiny 1.0.0 (dddddddddddd)",
+        "no longer serving tiny 1.1.0 (dddddddddddd)",
+        "refused bad.mar: broken",
+        "serving new 1.0.0 (eeeeeeeeeeee)",
+        "serving tiny 1.1.0 (eeeeeeeeeeee)",
+    ]
+
+
+async def test_health_follows_a_backend_that_goes_down_at_once(settings: Settings, backend: DrivenBackend) -> None:
+    """The next probe would be an hour away."""
+    async with (
+        Gateway(settings.model_copy(update={"probe_seconds": 3600}), backend) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel,
+    ):
+        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
+        backend.probe_fault = BackendUnavailableError("it has ended")
+        backend.on_change()
+        assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        backend.probe_fault = None
+        backend.on_change()
+        assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_backend_beyond_help_ends_the_command(
+    settings: Settings, backend: DrivenBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "make_backend", lambda _: backend)
+    serving = asyncio.create_task(server.serve(settings))
+    while not (backend.lost and backend.is_running):
+        await settled()
+    backend.lost.set_exception(BackendUnavailableError("starting it again does not help"))
+    with pytest.raises(BackendUnavailableError, match="does not help"):
+        await serving
+    assert not backend.is_running
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
+
+
 async def test_stopping_finishes_admitted_calls_and_frees_everything(
     settings: Settings, backend: DrivenBackend, driven: DrivenBackend
 ) -> None:
@@ -276,6 +388,8 @@ async def test_stopping_finishes_admitted_calls_and_frees_everything(
 @pytest.mark.parametrize("which", ["port", "metrics_port"])
 async def test_a_taken_port_is_told_and_nothing_is_left_behind(which: str, settings: Settings) -> None:
     with socket.socket() as taken:
+        # Its owner would share it, as two servers of gRPC do unless they are told otherwise.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]

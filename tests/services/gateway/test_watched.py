@@ -38,11 +38,13 @@ def watched(path: Path, clock: Clock) -> Watched[int]:
 
 
 def test_a_change_shows_at_the_next_check_and_not_before(path: Path, clock: Clock) -> None:
-    number = watched(path, clock)
-    path.write_text("22")
-    assert number() == 1
-    clock.pass_a_check()
-    assert number() == 22
+    number, shown = watched(path, clock), 1
+    for change in (22, 333):
+        path.write_text(str(change))
+        assert number() == shown
+        clock.pass_a_check()
+        assert number() == change
+        shown = change
 
 
 def test_a_file_that_did_not_change_is_not_read_again(path: Path, clock: Clock) -> None:

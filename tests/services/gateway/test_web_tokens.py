@@ -87,8 +87,9 @@ async def test_the_claim_lists_the_models(claim: object, models: set[str]) -> No
         {"sub": 7},
         {"exp": "tomorrow"},
         {"exp": [1]},
-        {"nbf": time.time() + 3600},
-        {"iat": time.time() + 3600},
+        # Not from the clock: these are made when tests are collected, and name the tests.
+        {"nbf": 2**32},
+        {"iat": 2**32},
         {"iss": None},
         {"iss": "https://other.example"},
         {"iss": [ISSUER]},
@@ -115,7 +116,7 @@ async def test_a_token_that_says_the_wrong_thing_is_not_accepted(claims: dict[st
 async def test_clocks_may_be_half_a_minute_apart() -> None:
     signer, now = Signer("EdDSA"), time.time()
     tokens = judge(signer.jwk())
-    assert await tokens.caller_of(signer.sign(exp=now - 15, nbf=now + 15, iat=now + 15))
+    assert await tokens.caller_of(signer.sign(exp=now - 5, nbf=now + 25, iat=now + 25))
     with pytest.raises(TokenExpiredError):
         await tokens.caller_of(signer.sign(exp=now - 45))
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.worker import archive
 from services.worker.archive import ArchiveError, card_digest, open_archive, parse_card
 
 Members = dict[str, bytes]
@@ -49,6 +50,12 @@ def test_the_unpacked_folder_equals_the_file(tiny_mar: Path, tmp_path: Path) -> 
     # TorchServe and Python leave files of their own in the folder.
     (tmp_path / "__pycache__").mkdir()
     assert open_archive(tmp_path) == open_archive(tiny_mar)
+
+
+def test_a_member_that_would_fill_the_memory_is_not_read(tiny_mar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_MEMBER_BYTES", 100)
+    with pytest.raises(ArchiveError, match=r"^card\.json: \d+ bytes, more than 100$"):
+        open_archive(tiny_mar)
 
 
 def test_a_changed_member_is_refused_by_name(members: Members, tmp_path: Path) -> None:

@@ -301,6 +301,13 @@ def attempt(read: Callable[[], Read]) -> tuple[Read | None, str]:
         return None, str(error)
 
 
+@pytest.mark.parametrize("name", SOUND)
+def test_facts_are_told_without_a_pixel_decoded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = inspect(SOUND[name], ANY)
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("it was decoded"))
+    assert inspect(SOUND[name], ANY) == facts
+
+
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=150)
 @pytest.mark.parametrize("name", SOUND)

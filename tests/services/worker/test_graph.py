@@ -190,8 +190,17 @@ def method_of_the_operators(entries: Entries, marker: Path) -> None:
     add_operator(entries, "torch.ops.aten.__class__.mro", {"self": {"as_string": str(marker)}})
 
 
+def object_key(entries: Entries, marker: Path) -> None:
+    def change(tree: Any) -> None:
+        values = tree["graph_module"]["graph"]["tensor_values"]
+        values[f"evil={code(marker)}"] = values["latents"]
+
+    change_json(entries, GRAPH, change)
+
+
 def file_operator(entries: Entries, marker: Path) -> None:
-    arguments = {"filename": {"as_string": str(marker)}, "shared": {"as_bool": True}, "size": {"as_int": 16}}
+    """Its file is in the working folder: nothing but the operator is at fault."""
+    arguments = {"filename": {"as_string": marker.name}, "shared": {"as_bool": True}, "size": {"as_int": 16}}
     add_operator(entries, "torch.ops.aten.from_file.default", arguments)
 
 
@@ -220,6 +229,7 @@ OTHER_ATTACKS = [
     argument_name,
     keyword_name,
     symbol_name,
+    object_key,
     python_function,
     method_of_the_operators,
     guard,
@@ -239,6 +249,7 @@ def test_an_attack_is_refused(
     attack: Attack, tiny_program: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     marker = tmp_path / "marker"
     with pytest.raises(GraphError, match=r"allowed|pickled"):
         load_graph(attacked(tiny_program, attack, marker))
@@ -251,6 +262,7 @@ def test_the_attack_works_on_plain_torch(
 ) -> None:
     """Else the test above would prove little."""
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     marker = tmp_path / "marker"
     # Most attacks have their effect and fail later.
     with contextlib.suppress(Exception):

@@ -96,12 +96,16 @@ def test_the_whole_range_of_seeds_is_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "category", "number"),
-    [(0, 6, -0.04968168), (1, 7, 0.2729963), (2**64 - 1, 7, -0.1651987)],
+    ("seed", "categories", "numbers"),
+    [
+        (0, [6, 9, 5], [-0.04968168, 0.175166, 0.1689924]),
+        (1, [7, 8, 2], [0.2729963, 0.59771, 0.8429835]),
+        (2**64 - 1, [7, 9, 9], [-0.1651987, -0.8891687, -0.850238]),
+    ],
 )
-def test_golden_values_of_codes(seed: int, category: int, number: float) -> None:
-    assert draw_category(seed, 0, 10) == category
-    assert draw_number(seed, 0, -1.0, 1.0) == pytest.approx(number, rel=1e-6)
+def test_golden_values_of_codes(seed: int, categories: list[int], numbers: list[float]) -> None:
+    assert [draw_category(seed, code, 10) for code in range(3)] == categories
+    assert [draw_number(seed, code, -1.0, 1.0) for code in range(3)] == pytest.approx(numbers, rel=1e-6)
 
 
 def test_categories_are_uniform() -> None:

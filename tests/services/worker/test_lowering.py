@@ -138,7 +138,6 @@ def test_a_gpu_makes_the_same_pictures_but_for_last_digits(programs: list[bytes]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
 @pytest.mark.skipif(not can_compile(), reason="needs a C++ compiler and Python.h")
 def test_compiled_graphs_serve_every_size_and_thread_without_compiling_again(programs: list[bytes]) -> None:
     exact = [prepare(load_graph(program), FLOAT32) for program in programs]

@@ -186,7 +186,6 @@ def test_a_graph_that_cannot_be_loaded_is_refused_by_name(tiny_archive: Archive,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)
 @pytest.mark.skipif(not can_compile(), reason="needs a C++ compiler and Python.h")
 def test_a_compiled_translation_comes_close_to_float32(translation_archive: Archive, translator: Runner) -> None:
     compiled = Runner(translation_archive, "bfloat16")

@@ -3,10 +3,12 @@
 import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from services.worker.archive import Archive
 from services.worker.execution import FLOAT32
 from services.worker.graph import load_graph
 from services.worker.imaging import Pixels
+from services.worker.lowering import run_graph
 from services.worker.outcome import Outcome, Picture
 from services.worker.translation import Translation
 from tests.archives import MULTIPLE, tiny_translation_card
@@ -229,6 +232,22 @@ def test_values_that_are_not_finite_fail_their_item_only(threads: ThreadPoolExec
     outcomes = model.make([work(bright), work(dark), work(dark, DIRECTION_B_TO_A, cycle=True)])
     fault = worker_pb2.WorkResult(error="the model gave values that are not finite")
     assert [outcome == fault for outcome in outcomes] == [False, True, True]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("you tried to allocate 9 GB"), MemoryError()], ids=repr)
+def test_a_picture_that_the_model_fails_on_gets_its_own_error(
+    error: Exception, translation: Translation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short_of_memory(graph: Any, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if values.shape[1] > 40:
+            raise error
+        return run_graph(graph, values)
+
+    monkeypatch.setattr("services.worker.translation.run_graph", short_of_memory)
+    small, tall = work(picture(20, 30)), work(picture(60, 30))
+    first, failed, second = translation.make([small, tall, small])
+    assert failed == worker_pb2.WorkResult(error="the model failed on the picture")
+    assert same(first, second)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""What TorchServe's answers mean."""
+
+import grpc
+import pytest
+
+from gantry.v1 import worker_pb2
+from services.backends.base import BackendError, BackendFailedError, BackendTimeoutError, BackendUnavailableError
+from services.backends.torchserve_api import ModelUnknownError, WorkerDiedError, error_of
+from tests.services.backends.scripted import KEY, Answer, ScriptedTorchServe, attached, backend_at, envelope_of
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "expected"),
+    [
+        ("INTERNAL", "Worker died.\norg.pytorch.serve.http.InternalServerException", WorkerDiedError),
+        ("RESOURCE_EXHAUSTED", "Worker died.", WorkerDiedError),
+        ("UNAVAILABLE", "Prediction failed\norg.pytorch.serve.X", BackendFailedError),
+        ("UNAVAILABLE", "failed to connect to all addresses", BackendUnavailableError),
+        ("INTERNAL", 'Model "m" has no worker to serve inference request. Please', BackendUnavailableError),
+        ("INTERNAL", "Model not found: m\norg.pytorch.serve.X", ModelUnknownError),
+        ("INTERNAL", "Model version: 2 does not exist for model: m\norg.pytorch.serve.X", ModelUnknownError),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", BackendTimeoutError),
+        ("PERMISSION_DENIED", "Token Authorization failed.", BackendUnavailableError),
+        ("UNAUTHENTICATED", "", BackendUnavailableError),
+        ("CANCELLED", "RST_STREAM closed stream. HTTP/2 error code: CANCEL", BackendFailedError),
+        ("RESOURCE_EXHAUSTED", "CLIENT: Received message larger than max", BackendFailedError),
+        ("UNKNOWN", "", BackendFailedError),
+    ],
+)
+def test_status_becomes_the_error_that_it_means(code: str, details: str, expected: type[BackendError]) -> None:
+    error = error_of(grpc.StatusCode[code], details)
+
+    assert type(error) is expected
+    assert "pytorch" not in str(error)
+    assert "m" not in str(error).split()
+
+
+async def test_envelope_over_the_limit_is_not_sent(tiny: Answer) -> None:
+    scripted = ScriptedTorchServe(tiny=tiny)
+    async with attached(scripted) as backend:
+        scripted.calls.clear()
+        items = list(envelope_of(1).items)
+
+        with pytest.raises(BackendFailedError, match=r"the envelope has \d+ bytes, TorchServe takes 6553500"):
+            await backend._run_twice(
+                backend._roster.served[KEY], worker_pb2.WorkRequest(items=items * 300_000), give_up=0.0
+            )
+
+        assert not scripted.calls
+
+
+async def test_torchserve_that_is_not_there_says_what_to_check() -> None:
+    nowhere = "127.0.0.1:1"
+
+    with pytest.raises(BackendUnavailableError, match=r"127\.0\.0\.1:1 did not answer .*; check that TorchServe runs"):
+        await backend_at(nowhere, nowhere, start_seconds=0.2).start()
