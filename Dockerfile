@@ -5,8 +5,7 @@
 #     gantry/gateway-embedded
 #
 # Each runs as uid 10001, without capabilities, on a read-only root file system. It writes under /tmp, TorchServe under
-# /var/lib/torchserve too. Models lie in /models. No image has a compiler, so all graphs run eagerly: models whose cards
-# allow bfloat16 run in float32, or in eager bfloat16 with GANTRY_EXECUTION=bfloat16.
+# /var/lib/torchserve too. Models lie in /models. No image has a compiler, so all graphs run eagerly.
 
 # Any Debian 12 with Python 3.11 and its venv module. To pin it harder, give a digest:
 # --build-arg BASE_IMAGE=python:3.11.14-slim-bookworm@sha256:…
@@ -58,8 +57,7 @@ LABEL org.opencontainers.image.licenses="Apache-2.0" \
 ENV HOME=/tmp \
     PATH=/opt/venv/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    TORCHINDUCTOR_CACHE_DIR=/tmp/torchinductor
+    PYTHONUNBUFFERED=1
 RUN groupadd --gid 10001 gantry \
     && useradd --uid 10001 --gid gantry --home-dir /tmp --no-create-home --shell /usr/sbin/nologin gantry
 WORKDIR /app

@@ -64,6 +64,19 @@ def test_torchserve_writes_only_to_volumes() -> None:
         assert "emptyDir" in named(spec["volumes"], mounts["/var/lib/torchserve"]["name"])
 
 
+@pytest.mark.parametrize("values", [SIDECAR, OWN], ids=["sidecar", "own"])
+def test_volumes_that_are_added_are_there_wherever_it_runs(values: dict[str, Any]) -> None:
+    cache = {"name": "cache", "emptyDir": {}}
+    added = {"extraVolumes": [cache], "extraVolumeMounts": [{"name": "cache", "mountPath": "/cache"}]}
+    (pod,) = [
+        each
+        for each in pod_templates(render(merged(values, {"torchserve": added})))
+        if any(container["name"] == "torchserve" for container in each.containers)
+    ]
+    assert cache in pod.spec["volumes"]
+    assert added["extraVolumeMounts"][0] in named(pod.containers, "torchserve")["volumeMounts"]
+
+
 def test_image_brings_its_own() -> None:
     spec = pod_of(render({}))
     assert [volume["name"] for volume in spec["volumes"]] == ["tmp"]

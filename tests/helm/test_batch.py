@@ -16,6 +16,8 @@ BUCKET: dict[str, Any] = {"networkPolicy": {"egress": {"objectStore": {"to": [{"
 TRANSLATE = {"command": "translate", "model": "horse2zebra", "inputs": ["s3://a/in"], "out": "s3://a/out"}
 SAMPLE = {"command": "sample", "model": "mnist-cgan", "out": "s3://a/digits", "options": {"count": 1_000_000}}
 SIGTERM_EXIT = 128 + 15
+# Of click, where it cannot read the command line.
+USAGE = 2
 
 
 def job(values: dict[str, Any], **more: Any) -> Manifest:
@@ -57,6 +59,12 @@ def test_a_translation_is_asked_for_as_values_say() -> None:
     assert given["overwrite"] is True
     assert list(given["push_label"]) == ["a=b", "c=d"]
     assert not given["embedded"]
+
+
+def test_failed_items_are_tried_again() -> None:
+    command, given = parameters(job({"command": "retry", "out": "s3://a/out", "options": {"concurrency": 4}}))
+    assert command == "batch retry"
+    assert (given["out"], given["concurrency"]) == ("s3://a/out", 4)
 
 
 def test_pushed_metrics_say_whose_they_are() -> None:
@@ -105,6 +113,7 @@ def test_exits_are_told_apart() -> None:
     manifest = job(TRANSLATE)
     assert what_becomes_of(manifest, ITEMS_FAILED) == "FailIndex"
     assert what_becomes_of(manifest, FAULT) == "Count"
+    assert what_becomes_of(manifest, USAGE) == "FailJob", "the arguments of all shards are the same"
     assert what_becomes_of(manifest, 128 + 9) == "Count", "out of memory"
     assert what_becomes_of(manifest, SIGTERM_EXIT) == "Ignore"
     assert what_becomes_of(manifest, 128 + 9, "DisruptionTarget") == "Ignore"
@@ -153,6 +162,11 @@ def test_credentials_of_the_bucket_come_from_a_secret() -> None:
     assert environment(container)["AWS_ENDPOINT_URL"] == "http://s"
 
 
+def test_a_job_may_have_an_identity_of_its_own() -> None:
+    assert pod(job(TRANSLATE)).spec["serviceAccountName"] == "demo-gantry"
+    assert pod(job({**TRANSLATE, "serviceAccountName": "writer"})).spec["serviceAccountName"] == "writer"
+
+
 def test_folders_are_claims() -> None:
     claims = [
         {"claimName": "pictures", "mountPath": "/pictures", "readOnly": True},
@@ -176,8 +190,6 @@ def test_an_embedded_job_has_the_models_and_does_without_the_gateway() -> None:
     (init,) = spec["initContainers"]
     assert container["image"].startswith("ghcr.io/gantry/gateway-embedded:")
     assert "GANTRY_ADDRESS" not in environment(container)
-    (threads,) = [each["valueFrom"] for each in container["env"] if each["name"] == "GANTRY_WORKER_THREADS"]
-    assert threads["resourceFieldRef"]["resource"] == "limits.cpu", "else as many as the node has cores"
     assert str(parameters(manifest)[1]["model_store"]) == "/models"
     assert "/models" in {mount["mountPath"] for mount in container["volumeMounts"]}
     assert parse(init["args"])[0] == "batch copy"
@@ -240,11 +252,18 @@ def test_without_jobs_there_is_nothing_of_them() -> None:
             "/zebras2 is on no volume",
         ),
         ({**TRANSLATE, "maxFailedIndexes": 2}, "maxFailedIndexes (2) is more than its completions (1)"),
-        ({**TRANSLATE, "command": "retry"}, "/batch/jobs/it/command"),
+        ({**TRANSLATE, "command": "status"}, "/batch/jobs/it/command"),
         ({**TRANSLATE, "options": {"shard": "0/2"}}, "invalid propertyName 'shard'"),
         ({**TRANSLATE, "options": {"Format": "png"}}, "invalid propertyName 'Format'"),
         ({**TRANSLATE, "completion": 2}, "additional properties 'completion' not allowed"),
         ({key: value for key, value in TRANSLATE.items() if key != "out"}, "missing property 'out'"),
+        ({key: value for key, value in TRANSLATE.items() if key != "model"}, "it.model does not name the model"),
+        ({"command": "retry", "out": "s3://a", "inputs": ["s3://b"]}, "it.inputs means nothing to retry"),
+        ({"command": "retry", "out": "s3://a", "model": "b"}, "it.model means nothing to retry"),
+        (
+            {**TRANSLATE, "env": [{"name": "GANTRY_ADDRESS", "value": "elsewhere:1"}]},
+            "batch.jobs.it.env sets GANTRY_ADDRESS, which is set already",
+        ),
     ],
 )
 def test_a_job_that_cannot_work_is_refused(values: dict[str, Any], message: str) -> None:
@@ -255,6 +274,19 @@ def test_a_bucket_that_no_policy_lets_through_is_refused() -> None:
     values = {"batch": {"jobs": {"it": TRANSLATE}}}
     assert "batch.jobs.it has URLs, but the NetworkPolicy lets no pod reach them" in refusal(values)
     assert of_kind(render(merged(values, {"networkPolicy": {"enabled": False}})), "Job")
+
+
+def test_a_job_that_the_gateway_would_not_know_is_refused() -> None:
+    guards = {
+        "auth": {"insecure": False, "tokens": {"secretName": "callers"}},
+        "tls": {"secretName": "certificate", "clientCa": {"secretName": "ca"}},
+    }
+    values = merged(BUCKET, {**guards, "batch": {"jobs": {"it": TRANSLATE}}})
+    message = "set auth.client.certificateSecretName and auth.client.tokenSecretName"
+    assert f"batch.jobs.it would be refused by the gateway, which asks who calls: {message}" in refusal(values)
+    known = {"auth": {"client": {"tokenSecretName": "key", "certificateSecretName": "mine"}}}
+    for more in (known, {"batch": {"defaults": {"embedded": True}}}):
+        assert of_kind(render(merged(values, more)), "Job")
 
 
 def test_a_cronjob_that_cannot_work_is_refused() -> None:

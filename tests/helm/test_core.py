@@ -1,9 +1,13 @@
 """What the chart calls its objects, which images it runs, how the gateway is reached, and what deployments add."""
 
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 
 from tests.helm.core import OWN, SIDECAR, TLS, container_of, named, pod_of
-from tests.helm.manifests import environment, of_kind, one, pod_templates, selects
+from tests.helm.manifests import PodTemplate, environment, of_kind, one, pod_templates, selects
 from tests.helm.rendering import CHART, load_values, merged, notes, read_yaml, render
 
 
@@ -43,6 +47,27 @@ def test_labels_of_the_values_cannot_change_what_selects() -> None:
     assert selects(deployment["spec"]["selector"], labels)
 
 
+def test_a_new_version_of_the_chart_changes_no_pod_and_no_job(tmp_path: Path) -> None:
+    """It would restart gateways for nothing, and a Job refuses every change of its pods."""
+    newer = Path(shutil.copytree(CHART, tmp_path / "gantry"))
+    text = (newer / "Chart.yaml").read_text()
+    (newer / "Chart.yaml").write_text(re.sub(r"^version: .*$", "version: 99.0.0", text, flags=re.MULTILINE))
+    for values in (OWN, CHART / "ci/batch-values.yaml", CHART / "ci/training-values.yaml"):
+        before, after = (
+            {
+                str(pod): (pod.metadata, pod.spec)
+                for pod in pod_templates(render(values, chart=chart))
+                if not is_test(pod)
+            }
+            for chart in (CHART, newer)
+        )
+        assert before == after
+
+
+def is_test(pod: PodTemplate) -> bool:
+    return pod.owner["kind"] == "Pod"
+
+
 def test_the_charts_version_is_the_projects() -> None:
     (chart,) = read_yaml((CHART / "Chart.yaml").read_text())
     project = (CHART.parents[1] / "pyproject.toml").read_text()
@@ -79,6 +104,12 @@ def test_clients_that_balance_see_the_pods() -> None:
     assert port["port"] == 50051, "there is no address that could map ports"
     (port,) = one(manifests, "Service", "demo-gantry-gateway")["spec"]["ports"]
     assert (port["port"], port["targetPort"]) == (443, "grpc")
+
+
+def test_load_balancer_may_show_the_addresses_of_callers() -> None:
+    values = load_values(CHART / "ci/tls-secret-tokens-values.yaml")
+    assert one(render(values), "Service")["spec"]["externalTrafficPolicy"] == "Local"
+    assert "externalTrafficPolicy" not in one(render({}), "Service")["spec"]
 
 
 def test_protocol_is_named() -> None:

@@ -30,6 +30,17 @@ def test_starting_may_take_as_long_as_is_said(seconds: int) -> None:
     assert probe["failureThreshold"] == math.ceil(seconds / probe["periodSeconds"])
 
 
+@pytest.mark.parametrize(("values", "component"), [({}, "gateway"), (SIDECAR, "gateway"), (OWN, "torchserve")])
+def test_a_rollout_is_not_given_up_while_pods_may_still_start(values: dict[str, Any], component: str) -> None:
+    slow = {"gateway": {"startupSeconds": 1200}, "torchserve": {"startupSeconds": 900}}
+    manifests = render(merged(values, slow))
+    spec = one(manifests, "Deployment", f"demo-gantry-{component}")["spec"]
+    pod = spec["template"]["spec"]
+    probes = [each["startupProbe"] for each in [*pod.get("initContainers", ()), *pod["containers"]]]
+    longest = sum(probe["periodSeconds"] * probe["failureThreshold"] for probe in probes)
+    assert spec["progressDeadlineSeconds"] > longest
+
+
 def test_torchserve_is_asked_from_within() -> None:
     probe = container_of(render(OWN), "torchserve")["livenessProbe"]
     assert "http://127.0.0.1:8080/ping" in probe["exec"]["command"][-1]
@@ -45,49 +56,15 @@ def test_pod_has_time_to_drain(stop: int, drain: int, seconds: int) -> None:
     assert gateway.get("lifecycle") == expected
 
 
-def test_time_may_be_given() -> None:
-    assert pod_of(render({"gateway": {"terminationGracePeriodSeconds": 300}}))["terminationGracePeriodSeconds"] == 300
+@pytest.mark.parametrize("seconds", [30, 300])
+def test_time_may_be_given(seconds: int) -> None:
+    values = {"gateway": {"terminationGracePeriodSeconds": seconds}}
+    assert pod_of(render(values))["terminationGracePeriodSeconds"] == seconds
 
 
 def test_recreating_has_no_numbers() -> None:
     strategy = one(render({"gateway": {"strategy": {"type": "Recreate"}}}), "Deployment")["spec"]["strategy"]
     assert strategy == {"type": "Recreate"}
-
-
-def test_nothing_scales_to_begin_with() -> None:
-    manifests = render({"gateway": {"replicas": 4}})
-    assert not of_kind(manifests, "HorizontalPodAutoscaler", "ScaledObject")
-    assert one(manifests, "Deployment")["spec"]["replicas"] == 4
-
-
-def test_hpa_looks_at_cpu_and_queue_wait() -> None:
-    values = {"autoscaling": {"hpa": {"enabled": True, "cpuUtilization": 60, "queueWaitSeconds": 1.5}}}
-    manifests = render(values)
-    cpu, wait = one(manifests, "HorizontalPodAutoscaler")["spec"]["metrics"]
-    assert cpu["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
-    assert wait["pods"]["metric"] == {"name": "gantry_queue_wait_seconds"}
-    assert wait["pods"]["target"] == {"type": "AverageValue", "averageValue": "1500m"}
-    assert "replicas" not in one(manifests, "Deployment")["spec"], "an upgrade must not undo the scaling"
-
-
-@pytest.mark.parametrize(("values", "scaled"), [({}, "gateway"), (SIDECAR, "gateway"), (OWN, "torchserve")])
-def test_what_runs_the_models_is_scaled(values: dict[str, Any], scaled: str) -> None:
-    manifests = render(merged(values, {"autoscaling": {"hpa": {"enabled": True}}}))
-    target = one(manifests, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
-    assert target["name"] == f"demo-gantry-{scaled}"
-    for deployment in of_kind(manifests, "Deployment"):
-        assert ("replicas" in deployment["spec"]) == (deployment["metadata"]["name"] != target["name"])
-
-
-def test_keda_asks_prometheus_for_the_gateways_queue_wait() -> None:
-    keda = {"enabled": True, "queueWaitSeconds": 0.5, "prometheusAddress": "http://prom:9090"}
-    (trigger,) = one(render(merged(OWN, {"autoscaling": {"keda": keda}})), "ScaledObject")["spec"]["triggers"]
-    assert trigger["metadata"] == {
-        "serverAddress": "http://prom:9090",
-        "query": 'sum(max by (pod) (gantry_queue_wait_seconds{namespace="apps", pod=~"demo-gantry-gateway-.+"}))',
-        "threshold": "0.5",
-    }
-    assert trigger["metricType"] == "AverageValue"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +73,7 @@ def test_keda_asks_prometheus_for_the_gateways_queue_wait() -> None:
         ({}, {"maxUnavailable": 1}),
         ({"maxUnavailable": "50%"}, {"maxUnavailable": "50%"}),
         ({"minAvailable": 1}, {"minAvailable": 1}),
+        ({"minAvailable": "50%"}, {"minAvailable": "50%"}),
     ],
 )
 def test_disruption_budget(budget: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -5,20 +5,18 @@ from typing import Any
 import pytest
 from helm_python.errors import HelmRenderError, HelmValuesError
 
-from tests.helm.rendering import Manifest, render
+from tests.helm.manifests import of_kind
+from tests.helm.manifests import selects_plainly as selects
+from tests.helm.rendering import Manifest, merged, render
+
+ALL = {
+    "monitoring": {name: {"enabled": True} for name in ("serviceMonitor", "prometheusRule", "dashboard")},
+}
 
 
 def rendered(monitoring: dict[str, Any], **options: Any) -> list[Manifest]:
     # A headless Service of gRPC too, whose pods are not to be scraped once more.
     return render({"monitoring": monitoring, "service": {"headless": {"enabled": True}}}, **options)
-
-
-def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
-    return [manifest for manifest in manifests if manifest["kind"] == kind]
-
-
-def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
-    return selector.items() <= labels.items()
 
 
 def test_pod_monitor_selects_the_gateways_and_names_their_job() -> None:
@@ -52,6 +50,21 @@ def test_metadata_of_its_own(section: str) -> None:
     (found,) = (each for each in manifests if each["metadata"].get("annotations", {}).get("note") == "mine")
     assert found["metadata"]["labels"]["release"] == "stack"
     assert found["metadata"]["labels"]["app.kubernetes.io/component"] == "monitoring"
+
+
+def test_a_label_may_be_one_that_is_there_already() -> None:
+    values = {"commonLabels": {"team": "vision"}, "monitoring": {"dashboard": {"labels": {"team": "charts"}}}}
+    manifests = render(merged(ALL, values))
+    teams = {each["kind"]: each["metadata"]["labels"]["team"] for each in manifests}
+    assert (teams["ConfigMap"], teams["PrometheusRule"]) == ("charts", "vision")
+
+
+@pytest.mark.parametrize("name", ["true", "null"])
+def test_a_name_that_looks_like_something_else(name: str) -> None:
+    manifests = render(merged(ALL, {"fullnameOverride": name}), namespace="123")
+    (monitor,) = of_kind(manifests, "ServiceMonitor")
+    assert monitor["metadata"]["name"] == name
+    assert monitor["spec"]["endpoints"][0]["relabelings"][0]["replacement"] == name
 
 
 def test_nothing_is_there_unless_it_is_asked_for() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tests.helm.core import INTERNET, OWN, SIDECAR
-from tests.helm.manifests import of_kind, one, pod_templates, selects
-from tests.helm.rendering import Manifest, merged, render
+from tests.helm.manifests import PodTemplate, component, of_kind, one, pod_templates, selects
+from tests.helm.rendering import CHART, Manifest, load_values, merged, render
 
 
 @pytest.mark.parametrize("values", [{}, SIDECAR, OWN], ids=["embedded", "sidecar", "own"])
@@ -19,11 +19,53 @@ def test_every_pod_is_closed_in_both_directions(values: dict[str, Any]) -> None:
         assert selects(deny["podSelector"], pod.labels)
 
 
+def test_pods_of_the_release_reach_each_other_where_the_matrix_says_so_and_nowhere_else() -> None:
+    everything = merged(OWN, load_values(CHART / "ci/batch-values.yaml"))
+    manifests = render(merged(everything, load_values(CHART / "ci/training-values.yaml")))
+    pods = pod_templates(manifests)
+    assert {component(pod) for pod in pods} == {"gateway", "torchserve", "batch", "training", "test"}
+    reached = {
+        (component(source), component(target), port)
+        for source in pods
+        for target in pods
+        for port in (53, 443, 7070, 7071, 8080, 8081, 8082, 9464, 50051)
+        if _passes(manifests, "Egress", source, target, port) and _passes(manifests, "Ingress", target, source, port)
+    }
+    assert reached == {
+        ("gateway", "torchserve", 7070),
+        ("batch", "gateway", 50051),
+        ("test", "gateway", 50051),
+    }
+
+
+def _passes(manifests: list[Manifest], direction: str, pod: PodTemplate, other: PodTemplate, port: int) -> bool:
+    """Whether the policies of a pod let traffic from or to another one of the namespace through."""
+    policies = [each["spec"] for each in of_kind(manifests, "NetworkPolicy")]
+    policies = [
+        each for each in policies if direction in each["policyTypes"] and selects(each["podSelector"], pod.labels)
+    ]
+    rules = [rule for each in policies for rule in each.get(direction.lower(), ())]
+    return not policies or any(
+        port in [each["port"] for each in rule["ports"]]
+        and any(_takes(peer, other) for peer in rule.get("from", rule.get("to", ())))
+        for rule in rules
+    )
+
+
+def _takes(peer: dict[str, Any], pod: PodTemplate) -> bool:
+    namespaces = peer.get("namespaceSelector", {})
+    return (
+        "ipBlock" not in peer
+        and selects(namespaces, {"kubernetes.io/metadata.name": "apps"})
+        and selects(peer.get("podSelector", {}), pod.labels)
+    )
+
+
 def test_no_rule_is_open_to_everybody() -> None:
     values = {
         "networkPolicy": {
             "ingress": {"grpcFrom": [], "metricsFrom": []},
-            "egress": {"dnsTo": []},
+            "egress": {"dns": {"to": []}},
         }
     }
     for policy in of_kind(render(merged(OWN, values)), "NetworkPolicy"):
@@ -35,8 +77,8 @@ def test_no_rule_is_open_to_everybody() -> None:
 @pytest.mark.parametrize(
     ("values", "ingress", "egress"),
     [
-        ({}, {50051, 9464}, {53}),
-        (SIDECAR, {50051, 9464}, {53}),
+        ({}, {50051, 9464}, set()),
+        (SIDECAR, {50051, 9464}, set()),
         (OWN, {50051, 9464}, {53, 7070}),
     ],
     ids=["embedded", "sidecar", "own"],
@@ -63,18 +105,29 @@ def test_the_pod_that_copies_the_models_reaches_the_object_store(values: dict[st
         "networkPolicy": {"egress": {"objectStore": {"to": INTERNET, "ports": [9000]}}},
     }
     manifests = render(merged(values, store))
-    for component in ("gateway", "torchserve"):
-        if component == copies or values is OWN:
-            assert (9000 in _ports(manifests, component)[1]) == (component == copies)
+    for name in ("gateway", "torchserve"):
+        if name == copies or values is OWN:
+            assert (9000 in _ports(manifests, name)[1]) == (name == copies)
     assert 53 in _ports(manifests, copies)[1]
+
+
+def test_dns_is_where_the_values_say() -> None:
+    dns = {"to": [{"ipBlock": {"cidr": "192.0.2.53/32"}}], "ports": [53, 5353]}
+    manifests = render(merged(OWN, {"networkPolicy": {"egress": {"dns": dns}}}))
+    for name in ("gateway", "test"):
+        first, *_ = one(manifests, "NetworkPolicy", f"demo-gantry-{name}")["spec"]["egress"]
+        assert first["to"] == dns["to"]
+        assert [(each["port"], each["protocol"]) for each in first["ports"]] == [
+            (53, "UDP"), (53, "TCP"), (5353, "UDP"), (5353, "TCP"),
+        ]  # fmt: skip
 
 
 def test_jwks_is_reached_where_it_is_a_url() -> None:
     jwks = {"to": [{"ipBlock": {"cidr": "192.0.2.1/32"}}], "ports": [8443]}
     values = {"networkPolicy": {"egress": {"jwks": jwks}}}
-    assert 8443 not in _ports(render(values), "gateway")[1]
+    assert not _ports(render(values), "gateway")[1]
     jwt = {"auth": {"insecure": False, "jwt": {"keys": "https://a.example/k", "audience": "gantry"}}}
-    assert 8443 in _ports(render(merged(values, jwt)), "gateway")[1]
+    assert _ports(render(merged(values, jwt)), "gateway")[1] == {53, 8443}
 
 
 def test_callers_and_prometheus_come_from_where_the_values_say() -> None:
@@ -96,9 +149,11 @@ def test_it_may_be_left_out() -> None:
     assert not of_kind(render({"networkPolicy": {"enabled": False}}), "NetworkPolicy")
 
 
-def _ports(manifests: list[Manifest], component: str) -> tuple[set[int], set[int]]:
-    spec = one(manifests, "NetworkPolicy", f"demo-gantry-{component}")["spec"]
-    return tuple(  # type: ignore[return-value] - two of them
-        {port["port"] for rule in spec.get(direction) or () for port in rule["ports"]}
+def _ports(manifests: list[Manifest], name: str) -> tuple[set[int], set[int]]:
+    """Ports that a policy opens for what comes in, and for what goes out."""
+    spec = one(manifests, "NetworkPolicy", f"demo-gantry-{name}")["spec"]
+    incoming, outgoing = (
+        {port["port"] for rule in spec.get(direction, ()) for port in rule["ports"]}
         for direction in ("ingress", "egress")
     )
+    return incoming, outgoing

@@ -109,6 +109,15 @@ def test_every_mount_has_a_volume_and_every_volume_a_mount(rendering: Rendering)
             assert len(paths) == len(set(paths)), (pod, container["name"])
 
 
+def test_secrets_are_mounted_as_folders(rendering: Rendering) -> None:
+    """Kubernetes never renews a file that is mounted by itself."""
+    for pod in rendering.pods:
+        renewed = {volume["name"] for volume in pod.spec["volumes"] if volume.keys() & {"secret", "configMap"}}
+        for container in pod.containers:
+            for mount in container.get("volumeMounts", ()):
+                assert mount["name"] not in renewed or "subPath" not in mount, (pod, mount)
+
+
 def test_keys_that_pods_take_are_in_what_is_rendered(rendering: Rendering) -> None:
     made = {
         (each["kind"], each["metadata"]["name"]): each.get("data", {}).keys() | each.get("stringData", {}).keys()

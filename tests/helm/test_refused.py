@@ -142,6 +142,10 @@ _CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         "podDisruptionBudget.minAvailable (2) would never let a pod of gateway go, which has 2 at the least",
     ),
     "a budget of all pods, in percent": ({"podDisruptionBudget": {"minAvailable": "100%"}}, "would never let a pod"),
+    "a budget of all pods, as Kubernetes rounds": (
+        {"podDisruptionBudget": {"minAvailable": "51%"}},
+        "podDisruptionBudget.minAvailable (51%) would never let a pod of gateway go, which has 2 at the least",
+    ),
     "a budget of all pods that are left when scaled in": (
         {
             "podDisruptionBudget": {"minAvailable": 3},
@@ -169,9 +173,48 @@ _CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         },
         "networkPolicy.ingress.grpcFrom",
     ),
+    "a load balancer behind the NetworkPolicy": (
+        {"auth": {**_STRICT, "keys": [_KEY]}, "service": {"type": "LoadBalancer"}},
+        "service.type LoadBalancer takes calls from outside of the cluster, which the NetworkPolicy does not let in",
+    ),
+    "a policy for traffic that does not come": (
+        {"service": {"externalTrafficPolicy": "Local"}},
+        "service.externalTrafficPolicy means nothing with service.type ClusterIP",
+    ),
+    "a Gateway of another namespace behind the NetworkPolicy": (
+        {"grpcRoute": {"enabled": True, "parentRefs": [{"name": "public", "namespace": "gateways"}]}},
+        "the Gateway public in the namespace gateways, but the NetworkPolicy lets nobody in from there",
+    ),
+    "a monitor behind the NetworkPolicy": (
+        {"monitoring": {"podMonitor": {"enabled": True}}, "networkPolicy": {"ingress": {"metricsFrom": []}}},
+        "say where it is in networkPolicy.ingress.metricsFrom",
+    ),
+    "alerts without metrics": (
+        {"monitoring": {"prometheusRule": {"enabled": True}}, "gateway": {"settings": {"metrics": False}}},
+        "gateway.settings.metrics is false, but monitoring or autoscaling needs",
+    ),
+    "scaled by metrics that there are not": (
+        {
+            "autoscaling": {"keda": {"enabled": True, "prometheusAddress": "http://p"}},
+            "gateway": {"settings": {"metrics": False}},
+        },
+        "gateway.settings.metrics is false, but monitoring or autoscaling needs",
+    ),
+    "a variable that the chart sets": (
+        {"gateway": {"extraEnv": [{"name": "GANTRY_PORT", "value": "1"}]}},
+        "gateway.extraEnv sets GANTRY_PORT, which is set already: other values decide it",
+    ),
+    "a variable that a setting sets": (
+        {"gateway": {"settings": {"queue_items": 300}, "extraEnv": [{"name": "GANTRY_QUEUE_ITEMS", "value": "400"}]}},
+        "gateway.extraEnv sets GANTRY_QUEUE_ITEMS",
+    ),
+    "a variable of TorchServe that the chart sets": (
+        merged(_OWN, {"torchserve": {"extraEnv": [{"name": "GANTRY_TORCHSERVE_HOST", "value": "::"}]}}),
+        "torchserve.extraEnv sets GANTRY_TORCHSERVE_HOST",
+    ),
     "killed while draining": (
-        {"gateway": {"terminationGracePeriodSeconds": 25}},
-        "gateway.terminationGracePeriodSeconds (25) must be more than gateway.preStopSeconds + gateway.drainSeconds",
+        {"gateway": {"terminationGracePeriodSeconds": 29}},
+        "gateway.terminationGracePeriodSeconds (29) must be at least gateway.preStopSeconds + gateway.drainSeconds + 5",
     ),
     "TorchServe killed at once": (
         merged(_OWN, {"torchserve": {"preStopSeconds": 60}}),
@@ -193,6 +236,19 @@ def test_contradiction_is_refused_with_the_values_named(values: dict[str, Any], 
     with pytest.raises(HelmRenderError) as refusal:
         render(values)
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        {"grpcFrom": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]},
+        {"extra": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 50051}]}]},
+    ],
+)
+def test_load_balancer_that_the_network_policy_lets_in_is_taken(opened: dict[str, Any]) -> None:
+    guarded = {"auth": {**_STRICT, "keys": [_KEY]}, "service": {"type": "LoadBalancer"}}
+    assert render({**guarded, "networkPolicy": {"ingress": opened}})
+    assert render({**guarded, "networkPolicy": {"enabled": False}})
 
 
 def test_image_volume_is_refused_on_an_old_kubernetes() -> None:
@@ -223,6 +279,7 @@ def test_all_contradictions_are_told_at_once() -> None:
         ({"gateway": {"replicas": 0}}, "minimum: got 0, want 1"),
         ({"gateway": {"resources": {"limit": {}}}}, "limit"),
         ({"gateway": {"resources": {"limits": {"memory": "2 GB"}}}}, "2 GB"),
+        ({"gateway": {"resources": {"claims": [{"name": "gpu"}]}}}, "claims"),
         ({"backend": {"mode": "triton"}}, "torchserve-sidecar"),
         ({"images": {"gateway": {"tag": "latest"}}}, "tag"),
         ({"images": {"gateway": {"digest": "md5:00"}}}, "digest"),

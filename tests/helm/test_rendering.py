@@ -122,7 +122,7 @@ def test_nothing_is_left_unfilled(rendering: Rendering) -> None:
 
 
 # Values that leave lists empty which the templates fill.
-_NO_DNS: dict[str, Any] = {"networkPolicy": {"egress": {"dnsTo": []}}}
+_NO_DNS: dict[str, Any] = {"networkPolicy": {"egress": {"dns": {"to": []}}}}
 _SPARSE: dict[str, dict[str, Any]] = {
     "no DNS": _NO_DNS,
     "no DNS, own TorchServe": merged(OWN, _NO_DNS),

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from services.gateway.settings import Settings
-from tests.helm.core import OWN, TLS, container_of, environment_of
+from tests.helm.core import OWN, TLS, environment_of
 from tests.helm.manifests import pod_templates
 from tests.helm.rendering import CHART, merged, render
 
@@ -42,7 +42,7 @@ def test_schema_describes_the_settings_that_no_other_value_decides() -> None:
     }
     decided |= {"host", "torchserve_management_address"}
     assert set(described) | decided == set(Settings.model_fields)
-    assert set(described) & decided == {"log_format", "worker_threads"}, "set by default only"
+    assert set(described) & decided == {"log_format"}, "set by default only"
     for name, described_as in described.items():
         assert described_as["description"] == Settings.model_fields[name].description
 
@@ -59,17 +59,6 @@ def test_ranges_are_the_settings_own() -> None:
             options = [expected, *expected.get("anyOf", [])]
             found = {key: value for each in options for key, value in each.items() if key in _RANGE_KEYWORDS}
             assert ranges[name] == found, name
-
-
-def test_worker_threads_follow_the_cpu_limit_unless_given() -> None:
-    (threads,) = [each for each in container_of(render({}))["env"] if each["name"] == "GANTRY_WORKER_THREADS"]
-    assert threads["valueFrom"]["resourceFieldRef"] == {
-        "containerName": "gateway",
-        "resource": "limits.cpu",
-        "divisor": "1",
-    }
-    assert environment_of({"gateway": {"settings": {"worker_threads": 3}}})["GANTRY_WORKER_THREADS"] == "3"
-    assert "GANTRY_WORKER_THREADS" not in environment_of(OWN)
 
 
 def test_no_service_injects_its_address_as_a_setting() -> None:

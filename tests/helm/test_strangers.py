@@ -6,7 +6,7 @@ from pathlib import Path
 from services.client import Credentials
 from tests.helm.core import INTERNET, TLS, container_of, environment_of, named, pod_of
 from tests.helm.manifests import environment, of_kind, one
-from tests.helm.rendering import merged, render
+from tests.helm.rendering import merged, notes, render
 
 
 def test_openness_is_said() -> None:
@@ -97,6 +97,16 @@ def test_clients_of_the_release_trust_the_gateway_and_show_what_it_asks_for() ->
         "secretName": "company",
         "items": [{"key": "ca.pem", "path": "ca.crt"}],
     }
+
+
+def test_clients_of_the_release_may_trust_public_authorities() -> None:
+    values = merged(TLS, {"auth": {"client": {"caKey": "", "serverName": "g.example"}}})
+    pod = one(render(values), "Pod", "demo-gantry-test-health")["spec"]
+    given = {name: value or "" for name, value in environment(pod["containers"][0]).items()}
+    assert Credentials.from_environment(given) == Credentials(tls=True, server_name="g.example")
+    assert [volume["name"] for volume in pod["volumes"]] == ["tmp"]
+    assert "get secret" not in notes(values)
+    assert "GANTRY_CA" not in notes(values)
 
 
 def test_clients_of_the_release_never_see_the_gateways_private_key() -> None:

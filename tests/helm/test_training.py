@@ -12,14 +12,19 @@ import pytest
 from helm_python.errors import HelmRenderError, HelmValuesError
 
 from tests.helm.arguments import parse
-from tests.helm.manifests import component, environment, of_kind, one, pod_templates, selects
-from tests.helm.rendering import CHART, merged, render
+from tests.helm.manifests import PodTemplate, component, environment, of_kind, one, pod_templates, selects
+from tests.helm.rendering import CHART, Values, merged, render
 
 TRAINING: dict[str, Any] = {"training": {"enabled": True, "runs": {"claimName": "runs"}}}
 
 
 def container(values: dict[str, Any]) -> dict[str, Any]:
     (found,) = one(render(values), "Job")["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def pod_of(values: Values) -> PodTemplate:
+    (found,) = [each for each in pod_templates(render(values)) if component(each) == "training"]
     return found
 
 
@@ -50,11 +55,34 @@ def test_a_gpu_is_asked_for_and_used() -> None:
     assert "nvidia.com/gpu" not in container(TRAINING)["resources"]["limits"]
 
 
+def test_each_gpu_has_a_process_and_they_talk_within_the_pod() -> None:
+    pod = pod_of(merged(TRAINING, {"training": {"gpus": 4, "shmSize": "2Gi"}}))
+    (training,) = pod.containers
+    assert training["resources"]["limits"]["nvidia.com/gpu"] == 4
+    assert {"--standalone", "--local-addr=localhost", "--nproc-per-node=4"} <= set(training["command"])
+    assert environment(training) == {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+    assert {"name": "shm", "mountPath": "/dev/shm"} in training["volumeMounts"]
+    assert {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}} in pod.spec["volumes"]
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_process_alone_has_the_pods_processors(gpus: int) -> None:
+    training = container(merged(TRAINING, {"training": {"gpus": gpus}}))
+    assert "--nproc-per-node=1" in training["command"]
+    assert [each["name"] for each in training["env"]] == ["OMP_NUM_THREADS"]
+    assert {each["mountPath"] for each in training["volumeMounts"]} == {"/tmp", "/runs"}
+
+
+def test_torchrun_waits_as_long_as_the_pod() -> None:
+    pod = pod_of(merged(TRAINING, {"training": {"terminationGracePeriodSeconds": 77}}))
+    assert pod.spec["terminationGracePeriodSeconds"] == 77
+    assert "--shutdown-timeout=77" in pod.containers[0]["command"]
+
+
 def test_a_fault_is_met_by_torchrun_then_by_kubernetes_and_an_eviction_by_neither() -> None:
     values = merged(TRAINING, {"training": {"restarts": 5, "backoffLimit": 2}})
     spec = one(render(values), "Job")["spec"]
     assert "--max-restarts=5" in container(values)["command"]
-    assert "--nproc-per-node=1" in container(values)["command"], "two processes would write to one run"
     assert spec["backoffLimit"] == 2
     assert (spec.get("parallelism", 1), spec.get("completions", 1)) == (1, 1)
     assert spec["podReplacementPolicy"] == "Failed"
@@ -64,9 +92,7 @@ def test_a_fault_is_met_by_torchrun_then_by_kubernetes_and_an_eviction_by_neithe
 
 
 def test_data_are_read_only_and_runs_are_kept() -> None:
-    (pod,) = [
-        each for each in pod_templates(render(CHART / "ci" / "training-values.yaml")) if component(each) == "training"
-    ]
+    pod = pod_of(CHART / "ci" / "training-values.yaml")
     volumes = {each["name"]: each.get("persistentVolumeClaim") for each in pod.spec["volumes"]}
     mounts = {each["mountPath"]: each for each in pod.containers[0]["volumeMounts"]}
     assert volumes[mounts["/runs"]["name"]] == {"claimName": "runs", "readOnly": False}
@@ -92,23 +118,24 @@ def test_training_is_closed_in_both_directions_unless_values_open_it() -> None:
 
 def test_values_that_cannot_work_are_refused() -> None:
     assert "training.enabled needs a volume for checkpoints" in refusal(runs={"claimName": ""})
-    assert "/training/gpus" in refusal(gpus=2)
-    assert "set training.gpus to 1 instead" in refusal(resources={"limits": {"nvidia.com/gpu": 1}})
+    assert "/training/gpus" in refusal(gpus=-1)
+    assert "set training.gpus instead" in refusal(resources={"limits": {"nvidia.com/gpu": 1}})
     assert "--device=cuda is said by training.run, training.gpus" in refusal(arguments=["cgan", "--device=cuda"])
     assert "/training/run" in refusal(run="../elsewhere")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_the_command_trains_and_goes_on_after_a_sigterm(tmp_path: Path) -> None:
-    """The very command, with torchrun of this environment and a folder for the volume."""
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_the_command_trains_and_goes_on_after_a_sigterm(gpus: int, tmp_path: Path) -> None:
+    """The very command, with torchrun of this environment, a folder for the volume and CPUs for the GPUs."""
     arguments = ["cgan", "--data=digits", "--images=2k", "--tick=1k", "--batch=64"]
-    given = container(merged(TRAINING, {"training": {"run": "digits", "arguments": arguments}}))
+    given = container(merged(TRAINING, {"training": {"run": "digits", "arguments": arguments, "gpus": gpus}}))
     binaries = Path(sys.executable).parent
     command = [str(binaries / given["command"][0]), *given["command"][1:], *given["args"]]
-    command = [each.replace("=/runs/", f"={tmp_path}/") for each in command]
+    command = [each.replace("=/runs/", f"={tmp_path}/").replace("--device=cuda", "--device=cpu") for each in command]
     variables = {
         **os.environ,
+        **{name: value for name, value in environment(given).items() if value is not None},
         "PATH": f"{binaries}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "OMP_NUM_THREADS": "1",
@@ -126,5 +153,5 @@ def test_the_command_trains_and_goes_on_after_a_sigterm(tmp_path: Path) -> None:
 
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "what it makes now" in done.stdout
+    assert done.stdout.count("what it makes now") == 1, "the first process speaks for all"
     assert "| 0.00/2.00k" not in done.stderr, "it began anew"

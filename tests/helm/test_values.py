@@ -23,8 +23,6 @@ LOOSE = {
 # Values with few defaults, as the gateway and Kubernetes have their own.
 WITHOUT_DEFAULTS = {"/gateway/settings", "/podSecurityContext", "/containerSecurityContext"}
 
-FREE_NAMES = {"commonLabels", "commonAnnotations"}
-
 
 def objects(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every schema of an object, with where it stands."""
@@ -79,26 +77,44 @@ def test_every_value_is_described() -> None:
 
 
 def test_every_value_that_is_taken_is_listed() -> None:
-    """What only a job of its own can say has no default, and claims of devices are few people's."""
+    """What only a job of its own can say has no default."""
     job = {f"/batch/defaults/{key}" for key in ("command", "model", "inputs", "out")}
-    missing = {
-        each for each in without_default(SCHEMA, DEFAULTS) if not each.endswith(("/resources/claims", "/claims"))
-    }
-    assert missing == job | {"/global"}
+    assert set(without_default(SCHEMA, DEFAULTS)) == job | {"/global"}
 
 
-@pytest.mark.parametrize(
-    "section", [key for key, value in DEFAULTS.items() if isinstance(value, dict) and key not in FREE_NAMES]
-)
-def test_a_typo_is_refused_in_every_section(section: str) -> None:
-    with pytest.raises(HelmValuesError, match="additional properties 'enabledd' not allowed"):
-        render({section: {"enabledd": True}})
+def closed(schema: dict[str, Any], values: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where values have a map or a list of maps that takes only keys which the schema knows."""
+    schema = resolved(schema)
+    known = [schema, *(resolved(each) for each in schema.get("allOf", ()))]
+    if isinstance(values, dict):
+        if any(each.get("additionalProperties") is False for each in known):
+            yield path
+        for key, inner in values.items():
+            for each in known:
+                if described := each.get("properties", {}).get(key, each.get("additionalProperties")):
+                    yield from closed(described, inner, (*path, key))
+    elif isinstance(values, list) and "items" in schema:
+        for index, inner in enumerate(values):
+            yield from closed(schema["items"], inner, (*path, index))
 
 
-def test_a_job_of_the_batch_section_is_checked_in_depth() -> None:
-    job = {"command": "sample", "model": "a", "out": "s3://a", "resources": {"limit": {}}}
-    with pytest.raises(HelmValuesError, match="additional properties 'limit' not allowed"):
-        render({"batch": {"jobs": {"it": job}}})
+def with_typo(values: Any, path: tuple[Any, ...]) -> Any:
+    """A copy of values with one more key, at the end of a path."""
+    if not path:
+        return {**values, "nmae": "typo"}
+    copied: Any = dict(values) if isinstance(values, dict) else list(values)
+    copied[path[0]] = with_typo(values[path[0]], path[1:])
+    return copied
+
+
+@pytest.mark.parametrize("path", [CHART / "values.yaml", *CI_VALUES], ids=lambda path: path.name)
+def test_a_typo_is_refused_at_every_depth(path: Any) -> None:
+    values = load_values(path)
+    places = list(closed(SCHEMA, values))
+    assert () in places
+    for place in places:
+        with pytest.raises(HelmValuesError, match="'nmae' not allowed"):
+            render(with_typo(values, place))
 
 
 @pytest.mark.parametrize("path", CI_VALUES, ids=lambda path: path.name.removesuffix("-values.yaml"))

@@ -13,8 +13,10 @@
 {{- if include "gantry.tlsSecretName" . }}
 - name: GANTRY_TLS
   value: "true"
+{{- if $client.caKey }}
 - name: GANTRY_CA
   value: /etc/gantry/client/ca/ca.crt
+{{- end }}
 {{- with $client.certificateSecretName }}
 - name: GANTRY_CLIENT_CERTIFICATE
   value: /etc/gantry/client/certificate/tls.crt
@@ -41,11 +43,13 @@
 {{- define "gantry.clientVolumes" -}}
 {{- $client := .Values.auth.client -}}
 {{- if include "gantry.tlsSecretName" . }}
+{{- if $client.caKey }}
 - name: gateway-ca
   secret:
     secretName: {{ default (include "gantry.tlsSecretName" .) $client.caSecretName | quote }}
     # Only the authority: the gateway's private key may be in the same secret.
     items: [{key: {{ $client.caKey | quote }}, path: ca.crt}]
+{{- end }}
 {{- with $client.certificateSecretName }}
 - name: client-certificate
   secret: {secretName: {{ . | quote }}, defaultMode: 0440}
@@ -64,7 +68,9 @@
 {{- define "gantry.clientVolumeMounts" -}}
 {{- $client := .Values.auth.client -}}
 {{- if include "gantry.tlsSecretName" . }}
+{{- if $client.caKey }}
 - {name: gateway-ca, mountPath: /etc/gantry/client/ca, readOnly: true}
+{{- end }}
 {{- if $client.certificateSecretName }}
 - {name: client-certificate, mountPath: /etc/gantry/client/certificate, readOnly: true}
 {{- end }}
@@ -72,4 +78,17 @@
 {{- if $client.tokenSecretName }}
 - {name: client-token, mountPath: /etc/gantry/client/token, readOnly: true}
 {{- end }}
+{{- end -}}
+
+{{/* The values that are missing for the gateway to take the release's own clients in; empty where it does. */}}
+{{- define "gantry.clientLacks" -}}
+{{- $client := .Values.auth.client -}}
+{{- $lacks := list -}}
+{{- if and .Values.tls.clientCa.secretName (not $client.certificateSecretName) -}}
+{{- $lacks = append $lacks "auth.client.certificateSecretName" -}}
+{{- end -}}
+{{- if and (or (include "gantry.tokensSecretName" .) .Values.auth.jwt.keys) (not $client.tokenSecretName) -}}
+{{- $lacks = append $lacks "auth.client.tokenSecretName" -}}
+{{- end -}}
+{{- join " and " $lacks -}}
 {{- end -}}

@@ -38,15 +38,23 @@ app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component | quote }}
 {{- end -}}
 
-{{/* Labels of a component's objects and pods: (dict "root" . "component" "gateway" ["more" (dict …)]). */}}
+{{/* Labels of a component's objects: (dict "root" . "component" "gateway" ["more" (dict …)]). */}}
 {{- define "gantry.labels" -}}
 {{- $chart := dict
   "app.kubernetes.io/version" .root.Chart.AppVersion
   "app.kubernetes.io/managed-by" .root.Release.Service
-  "app.kubernetes.io/part-of" "gantry"
   "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_")
 -}}
-{{- toYaml (merge (include "gantry.selectorLabels" . | fromYaml) (default dict .more) .root.Values.commonLabels $chart) -}}
+{{- toYaml (merge (include "gantry.podLabels" . | fromYaml) $chart) -}}
+{{- end -}}
+
+{{/*
+Labels of a component's pods. None names a version: a new one of the chart, where it changes nothing else of the pods,
+is to restart none, and to leave alone the Jobs, which cannot be changed.
+*/}}
+{{- define "gantry.podLabels" -}}
+{{- $project := dict "app.kubernetes.io/part-of" "gantry" -}}
+{{- toYaml (merge (include "gantry.selectorLabels" . | fromYaml) (default dict .more) .root.Values.commonLabels $project) -}}
 {{- end -}}
 
 {{/* The annotations block, or nothing: (dict "root" . "with" (dict …)). */}}
@@ -57,7 +65,10 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* What stands under `metadata` of an object: (dict "root" . "component" "gateway" ["name" "…"] ["with" (dict …)]). */}}
+{{/*
+What stands under `metadata` of an object: (dict "root" . "component" "gateway" ["name" "…"]), with further labels as
+"more" and annotations as "with".
+*/}}
 {{- define "gantry.metadata" -}}
 name: {{ default (include "gantry.component-name" .) .name | quote }}
 labels:
@@ -70,7 +81,7 @@ labels:
 {{/* What stands under `metadata` of a component's pods: (dict "root" . "component" "gateway" "pod" .Values.gateway). */}}
 {{- define "gantry.podMetadata" -}}
 labels:
-  {{- include "gantry.labels" (merge (dict "more" .pod.podLabels) .) | nindent 2 }}
+  {{- include "gantry.podLabels" (merge (dict "more" .pod.podLabels) .) | nindent 2 }}
 {{- with include "gantry.annotations" (dict "root" .root "with" .pod.podAnnotations) }}
 {{ . }}
 {{- end }}
@@ -83,17 +94,6 @@ labels:
 {{- else -}}
 {{- printf "%s:%s" .image.repository (default .root.Chart.AppVersion .image.tag) -}}
 {{- end -}}
-{{- end -}}
-
-{{- define "gantry.imagePullSecrets" -}}
-{{- with .Values.imagePullSecrets -}}
-imagePullSecrets:
-  {{- toYaml . | nindent 2 }}
-{{- end -}}
-{{- end -}}
-
-{{- define "gantry.podSecurityContext" -}}
-{{- toYaml .Values.podSecurityContext -}}
 {{- end -}}
 
 {{- define "gantry.containerSecurityContext" -}}
@@ -110,15 +110,16 @@ imagePullSecrets:
 
 {{/* What every pod's specification begins with: (dict "root" . "component" "gateway" "pod" .Values.gateway). */}}
 {{- define "gantry.pod" -}}
-serviceAccountName: {{ include "gantry.serviceAccountName" .root | quote }}
+serviceAccountName: {{ default (include "gantry.serviceAccountName" .root) .pod.serviceAccountName | quote }}
 automountServiceAccountToken: false
 # A Service called gantry would otherwise set GANTRY_PORT to a URL.
 enableServiceLinks: false
-{{- with include "gantry.imagePullSecrets" .root }}
-{{ . }}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 securityContext:
-  {{- include "gantry.podSecurityContext" .root | nindent 2 }}
+  {{- toYaml .root.Values.podSecurityContext | nindent 2 }}
 {{- include "gantry.scheduling" . }}
 {{- end -}}
 
@@ -166,4 +167,12 @@ type: {{ .type }}
 {{- if eq .type "RollingUpdate" }}
 rollingUpdate: {maxSurge: {{ .maxSurge }}, maxUnavailable: {{ .maxUnavailable }}}
 {{- end }}
+{{- end -}}
+
+{{/*
+Seconds after which a rollout counts as stuck: what the probes let a pod take to start, and ten minutes to find a node for
+it, to pull images and to copy models. Kubernetes' own default would give up on pods that may still start.
+*/}}
+{{- define "gantry.progressDeadlineSeconds" -}}
+{{- add . 600 -}}
 {{- end -}}

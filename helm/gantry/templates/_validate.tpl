@@ -4,7 +4,7 @@ What one value alone may be stands in values.schema.json.
 */}}
 {{- define "gantry.validate" -}}
 {{- $faults := list -}}
-{{- range list "backend" "modelStore" "auth" "scaling" "network" "pods" "batch" "training" -}}
+{{- range list "backend" "modelStore" "auth" "scaling" "network" "pods" "monitoring" "batch" "training" -}}
 {{- $faults = concat $faults (include (printf "gantry.validate.%s" .) $ | fromYamlArray) -}}
 {{- end -}}
 {{- if $faults -}}
@@ -18,11 +18,11 @@ What one value alone may be stands in values.schema.json.
 - "backend.mode is torchserve, where the gateway cannot ask for the models: name them in torchserve.models"
 {{- end }}
 {{- $wantsGpu := eq (default "cpu" .Values.gateway.settings.device) "cuda" }}
-{{- $hasGpu := or (include "gantry.hasGpu" .Values.gateway.resources) .Values.gateway.resources.claims }}
+{{- $hasGpu := include "gantry.hasGpu" .Values.gateway.resources }}
 {{- if and (ne $mode "embedded") $wantsGpu }}
 - "gateway.settings.device is cuda, but with backend.mode {{ $mode }} the gateway runs no model: TorchServe uses the GPU that torchserve.resources asks for"
 {{- end }}
-{{- if and (ne $mode "embedded") (include "gantry.hasGpu" .Values.gateway.resources) }}
+{{- if and (ne $mode "embedded") $hasGpu }}
 - "gateway.resources asks for a GPU, but with backend.mode {{ $mode }} the gateway runs no model: ask for it in torchserve.resources"
 {{- end }}
 {{- if and (eq $mode "embedded") $wantsGpu (not $hasGpu) }}
@@ -144,7 +144,9 @@ What one value alone may be stands in values.schema.json.
 - "podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable exclude each other"
 {{- end }}
 {{- range $component, $fewest := include "gantry.fewestPods" . | fromYaml }}
-{{- if and $hasMin (or (eq (toString $budget.minAvailable) "100%") (and (not (kindIs "string" $budget.minAvailable)) (ge (int $budget.minAvailable) (int $fewest)))) }}
+{{- $min := $budget.minAvailable }}
+{{- if kindIs "string" $min }}{{ $min = divf (mul (trimSuffix "%" $min) $fewest) 100 | ceil }}{{ end }}
+{{- if and $hasMin (ge (int $min) (int $fewest)) }}
 - "podDisruptionBudget.minAvailable ({{ $budget.minAvailable }}) would never let a pod of {{ $component }} go, which has {{ $fewest }} at the least: nodes could not be drained"
 {{- end }}
 {{- end }}
@@ -166,15 +168,35 @@ What one value alone may be stands in values.schema.json.
 {{- end -}}
 
 {{- define "gantry.validate.network" -}}
+{{- if and .Values.service.externalTrafficPolicy (eq .Values.service.type "ClusterIP") }}
+- "service.externalTrafficPolicy means nothing with service.type ClusterIP, which takes no calls from outside of the cluster"
+{{- end }}
 {{- $egress := .Values.networkPolicy.egress -}}
+{{- $ingress := .Values.networkPolicy.ingress -}}
 {{- if .Values.networkPolicy.enabled }}
+{{- $toOtherNamespaces := not (empty $ingress.extra) }}
+{{- $toTheWorld := $toOtherNamespaces }}
+{{- range $ingress.grpcFrom }}
+{{- if .ipBlock }}{{ $toTheWorld = true }}{{ end }}
+{{- if or .ipBlock .namespaceSelector }}{{ $toOtherNamespaces = true }}{{ end }}
+{{- end }}
+{{- if and (ne .Values.service.type "ClusterIP") (not $toTheWorld) }}
+- "service.type {{ .Values.service.type }} takes calls from outside of the cluster, which the NetworkPolicy does not let in: say where they come from in networkPolicy.ingress.grpcFrom, for anywhere [{ipBlock: {cidr: 0.0.0.0/0}}]"
+{{- end }}
+{{- if .Values.grpcRoute.enabled }}
+{{- range .Values.grpcRoute.parentRefs }}
+{{- if and (ne (default $.Release.Namespace .namespace) $.Release.Namespace) (not $toOtherNamespaces) }}
+- "grpcRoute.parentRefs names the Gateway {{ .name }} in the namespace {{ .namespace }}, but the NetworkPolicy lets nobody in from there: name the pods that route for it in networkPolicy.ingress.grpcFrom"
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if and (eq .Values.modelStore.source "objectStore") (not $egress.objectStore.to) }}
 - "modelStore.source is objectStore, but the NetworkPolicy lets no pod reach it: say where it is in networkPolicy.egress.objectStore.to, for one in the internet [{ipBlock: {cidr: 0.0.0.0/0}}]"
 {{- end }}
 {{- if and (hasPrefix "https://" .Values.auth.jwt.keys) (not $egress.jwks.to) }}
 - "auth.jwt.keys is a URL, but the NetworkPolicy lets no pod reach it: say where it is in networkPolicy.egress.jwks.to"
 {{- end }}
-{{- if and .Values.grpcRoute.enabled (not .Values.networkPolicy.ingress.grpcFrom) }}
+{{- if and .Values.grpcRoute.enabled (not $ingress.grpcFrom) (not $ingress.extra) }}
 - "grpcRoute.enabled routes calls to the gateway that the NetworkPolicy does not let in: name the Gateway's pods in networkPolicy.ingress.grpcFrom"
 {{- end }}
 {{- end }}
@@ -185,11 +207,16 @@ What one value alone may be stands in values.schema.json.
 
 {{- define "gantry.validate.pods" -}}
 {{- $gateway := .Values.gateway -}}
-{{- $needed := add $gateway.preStopSeconds $gateway.drainSeconds -}}
+{{- /* Calls that the drain ends are still told so, and the backend is stopped. */}}
+{{- $needed := add $gateway.preStopSeconds $gateway.drainSeconds 5 -}}
 {{- with $gateway.terminationGracePeriodSeconds }}
-{{- if le (int64 .) $needed }}
-- "gateway.terminationGracePeriodSeconds ({{ . }}) must be more than gateway.preStopSeconds + gateway.drainSeconds ({{ $needed }}), else calls are cut off; leave it null to have it computed"
+{{- if lt (int64 .) $needed }}
+- "gateway.terminationGracePeriodSeconds ({{ . }}) must be at least gateway.preStopSeconds + gateway.drainSeconds + 5 ({{ $needed }}), else calls are cut off; leave it null to have it computed"
 {{- end }}
+{{- end }}
+{{- include "gantry.validate.environment" (dict "path" "gateway.extraEnv" "env" (include "gantry.gateway.environment" . | fromYamlArray)) }}
+{{- range include "gantry.torchserve.container" . | fromYamlArray }}
+{{- include "gantry.validate.environment" (dict "path" "torchserve.extraEnv" "env" .env) }}
 {{- end }}
 {{- if and (eq .Values.backend.mode "torchserve") (le (int64 .Values.torchserve.terminationGracePeriodSeconds) (int64 .Values.torchserve.preStopSeconds)) }}
 - "torchserve.terminationGracePeriodSeconds ({{ .Values.torchserve.terminationGracePeriodSeconds }}) must be more than torchserve.preStopSeconds ({{ .Values.torchserve.preStopSeconds }})"
@@ -203,5 +230,16 @@ What one value alone may be stands in values.schema.json.
 {{- end }}
 {{- if and (not .Values.serviceAccount.create) .Values.serviceAccount.annotations }}
 - "serviceAccount.annotations mean nothing where serviceAccount.create is false"
+{{- end }}
+{{- end -}}
+
+{{/* Refuses variables that a container is given twice, of which only one would count: (dict "path" "…" "env" (list …)). */}}
+{{- define "gantry.validate.environment" -}}
+{{- $names := list -}}
+{{- range .env }}
+{{- if has .name $names }}
+- "{{ $.path }} sets {{ .name }}, which is set already: other values decide it"
+{{- end }}
+{{- $names = append $names .name }}
 {{- end }}
 {{- end -}}

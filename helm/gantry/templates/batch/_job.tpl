@@ -9,9 +9,9 @@
 Specification of a Job with one shard a pod: (dict "root" . "name" "x" "job" …).
 
 An exit tells whose fault it was. Exit code 3 is that of a shard that ran to its end and recorded failed items: to run it
-again would fail the same items, so its index fails for good while the others go on. Evictions, and SIGTERM as 143, are
-the cluster's doing and count for nothing. All else (1 for a fault of the job, 137 for too little memory) is tried again,
-backoffLimitPerIndex times.
+again would fail the same items, so its index fails for good while the others go on. Arguments that cannot be read (2)
+are those of every shard, and end the job. Evictions, and SIGTERM as 143, are the cluster's doing and count for nothing.
+All else (1 for a fault of the job, 137 for too little memory) is tried again, backoffLimitPerIndex times.
 */}}
 {{- define "gantry.batch.spec" -}}
 {{- $root := .root -}}
@@ -35,6 +35,8 @@ podFailurePolicy:
       onExitCodes: {containerName: batch, operator: In, values: [143]}
     - action: FailIndex
       onExitCodes: {containerName: batch, operator: In, values: [3]}
+    - action: FailJob
+      onExitCodes: {containerName: batch, operator: In, values: [2]}
 {{- with $job.activeDeadlineSeconds }}
 activeDeadlineSeconds: {{ int64 . }}
 {{- end }}
@@ -65,10 +67,6 @@ template:
           # Kubernetes tells a pod its index, but not of how many.
           - {name: JOB_COMPLETIONS, value: {{ $completions | quote }}}
           {{- if $job.embedded }}
-          # The pod sees every core of its node, but may use only this many.
-          - name: GANTRY_WORKER_THREADS
-            valueFrom:
-              resourceFieldRef: {containerName: batch, resource: limits.cpu, divisor: "1"}
           {{- with include "gantry.gpuEnv" $job }}{{ . | nindent 10 }}{{ end }}
           {{- else }}
           {{- include "gantry.clientEnv" $root | nindent 10 }}
@@ -111,7 +109,9 @@ What follows `gantry`, as a list: options first, so that no input can be taken f
 {{- with .job -}}
 - batch
 - {{ .command }}
+{{- if ne .command "retry" }}
 - {{ printf "--out=%s" .out | quote }}
+{{- end }}
 {{- if .embedded }}
 - --embedded
 - --model-store=/models
@@ -133,9 +133,13 @@ What follows `gantry`, as a list: options first, so that no input can be taken f
 - {{ printf "--push-label=instance=%s" $instance | quote }}
 {{- end }}
 - "--"
+{{- if eq .command "retry" }}
+- {{ .out | quote }}
+{{- else }}
 - {{ .model | quote }}
 {{- range .inputs }}
 - {{ . | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end -}}

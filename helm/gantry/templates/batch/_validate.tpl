@@ -14,14 +14,28 @@
 {{- if and (eq $job.command "translate") (not $job.inputs) }}
 - "{{ $path }}.inputs names nothing to translate"
 {{- end }}
-{{- if and (eq $job.command "sample") $job.inputs }}
-- "{{ $path }}.inputs means nothing to sample"
+{{- if and (ne $job.command "translate") $job.inputs }}
+- "{{ $path }}.inputs means nothing to {{ $job.command }}"
+{{- end }}
+{{- if and (ne $job.command "retry") (not $job.model) }}
+- "{{ $path }}.model does not name the model"
+{{- end }}
+{{- if and (eq $job.command "retry") $job.model }}
+- "{{ $path }}.model means nothing to retry, which takes that of the job before"
 {{- end }}
 {{- if and (eq $job.command "sample") (not $job.options.count) }}
 - "{{ $path }}.options.count does not say how many pictures to sample"
 {{- end }}
 {{- if and (not (kindIs "invalid" $job.maxFailedIndexes)) (gt (int $job.maxFailedIndexes) (int $job.completions)) }}
 - "{{ $path }}.maxFailedIndexes ({{ $job.maxFailedIndexes }}) is more than its completions ({{ $job.completions }})"
+{{- end }}
+{{- $lacks := include "gantry.clientLacks" .root }}
+{{- if and $lacks (not $job.embedded) }}
+- "{{ $path }} would be refused by the gateway, which asks who calls: set {{ $lacks }}"
+{{- end }}
+{{- $spec := include "gantry.batch.spec" (dict "root" .root "name" "any" "job" $job) | fromYaml }}
+{{- range $spec.template.spec.containers }}
+{{- include "gantry.validate.environment" (dict "path" (printf "%s.env" $path) "env" .env) }}
 {{- end }}
 {{- $isRemote := false }}
 {{- range append (default list $job.inputs) $job.out }}

@@ -32,12 +32,6 @@
 {{- if eq $mode "embedded" }}
 - {name: GANTRY_BACKEND, value: embedded}
 - {name: GANTRY_MODEL_STORE, value: /models}
-{{- if not .Values.gateway.settings.worker_threads }}
-# The pod sees every core of its node, but may use only this many.
-- name: GANTRY_WORKER_THREADS
-  valueFrom:
-    resourceFieldRef: {containerName: gateway, resource: limits.cpu, divisor: "1"}
-{{- end }}
 {{- if not .Values.gateway.settings.device }}
 {{- with include "gantry.gpuEnv" (dict "resources" .Values.gateway.resources "env" .Values.gateway.extraEnv) }}
 {{ . }}

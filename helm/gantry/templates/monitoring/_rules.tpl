@@ -7,7 +7,7 @@ and labels and runbooks added.
 {{- $job := include "gantry.fullname" . -}}
 {{- $cronJobs := keys .Values.batch.cronJobs | sortAlpha -}}
 {{- $tokens := merge (dict
-  "gateway" (printf "job=%q, namespace=%q" $job .Release.Namespace)
+  "gateway" (include "gantry.gatewayMatchers" .)
   "job" $job
   "namespace" .Release.Namespace
   "batch" (printf "job=\"gantry-batch\", instance=~%q" (printf "%s/%s/.+" .Release.Namespace $job))

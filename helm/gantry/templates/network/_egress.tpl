@@ -1,45 +1,54 @@
 {{/* An egress rule for {to, ports}; none without peers, since that would let everything out. */}}
 {{- define "gantry.egress" -}}
+{{- $protocols := default (list "TCP") .protocols -}}
 {{- if .to -}}
 - to:
     {{- toYaml .to | nindent 4 }}
   ports:
-    {{- range .ports }}
-    - {port: {{ . }}, protocol: TCP}
+    {{- range $port := .ports }}
+    {{- range $protocols }}
+    - {port: {{ $port }}, protocol: {{ . }}}
+    {{- end }}
     {{- end }}
 {{- end -}}
 {{- end -}}
 
 {{/* The egress rule that lets DNS through. */}}
 {{- define "gantry.dnsEgress" -}}
-{{- with .Values.networkPolicy.egress.dnsTo -}}
-- to:
-    {{- toYaml . | nindent 4 }}
-  ports:
-    - {port: 53, protocol: UDP}
-    - {port: 53, protocol: TCP}
+{{- include "gantry.egress" (merge (dict "protocols" (list "UDP" "TCP")) .Values.networkPolicy.egress.dns) -}}
 {{- end -}}
+
+{{/*
+The `egress` of a policy: its rules, and before them DNS, to find what they lead to; nothing without rules:
+(dict "root" . "rules" "- to: …").
+*/}}
+{{- define "gantry.egressBlock" -}}
+{{- with .rules | trim -}}
+egress:
+  {{- with include "gantry.dnsEgress" $.root }}{{ . | nindent 2 }}{{ end }}
+  {{- . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{/* The egress rule that leads to other pods of the release: (dict "root" . "component" "torchserve" "port" 7070). */}}
+{{- define "gantry.podEgress" -}}
+- to:
+    - podSelector:
+        matchLabels:
+          {{- include "gantry.selectorLabels" . | nindent 10 }}
+  ports: [{port: {{ .port }}, protocol: TCP}]
 {{- end -}}
 
 {{/* The egress rule that lets a client of the release reach its gateway. */}}
 {{- define "gantry.gatewayEgress" -}}
-- to:
-    - podSelector:
-        matchLabels:
-          {{- include "gantry.selectorLabels" (dict "root" . "component" "gateway") | nindent 10 }}
-  ports: [{port: 50051, protocol: TCP}]
+{{- include "gantry.podEgress" (dict "root" . "component" "gateway" "port" 50051) -}}
 {{- end -}}
 
 {{/* Where the gateway may go, as a list; empty for nowhere. */}}
 {{- define "gantry.egressOfGateway" -}}
 {{- $egress := .Values.networkPolicy.egress -}}
-{{- include "gantry.dnsEgress" . }}
 {{- if eq .Values.backend.mode "torchserve" }}
-- to:
-    - podSelector:
-        matchLabels:
-          {{- include "gantry.selectorLabels" (dict "root" . "component" "torchserve") | nindent 10 }}
-  ports: [{port: 7070, protocol: TCP}]
+{{ include "gantry.podEgress" (dict "root" . "component" "torchserve" "port" 7070) }}
 {{- else if eq .Values.modelStore.source "objectStore" }}
 {{ include "gantry.egress" $egress.objectStore }}
 {{- end }}

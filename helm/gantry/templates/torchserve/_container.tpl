@@ -79,10 +79,13 @@ only after the gateway has drained. The management API (7071, 8081) listens on t
     {{- end }}
 {{- end -}}
 
-{{/* What it writes to, as a list: archives are unpacked under /var/lib/torchserve. */}}
+{{/* What it mounts but for the models, as a list: archives are unpacked under /var/lib/torchserve. */}}
 {{- define "gantry.torchserve.volumes" -}}
 - name: torchserve-tmp
   emptyDir: {sizeLimit: {{ .Values.torchserve.tmpSize }}}
 - name: torchserve-work
   emptyDir: {sizeLimit: {{ .Values.torchserve.tmpSize }}}
+{{- with .Values.torchserve.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}

@@ -15,8 +15,8 @@
 {{- if not $training.runs.claimName }}
 - "training.enabled needs a volume for checkpoints: name the claim in training.runs.claimName"
 {{- end }}
-{{- if and (or (include "gantry.hasGpu" $training.resources) $training.resources.claims) (ne (int $training.gpus) 1) }}
-- "training.resources asks for a GPU that training would not use: set training.gpus to 1 instead"
+{{- if and (include "gantry.hasGpu" $training.resources) (eq (int $training.gpus) 0) }}
+- "training.resources asks for a GPU that training would not use: set training.gpus instead"
 {{- end }}
 {{- range $training.arguments }}
 {{- if or (hasPrefix "--run-dir" .) (hasPrefix "--device" .) (hasPrefix "--data-dir" .) }}
