@@ -27,7 +27,7 @@ from services.batch.sample_cli import sample
 from services.batch.status import status_of
 from services.batch.storage import open_store
 from services.batch.translate import Request
-from services.batch.translate_job import Description
+from services.batch.translate_job import earlier_request
 from services.batch.translate_job import translate as run_translate
 from services.client import Direction, Format
 from services.client.connection import DEFAULT_ADDRESS
@@ -140,8 +140,8 @@ def retry(
             grouping=read_push_labels(push_label),
             progress=progress,
         )
-        described = Description.read(open_store(manifest or out))
-        return run_translate(described.request, described.inputs, out, run, manifest=manifest)
+        request, inputs = earlier_request(open_store(manifest or out))
+        return run_translate(request, inputs, out, run, manifest=manifest)
 
     raise typer.Exit(exit_code_of("batch retry", work))
 

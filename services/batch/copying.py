@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.batch.remote_inputs import remote_version
 from services.batch.storage import open_filesystem
 from services.worker.archive import ArchiveError, open_archive
 
@@ -21,8 +22,6 @@ ENDING = ".mar"
 # Remembers what was copied; also what two copiers of one folder queue for.
 _RECORD = ".copied.json"
 _CHUNK_BYTES = 1 << 20
-# Under which key object stores tell a digest of a file's content.
-_DIGESTS = ("ETag", "etag", "md5Hash")
 
 
 @dataclass
@@ -107,7 +106,7 @@ def _find(source: str) -> tuple[Any, dict[str, tuple[str, Mapping[str, Any]]]]:
 
 
 def _copy(files: Any, path: str, info: Mapping[str, Any], copy: Path, seen: dict[str, _Seen], done: Copied) -> None:
-    source, identity = files.unstrip_protocol(path), _identity(files, path, info)
+    source, identity = files.unstrip_protocol(path), remote_version(info)
     if identity is not None and copy.exists() and seen.get(copy.name) == _seen(copy, source, identity):
         done.unchanged.append(copy.name)
         return
@@ -135,15 +134,6 @@ def _fetch(files: Any, path: str, target: Path) -> None:
 def _seen(copy: Path, source: str, identity: str | None) -> _Seen:
     status = copy.stat()
     return _Seen(source, identity, status.st_size, status.st_mtime_ns)
-
-
-def _identity(files: Any, path: str, info: Mapping[str, Any]) -> str | None:
-    """Tell contents of a file apart without reading it, where the file system can: by digest, else by time."""
-    digest = next((info[key] for key in _DIGESTS if info.get(key)), None)
-    try:
-        return f"{info['size']} {digest or files.modified(path)}"
-    except NotImplementedError:
-        return None
 
 
 @contextmanager

@@ -51,4 +51,12 @@ def storage_faults(url: str, *passed: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, (JobError, ItemError, *passed)):
             raise
-        raise StorageError(f"{url}: {error}") from error
+        raise StorageError(f"{url}: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """Say what is wrong, without the number and the name that the system adds."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # Of what is missing, fsspec tells the path alone.
+    return f"not found: {error}" if isinstance(error, FileNotFoundError) else str(error)

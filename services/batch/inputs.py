@@ -58,6 +58,8 @@ def open_input(text: str) -> Input:
     Raises:
         JobError: There is nothing of that name.
     """
+    if not text.removeprefix("@"):
+        raise JobError("an input has no name")
     if text.startswith("@"):
         return ListInput(text[1:])
     if is_url(text) and not text.startswith("file://"):

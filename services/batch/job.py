@@ -11,9 +11,9 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice
 from typing import Any, Literal, NamedTuple, Self
 
@@ -120,12 +120,14 @@ class _Todo(NamedTuple):
         mended: The record of an output that a dead process staged and that is in place now; None of any other.
         stands: The record of an output that is in place and was made by the same model with the same options.
         owns: Whether what is in the output's place was made by a job.
+        is_taken: Whether something is in the output's place that must stay.
     """
 
     item: Item
     mended: Record | None = None
     stands: Record | None = None
     owns: bool = False
+    is_taken: bool = False
 
 
 class _Looked(NamedTuple):
@@ -242,7 +244,7 @@ class Job:
         for looked_at, item in enumerate(islice(self._items, _LOOK_AT), start=1):  # noqa: B007 - used after the loop
             match self._look_at(item):
                 case _Todo() as found:
-                    todo.append(found)
+                    todo.append(found._replace(is_taken=self._is_taken(found)))
                 case str() as reason:
                     failures.append(reason)
             if len(todo) == _HAND_ON:
@@ -290,7 +292,7 @@ class Job:
         item, stands = todo.item, todo.stands
         try:
             if todo.mended is not None:
-                await self._manifest.append(replace(todo.mended, status="done", time=now()))
+                await in_thread(self._manifest.append, replace(todo.mended, status="done", time=now()))
                 if self._is_same(item, todo.mended):
                     self.tally.skipped += 1
                     return
@@ -299,10 +301,10 @@ class Job:
             if made is None:
                 assert stands is not None
                 renewed = replace(stands, status="done", input=item.input, fingerprint=item.fingerprint, time=now())
-                await self._manifest.append(renewed)
+                await in_thread(self._manifest.append, renewed)
                 self.tally.skipped += 1
             else:
-                await self._keep(todo, made)
+                await in_thread(self._keep, todo, made)
                 self.tally.done += 1
         except ItemError as error:
             await self._record_failure(item, error)
@@ -314,14 +316,18 @@ class Job:
         item = todo.item
         if item.fault is not None or item.output is None:
             raise ItemError("BAD_MEMBER", item.fault or "it can have no output")
-        if not self._may_replace(todo) and self._store.is_taken(item.output):
+        if todo.is_taken:
             raise _exists(item)
+
+    def _is_taken(self, todo: _Todo) -> bool:
+        output = todo.item.output
+        return output is not None and not self._may_replace(todo) and self._store.is_taken(output)
 
     def _may_replace(self, todo: _Todo) -> bool:
         return self._overwrite or todo.owns
 
-    async def _keep(self, todo: _Todo, made: Made) -> None:
-        """Let an output appear and record it; the order is the module's."""
+    def _keep(self, todo: _Todo, made: Made) -> None:
+        """Let an output appear and record it; the order is the module's. Blocks: one thread does it all."""
         item = todo.item
         assert item.output is not None
         record = self._record(
@@ -333,28 +339,18 @@ class Job:
             milliseconds=round(made.milliseconds, 3),
             facts=made.facts,
         )
-        await self._write(item, self._store.stage, made.data)
-        await self._manifest.append(record)
-        commit = partial(self._store.commit, replace=self._may_replace(todo))
-        await self._write(item, commit, made.data)
-        await self._manifest.append(replace(record, status="done", time=now()))
-
-    async def _write(self, item: Item, write: Callable[[str, bytes], None], data: bytes) -> None:
-        """Do a step of writing an output; what is wrong with its name alone is the item's fault."""
-        try:
-            await in_thread(write, str(item.output), data)
-        except FileExistsError as error:
-            raise _exists(item) from error
-        except OSError as error:
-            if error.errno in _NAME_ERRORS:
-                raise ItemError("UNWRITABLE", f"{item.output}: {error.strerror}") from error
-            raise
+        with _name_faults(item):
+            self._store.stage(item.output, made.data)
+        self._manifest.append(record)
+        with _name_faults(item):
+            self._store.commit(item.output, made.data, replace=self._may_replace(todo))
+        self._manifest.append(replace(record, status="done", time=now()))
 
     async def _record_failure(self, item: Item, error: ItemError) -> None:
         record = self._record(
             item, status="failed", reason=error.reason, message=error.message, input_digest=error.input_digest
         )
-        await self._manifest.append(record)
+        await in_thread(self._manifest.append, record)
         self._count_failure(error.reason)
 
     def _count_failure(self, reason: str) -> None:
@@ -375,6 +371,19 @@ class Job:
             time=now(),
             **fields,
         )
+
+
+@contextmanager
+def _name_faults(item: Item) -> Iterator[None]:
+    """Raise ItemError for what is wrong with an output's name alone, of all that is wrong where it is written."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise _exists(item) from error
+    except OSError as error:
+        if error.errno in _NAME_ERRORS:
+            raise ItemError("UNWRITABLE", f"{item.output}: {error.strerror}") from error
+        raise
 
 
 def _exists(item: Item) -> ItemError:

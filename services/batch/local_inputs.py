@@ -32,7 +32,7 @@ class LocalFolder:
                             folders.append(entry.path)
                         # A link that leads nowhere is a picture that is missing.
                         elif is_picture(entry.name) and (entry.is_file() or not os.path.exists(entry.path)):
-                            yield local_picture(entry.path, os.path.relpath(entry.path, self._path))
+                            yield local_picture(entry.path, entry.path[len(self._path) :].lstrip("/"))
             except OSError as error:
                 raise JobError(f"{folder}: {error.strerror}") from error
 

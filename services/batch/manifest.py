@@ -5,12 +5,12 @@ of an item counts, and only for a job with the same options and model.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, Self
 
+from services.batch.naming import JOURNAL
 from services.batch.scratch import Scratch
 from services.batch.shards import Shard
 from services.batch.storage import Journal, Store
@@ -65,7 +65,7 @@ class Record:
 
     def to_line(self) -> bytes:
         """Return the record as a line of JSON without its absent fields."""
-        present = {name: value for name, value in asdict(self).items() if value is not None}
+        present = {name: value for name, value in vars(self).items() if value is not None}
         return json.dumps(present, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
@@ -160,14 +160,14 @@ class Manifest:
         """Return what runs before this one knew of an item."""
         return self._index.find(key)
 
-    async def append(self, record: Record) -> None:
+    def append(self, record: Record) -> None:
         """Write a record; when this returns, a kill does not lose it."""
-        await self._journal.append(record.to_line())
+        self._journal.append(record.to_line())
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Give the lock back."""
         self._index.close()
-        await self._journal.close()
+        self._journal.close()
 
 
 def open_manifest(store: Store, shard: Shard) -> Manifest:
@@ -211,7 +211,7 @@ def journal_name(shard: Shard) -> str:
 
 def shard_of(name: str) -> Shard:
     """Return the shard of a journal's name."""
-    matched = re.fullmatch(r"manifest-(\d+)-of-(\d+)", name)
+    matched = JOURNAL.fullmatch(name)
     if matched is None:
         raise ValueError(f"{name!r} is no journal's name")
     return Shard(int(matched[1]), int(matched[2]))

@@ -1,5 +1,6 @@
 """Names of a job's items: what counts as a picture, which names are safe, what an output is called."""
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -8,6 +9,8 @@ from services.client.pictures import Format
 
 # The folder in which a job keeps its own files.
 PRIVATE = ".gantry"
+# Name of the journal of a shard, index and count.
+JOURNAL = re.compile(r"manifest-(\d+)-of-(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +44,10 @@ def unsafe(name: str) -> str | None:
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
         return f"the name {name!r} leads out of the output's folder, or could"
-    if not PurePosixPath(name).name:
+    below = [part for part in parts if part not in ("", ".")]
+    if not below:
         return "the name is empty"
-    if PurePosixPath(name).parts[0] == PRIVATE:
+    if below[0] == PRIVATE:
         return f"the name begins with {PRIVATE}, where the job keeps its own files"
     if not is_text(name):
         return "the name is not UTF-8"
@@ -66,4 +70,5 @@ def shown(name: str) -> str:
 
 def output_of(found: Found, image_format: Format) -> str:
     """Return the name of a picture's output: the one that the user gave, else its own, with the format's ending."""
-    return found.output or str(with_ending(PurePosixPath(found.name), image_format))
+    # As a path: two spellings of one file are one output.
+    return str(PurePosixPath(found.output) if found.output else with_ending(PurePosixPath(found.name), image_format))

@@ -75,8 +75,12 @@ class ObjectLock:
         """Give the lock back."""
         self._stopped.set()
         self._thread.join()
-        if self._lost is None:
+        if self._lost is not None:
+            return
+        try:
             self._remove()
+        except Exception as error:  # What was done stands.
+            _log.warning("the lock could not be given back; the next run will wait for it: %s", error)
 
     def _wait_for_death(self, message: str) -> None:
         seen, since = self._read(), self._clock()

@@ -1,15 +1,16 @@
 """An object store, or anything else that fsspec knows, as a store: puts, and journals of many objects."""
 
-import asyncio
 import errno
 import hashlib
-import re
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from types import MappingProxyType
 from typing import Any
 
 from services.batch.faults import storage_faults
-from services.batch.naming import PRIVATE
+from services.batch.naming import JOURNAL, PRIVATE
 from services.batch.object_lock import ObjectLock
 
 # Lines that come within this time share an object; each object costs a request.
@@ -24,15 +25,19 @@ class ObjectStore:
     There is no rename and no append. A put is atomic, so that it is the commit; a journal is a folder of objects.
     """
 
-    def __init__(self, filesystem: Any, root: str, url: str) -> None:
+    def __init__(
+        self, filesystem: Any, root: str, url: str, *, private_options: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         """Open a prefix.
 
         Args:
             filesystem: fsspec's.
             root: Path of the prefix in it.
             url: What the user called it.
+            private_options: What its `pipe_file` is told of the job's own files.
         """
         self.url, self._filesystem, self._root = url, filesystem, root.rstrip("/")
+        self._private_options = private_options
 
     def is_taken(self, name: str) -> bool:  # noqa: ARG002 - asking costs a request an item
         """See `Store.is_taken`."""
@@ -47,7 +52,13 @@ class ObjectStore:
 
     def commit(self, name: str, data: bytes, *, replace: bool) -> None:
         """See `Store.commit`: a put, on the condition that there is no such object where the store knows conditions."""
-        self._put(self._path(name), data, replace=replace)
+        path = self._path(name)
+        try:
+            self._put(path, data, replace=replace)
+        except FileExistsError:
+            # A put whose answer was lost is sent again by the store's library, and finds what it wrote itself.
+            if self._read(path) != data:
+                raise
 
     def settle(self, name: str, digest: str) -> bool:
         """See `Store.settle`: what was not put is gone with its process."""
@@ -56,21 +67,20 @@ class ObjectStore:
 
     def read_private(self, name: str) -> bytes | None:
         """See `Store.read_private`."""
-        return self._read(self._path(f"{PRIVATE}/{name}"))
+        return self._read(self._private(name))
 
     def write_private(self, name: str, data: bytes) -> None:
         """See `Store.write_private`."""
-        self._put(self._path(f"{PRIVATE}/{name}"), data, replace=True)
+        self._put_private(name, data, replace=True)
 
     def journals(self) -> list[str]:
         """See `Store.journals`."""
-        folders = self._list(PRIVATE)
-        names = {path.rsplit("/", 1)[-1] for path in folders}
-        return sorted(name for name in names if re.fullmatch(r"manifest-\d+-of-\d+", name))
+        names = {path.rsplit("/", 1)[-1] for path in self._list("")}
+        return sorted(filter(JOURNAL.fullmatch, names))
 
     def read_journal(self, name: str) -> Iterator[bytes]:
         """See `Store.read_journal`."""
-        segments = sorted(path for path in self._list(f"{PRIVATE}/{name}") if path.endswith(".jsonl"))
+        segments = sorted(path for path in self._list(name) if path.endswith(".jsonl"))
         for start in range(0, len(segments), _READ_TOGETHER):
             together = segments[start : start + _READ_TOGETHER]
             with storage_faults(self.url):
@@ -80,25 +90,27 @@ class ObjectStore:
 
     def open_journal(self, name: str) -> "ObjectJournal":
         """See `Store.open_journal`."""
-        folder = f"{PRIVATE}/{name}"
         lock = ObjectLock(
-            lambda: self._read(self._path(f"{folder}/lock")),
-            lambda data, replace: self._put(self._path(f"{folder}/lock"), data, replace=replace),
-            lambda: self._filesystem.rm_file(self._path(f"{folder}/lock")),
+            lambda: self._read(self._private(f"{name}/lock")),
+            lambda data, replace: self._put_private(f"{name}/lock", data, replace=replace),
+            lambda: self._filesystem.rm_file(self._private(f"{name}/lock")),
         )
         with storage_faults(self.url):
             lock.acquire(f"{self.url}: another process works on this shard of the same output")
-        return ObjectJournal(lambda part, data: self._put(self._path(f"{folder}/{part}"), data, replace=True), lock)
+        return ObjectJournal(lambda part, data: self._put_private(f"{name}/{part}", data, replace=True), lock)
 
     def _list(self, folder: str) -> list[str]:
         with storage_faults(self.url):
             try:
-                return [str(path) for path in self._filesystem.ls(self._path(folder), detail=False, refresh=True)]
+                return [str(path) for path in self._filesystem.ls(self._private(folder), detail=False, refresh=True)]
             except FileNotFoundError:
                 return []
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+    def _private(self, name: str) -> str:
+        return self._path(f"{PRIVATE}/{name}".rstrip("/"))
 
     def _read(self, path: str) -> bytes | None:
         with storage_faults(self.url):
@@ -107,17 +119,20 @@ class ObjectStore:
             except FileNotFoundError:
                 return None
 
-    def _put(self, path: str, data: bytes, *, replace: bool) -> None:
+    def _put_private(self, name: str, data: bytes, *, replace: bool) -> None:
+        self._put(self._private(name), data, replace=replace, **self._private_options)
+
+    def _put(self, path: str, data: bytes, *, replace: bool, **options: Any) -> None:
         with storage_faults(self.url, OSError):
             if replace:
-                self._filesystem.pipe_file(path, data)
+                self._filesystem.pipe_file(path, data, **options)
                 return
             try:
-                self._filesystem.pipe_file(path, data, mode="create")
+                self._filesystem.pipe_file(path, data, mode="create", **options)
             except (NotImplementedError, TypeError):  # It knows no conditions: ask first.
                 if self._filesystem.exists(path):
                     raise FileExistsError(errno.EEXIST, "exists", path) from None
-                self._filesystem.pipe_file(path, data)
+                self._filesystem.pipe_file(path, data, **options)
 
 
 class ObjectJournal:
@@ -129,6 +144,7 @@ class ObjectJournal:
         lock: ObjectLock,
         *,
         linger: float = LINGER_SECONDS,
+        sleep: Callable[[float], None] = time.sleep,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin a run of objects, which come after those of earlier runs.
@@ -137,41 +153,47 @@ class ObjectJournal:
             put: Writes an object of the journal, by its name.
             lock: Is given back at the end.
             linger: Seconds in which lines gather.
+            sleep: Waits the seconds it is given.
             wall_clock: Seconds since 1970.
         """
-        self._put, self._lock, self._linger = put, lock, linger
+        self._put, self._lock = put, lock
+        self._linger, self._sleep = linger, sleep
         self._run, self._number = f"{int(wall_clock() * 1000):015d}", 0
-        self._lines: list[bytes] = []
-        self._written: asyncio.Future[None] | None = None
-        self._writer: asyncio.Task[None] | None = None
+        self._gathering, self._together = threading.Lock(), _Together()
 
-    async def append(self, line: bytes) -> None:
+    def append(self, line: bytes) -> None:
         """See `Journal.append`."""
-        if self._written is None:
-            self._written = asyncio.get_running_loop().create_future()
-        self._lines.append(line)
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write())
-        await asyncio.shield(self._written)
+        with self._gathering:
+            together = self._together
+            together.lines.append(line)
+            is_first = len(together.lines) == 1
+        if is_first:
+            self._write(together)
+        together.written.result()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """See `Journal.close`."""
-        if self._writer is not None:
-            await self._writer
-        await asyncio.to_thread(self._lock.release)
+        self._lock.release()
 
-    async def _write(self) -> None:
-        while self._lines:
-            await asyncio.sleep(self._linger)
-            lines, self._lines = self._lines, []
-            written, self._written = self._written, None
-            assert written is not None
-            try:
-                self._lock.check()
-                self._number += 1
-                await asyncio.to_thread(self._put, f"{self._run}-{self._number:06d}.jsonl", b"".join(lines))
-            except Exception as error:
-                written.set_exception(error)
-            else:
-                written.set_result(None)
-        self._writer = None
+    def _write(self, together: "_Together") -> None:
+        """Wait for lines of other threads, and write them all."""
+        self._sleep(self._linger)
+        with self._gathering:
+            self._together = _Together()
+            self._number += 1
+            name = f"{self._run}-{self._number:06d}.jsonl"
+        try:
+            self._lock.check()
+            self._put(name, b"".join(together.lines))
+        except BaseException as error:
+            together.written.set_exception(error)
+        else:
+            together.written.set_result(None)
+
+
+class _Together:
+    """Lines that share an object, and word of when that is written."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.written: Future[None] = Future()

@@ -1,7 +1,7 @@
 """Pictures behind URLs: single objects, all below a prefix, and globs; through fsspec."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from pathlib import PurePosixPath
 from typing import Any
@@ -82,7 +82,7 @@ def remote_picture(filesystem: Any, info: dict[str, Any], name: str) -> Found:
     )
 
 
-def remote_version(info: dict[str, Any]) -> str | None:
+def remote_version(info: Mapping[str, Any]) -> str | None:
     """Return what changes with an object: its ETag or another digest, else its size and time; None without either."""
     for key in ("ETag", "etag", "md5Hash"):
         if info.get(key):

@@ -9,13 +9,12 @@ import logging
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import typer
 
@@ -24,6 +23,7 @@ from services.batch.faults import JobError
 from services.batch.job import Ending, Job, Tally
 from services.batch.reporting import Bar, LogLines, Pusher, Reporter
 from services.batch.shards import Shard
+from services.batch.threads import in_thread
 from services.batch.window import Window
 from services.client import AsyncClient, Credentials, GantryError
 from services.client.connection import DEFAULT_ADDRESS
@@ -33,8 +33,8 @@ DONE, FAULT, ITEMS_FAILED = 0, 1, 3
 
 # The most seconds to wait for the next answer before the gateway counts as gone.
 _ANSWER_SECONDS = 120.0
-# Threads wait for disks and object stores, not for the processor.
-_THREADS = 32
+# Threads wait for disks, object stores and their journals, not for the processor.
+_THREADS = 128
 _TELL_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
@@ -138,14 +138,14 @@ async def connected(run: Run, address: str, credentials: Credentials) -> AsyncIt
         yield client, caller
 
 
-async def carry_out(job: Job, total: int, run: Run, *, clean_up: Callable[[], Coroutine[Any, Any, None]]) -> int:
+async def carry_out(job: Job, total: int, run: Run, *, clean_up: Callable[[], None]) -> int:
     """Run a job to its end, or until a signal stops it, and report.
 
     Args:
         job: The job.
         total: Number of its items.
         run: How it is run.
-        clean_up: Is awaited in every case, before the last report.
+        clean_up: Is called in every case, before the last report.
 
     Returns:
         The exit code.
@@ -161,7 +161,7 @@ async def carry_out(job: Job, total: int, run: Run, *, clean_up: Callable[[], Co
     finally:
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
-        await clean_up()
+        await in_thread(clean_up)
         for reporter in reporters:
             await asyncio.to_thread(reporter.finish, job.tally, finished=ending == "finished")
     _tell_failures(job.tally)
@@ -181,12 +181,14 @@ def _reporters(run: Run, total: int) -> Sequence[Reporter]:
 
 
 def _stop_on_signals(job: Job) -> list[int]:
-    """Have the job stopped by SIGTERM and SIGINT; the list gets the signals that came."""
+    """Have the job stopped by SIGTERM and SIGINT, and ended by a second one; the list gets the signals that came."""
     came: list[int] = []
 
     def stop(number: int) -> None:
+        if came:
+            sys.exit(128 + number)
         came.append(number)
-        _log.info("stopping: %s", signal.Signals(number).name)
+        _log.info("stopping: %s; once more ends it at once", signal.Signals(number).name)
         job.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):

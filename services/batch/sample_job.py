@@ -3,8 +3,8 @@
 import asyncio
 import json
 from dataclasses import replace
-from typing import Any
 
+from services.batch.description import Description, earlier_run
 from services.batch.faults import JobError
 from services.batch.job import Job
 from services.batch.manifest import Manifest, open_manifest
@@ -15,7 +15,7 @@ from services.batch.sample_plan import CALL_PICTURES
 from services.batch.sampler import Sampler
 from services.batch.shards import Shard
 from services.batch.storage import Store, open_store
-from services.batch.translate_job import DESCRIPTION
+from services.batch.threads import in_thread
 from services.client import Credentials
 
 COMMAND = "sample"
@@ -44,17 +44,14 @@ def sample(request: SampleRequest, out: str, run: Run) -> int:
 
 def _refuse_another(store: Store, request: SampleRequest) -> None:
     """Raise JobError where pictures of another job would stay among those of this one."""
-    data = store.read_private(DESCRIPTION)
-    found: dict[str, Any] = json.loads(data) if data else {}
-    if not found:
+    found = earlier_run(store, COMMAND)
+    if found is None:
         return
-    if found["command"] != COMMAND:
-        raise JobError(f"{store.url} holds the outputs of another job: name another folder")
-    before = SampleRequest.from_json(found["request"])
+    before = SampleRequest.from_json(found.request)
     if before.count > request.count or replace(before, count=request.count) != request:
         raise JobError(
             f"{store.url} holds another data set, which can only be continued, or enlarged by --count: "
-            f"{json.dumps(found['request'])}"
+            f"{json.dumps(found.request)}"
         )
 
 
@@ -79,13 +76,12 @@ async def _carry_out(request: SampleRequest, store: Store, run: Run, address: st
             total = sum(pictures.count for pictures in settled.data_set.runs(run.shard))
             code = await carry_out(job, total, run, clean_up=manifest.close)
     if code in (DONE, ITEMS_FAILED):
-        await write_labels(store, settled.data_set, run.shard, loaded.card, settled.maker.options)
+        await in_thread(write_labels, store, settled.data_set, run.shard, loaded.card, settled.maker.options)
     return code
 
 
 def _begin(store: Store, request: SampleRequest, shard: Shard) -> Manifest:
     """Lock a shard and leave word of the job."""
     manifest = open_manifest(store, shard)
-    described = {"command": COMMAND, "request": request.to_json(), "shards": shard.count}
-    store.write_private(DESCRIPTION, json.dumps(described, indent=2).encode() + b"\n")
+    Description(command=COMMAND, request=request.to_json(), shards=shard.count).leave(store)
     return manifest

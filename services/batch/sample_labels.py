@@ -21,7 +21,7 @@ from services.gateway.conditions import codes_of, number_text
 LABELS = "labels.csv"
 
 
-async def write_labels(store: Store, data_set: DataSet, shard: Shard, card: models_pb2.ModelCard, options: str) -> bool:
+def write_labels(store: Store, data_set: DataSet, shard: Shard, card: models_pb2.ModelCard, options: str) -> bool:
     """Write a finished shard's part, and the whole table where it is the last part.
 
     Args:
@@ -52,7 +52,7 @@ async def write_labels(store: Store, data_set: DataSet, shard: Shard, card: mode
         store.stage(LABELS, table)
         store.commit(LABELS, table, replace=True)
     finally:
-        await lock.close()
+        lock.close()
     return True
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from services.batch.description import description_of
 from services.batch.manifest import Index, Record, load, shard_of
 from services.batch.storage import Store
 
@@ -92,7 +93,8 @@ def status_of(store: Store) -> Status | None:
             load(store, name, index, speeds[-1].count)
         counts = index.counts()
         shards = [shard_of(name) for name in names]
-        number = _shards(store) or max(shard.count for shard in shards)
+        described = description_of(store)
+        number = described.shards if described else max(shard.count for shard in shards)
         begun = {shard.index for shard in shards if shard.count == number}
         known = [speed.images_per_second for speed in speeds if speed.images_per_second is not None]
         return Status(
@@ -118,21 +120,15 @@ class _Speed:
 
     @property
     def images_per_second(self) -> float | None:
-        return self._done / self._seconds if self._seconds else None
+        return self._done / self._seconds if self._seconds > 0 else None
 
     def count(self, record: Record) -> None:
-        """Take in a line; those of a journal come in order."""
+        """Take in a line; those of a journal come in order, but for some that were written side by side."""
         written = datetime.fromisoformat(record.time)
-        if self._last is not None and 0 <= (gap := (written - self._last).total_seconds()) <= GAP_SECONDS:
+        if self._last is not None and abs(gap := (written - self._last).total_seconds()) <= GAP_SECONDS:
             self._seconds += gap
             self._done += record.status == "done"
         self._last = written
-
-
-def _shards(store: Store) -> int | None:
-    """Return the number of shards of the newest run, where it left word."""
-    data = store.read_private("job.json")
-    return int(json.loads(data).get("shards", 0)) or None if data else None
 
 
 def _failure(record: Record) -> Failure:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
@@ -19,7 +20,7 @@ async def in_thread(work: Callable[Arguments, Result], *args: Arguments.args, **
     Returns:
         What it returns.
     """
-    working = asyncio.create_task(asyncio.to_thread(work, *args, **kwargs))
+    working = asyncio.get_running_loop().run_in_executor(None, partial(work, *args, **kwargs))
     try:
         return await asyncio.shield(working)
     except asyncio.CancelledError:

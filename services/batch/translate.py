@@ -117,8 +117,7 @@ class PictureTranslator:
 
     async def __call__(self, item: Item, known: str | None) -> Made | None:
         """Make one item."""
-        data = await self._read(item)
-        digest = await asyncio.to_thread(_sha256, data)
+        data, digest = await self._read(item)
         if digest == known:
             return None
         translator = min(self._translators, key=lambda one: one.under_way)
@@ -130,10 +129,10 @@ class PictureTranslator:
             raise JobError(f"model {translation.model} was replaced while the job ran; start it again")
         return Made(data=translation.data, milliseconds=milliseconds, input_digest=digest)
 
-    async def _read(self, item: Item) -> bytes:
+    async def _read(self, item: Item) -> tuple[bytes, str]:
         source = self._inputs[item.source]
         try:
-            return await asyncio.get_running_loop().run_in_executor(source.executor, source.read, item.locator)
+            return await asyncio.get_running_loop().run_in_executor(source.executor, _read, source, item.locator)
         except OSError as error:
             raise ItemError("UNREADABLE", error.strerror or str(error)) from error
 
@@ -160,5 +159,7 @@ async def translating(
         yield PictureTranslator(inputs, translators, caller, settled.maker)
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _read(source: Input, locator: str) -> tuple[bytes, str]:
+    """Return a picture and its SHA-256."""
+    data = source.read(locator)
+    return data, hashlib.sha256(data).hexdigest()

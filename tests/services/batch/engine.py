@@ -50,7 +50,7 @@ async def run_job(root: Path | Store, items: Iterable[Item], make: Any, **option
     try:
         return job, await job.run()
     finally:
-        await manifest.close()
+        manifest.close()
 
 
 def lines_of(root: Path, shard: str = "0-of-1") -> list[Record]:

@@ -28,14 +28,14 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {"first.mar": first.read_bytes(), "second.mar": second.read_bytes()}
 
 
-@pytest.fixture(params=["folder", "memory", "s3"])
+@pytest.fixture(params=["folder", "memory", "s3", "gcs"])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Path or URL of a source without archives yet."""
     if request.param == "folder":
         return str(tmp_path / "source")
     if request.param == "memory":
         return f"memory://{uuid4().hex}"
-    return f"{request.getfixturevalue('s3')}/models"
+    return f"{request.getfixturevalue(request.param)}/models"
 
 
 def put(source: str, files: dict[str, bytes]) -> None:

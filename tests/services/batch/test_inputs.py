@@ -225,12 +225,13 @@ def test_endings_tell_archives() -> None:
     assert not any(map(is_archive, ["a.gz", "a.jpg", "tar", "zip"]))
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture(params=["memory", "s3", "gcs"])
 def remote(request: pytest.FixtureRequest) -> str:
     """URL of a prefix with pictures in it."""
     import fsspec
 
-    root = f"memory://{uuid.uuid4().hex}" if request.param == "memory" else str(request.getfixturevalue("s3"))
+    memory = request.param == "memory"
+    root = f"memory://{uuid.uuid4().hex}" if memory else str(request.getfixturevalue(request.param))
     filesystem, path = fsspec.core.url_to_fs(root)
     for name in ("in/a.jpg", "in/sub/b.jpg", "in/notes.txt"):
         filesystem.pipe_file(f"{path}/{name}", name.encode())
@@ -302,6 +303,19 @@ def test_a_list_reads_each_host_s_files_from_it(tmp_path: Path, monkeypatch: pyt
     given = open_input(f"@{tmp_path / 'list.txt'}")
     read = [given.read(f"sftp://{host}/a.jpg") for host in ("one", "two", "one")]
     assert read == [b"a.jpg of one", b"a.jpg of two", b"a.jpg of one"]
+
+
+@pytest.mark.parametrize("text", ["", "@"])
+def test_an_input_without_a_name_is_refused(text: str) -> None:
+    with pytest.raises(JobError, match="no name"):
+        open_input(text)
+
+
+def test_a_list_that_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
+    given = open_input(f"@{tmp_path / 'none.txt'}")
+    with pytest.raises(StorageError) as caught:
+        list(given.pictures())
+    assert str(caught.value) == f"{tmp_path / 'none.txt'}: No such file or directory"
 
 
 def test_a_store_that_cannot_be_used_is_the_job_s_fault(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:

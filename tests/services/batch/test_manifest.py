@@ -84,15 +84,15 @@ def test_an_item_without_an_output_is_found_by_its_input() -> None:
     assert index.find("!x.tar!../a.jpg") is not None
 
 
-async def test_a_manifest_knows_what_runs_with_another_number_of_shards_did(tmp_path: Path) -> None:
+def test_a_manifest_knows_what_runs_with_another_number_of_shards_did(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     manifest = open_manifest(store, Shard(1, 3))
-    await manifest.append(RECORD)
-    await manifest.close()
+    manifest.append(RECORD)
+    manifest.close()
     for shard, known in ((Shard(0, 1), True), (Shard(1, 3), True), (Shard(0, 3), False)):
         manifest = open_manifest(store, shard)
         assert (manifest.find("a.png") is not None) == known
-        await manifest.close()
+        manifest.close()
 
 
 def test_damaged_lines_do_not_hide_the_others(tmp_path: Path) -> None:

@@ -54,6 +54,15 @@ def test_two_pictures_for_one_output_are_refused(pictures: Path, tmp_path: Path)
             plan_of(tmp_path / "out", pictures, shard=shard)
 
 
+@pytest.mark.parametrize("spelling", ["./x/1.png", "x//1.png", "x/./1.png"])
+def test_two_spellings_of_one_output_are_one(tmp_path: Path, spelling: str) -> None:
+    (tmp_path / "list").write_text(
+        f'{{"input": "/a.jpg", "output": "x/1.png"}}\n{{"input": "/b.jpg", "output": "{spelling}"}}\n'
+    )
+    with pytest.raises(JobError, match=r"two pictures would become x/1\.png"):
+        plan_of(tmp_path / "out", f"@{tmp_path}/list")
+
+
 def test_a_list_can_tell_them_apart(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "list").write_text(f'{{"input": "{pictures}/a.jpg", "output": "1.png"}}\n{pictures}/a.jpg\n')
     assert len(plan_of(tmp_path / "out", f"@{tmp_path}/list")) == 2

@@ -11,11 +11,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import fsspec
 import pytest
 from typer.testing import CliRunner, Result
 
 import training.torchvision_cpu  # noqa: F401  # lets torchvision be imported beside a torch for the CPU
+from services.batch.storage import open_filesystem
 from services.cli import app
 from services.client import Client
 
@@ -133,14 +133,15 @@ def test_faults_of_the_job_are_told(address: str, tmp_path: Path, options: tuple
     assert not (tmp_path / "images").exists()
 
 
-def test_an_object_store_holds_a_set_too(address: str, data_set: Path, s3: str) -> None:
+def test_an_object_store_holds_a_set_too(address: str, data_set: Path, bucket: str) -> None:
     for shard in ("0/2", "1/2"):
-        options = "--out", f"{s3}/set", "--count", str(COUNT), "--address", address, "--shard", shard
+        options = "--out", f"{bucket}/set", "--count", str(COUNT), "--address", address, "--shard", shard
         assert CliRunner().invoke(app, ["batch", "sample", "tiny", *options]).exit_code == 0
-    filesystem = fsspec.filesystem("s3", use_listings_cache=False)
-    root = f"{s3.removeprefix('s3://')}/set/"
-    assert filesystem.cat_file(f"{root}labels.csv") == (data_set / "labels.csv").read_bytes()
-    found = {path.removeprefix(root): data for path, data in filesystem.cat(filesystem.find(f"{root}images")).items()}
+    filesystem, root = open_filesystem(f"{bucket}/set")
+    assert filesystem.cat_file(f"{root}/labels.csv") == (data_set / "labels.csv").read_bytes()
+    found = {
+        path.removeprefix(f"{root}/"): data for path, data in filesystem.cat(filesystem.find(f"{root}/images")).items()
+    }
     assert found == pictures(data_set)
 
 

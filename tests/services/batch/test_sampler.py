@@ -37,7 +37,7 @@ async def make(address: str, out: Path, request: SampleRequest, shard: Shard = S
                 job = Job(sampler.items(shard), sampler.make, settled.maker, store, manifest, width=128)
                 return await job.run(), job.tally
         finally:
-            await manifest.close()
+            manifest.close()
 
 
 def files(out: Path) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from services.batch.description import Description
 from services.batch.local_store import LocalStore
 from services.batch.status import status_of
 from tests.services.batch.test_manifest import RECORD
@@ -33,7 +34,7 @@ def test_no_job_has_no_status(tmp_path: Path) -> None:
 
 def test_all_shards_are_counted(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    store.write_private("job.json", b'{"shards": 4}')
+    Description(command="translate", request={}, shards=4).leave(store)
     write(
         tmp_path,
         "0-of-4",
@@ -61,6 +62,13 @@ def test_all_shards_are_counted(tmp_path: Path) -> None:
     assert "4 done, 1 under way, 3 failed, 0.8 images/s" in text
     assert "4 shards; not begun: 1, 3" in text
     assert "2 × EXISTS" in text
+
+
+def test_lines_that_threads_wrote_side_by_side_count_too(tmp_path: Path) -> None:
+    write(tmp_path, "0-of-1", ("a", "staged", 0, None), ("b", "done", 6, None), ("a", "done", 5, None))
+    status = status_of(LocalStore(tmp_path))
+    assert status is not None
+    assert status.images_per_second == 2 / 5
 
 
 def test_only_some_failures_are_shown(tmp_path: Path) -> None:

@@ -70,3 +70,18 @@ async def test_a_refusal_pauses_everybody() -> None:
     await window.give_back()
     await window.take()
     assert clock.now == 1.5
+
+
+async def test_all_who_have_room_are_woken_and_in_their_order() -> None:
+    window, _ = window_of(3)
+    window.refused(await window.take(), 0.0)
+    waiting = [asyncio.ensure_future(window.take()) for _ in range(4)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    for _ in range(4):  # The limit grows from one to three.
+        window.succeeded()
+    await window.give_back()
+    await asyncio.gather(*waiting[:3])
+    assert not waiting[3].done()
+    await window.give_back()
+    await waiting[3]
