@@ -45,7 +45,7 @@ LISTED = (1_000, 10_000, 100_000)
 # Of each list, the pictures that are not finished yet: so that the whole of a job is in memory.
 LISTED_ANEW = 64
 _SEED = 7
-_SPEED_PICTURES = {256: 80, 64: 300}
+_SPEED_PICTURES = {256: 80, 64: 1000}
 _COMMAND = [sys.executable, "-m", "services.cli"]
 # Linux counts the memory of the process that forked as its child's; only VmHWM is of the program itself.
 _TELLING_PEAK = """
