@@ -15,6 +15,8 @@ from services.batch.naming import Found, is_picture, shown, unsafe
 # A picture that is larger than any gateway takes is not even read.
 MOST_BYTES = 1 << 28
 
+_PIECE_BYTES = 1 << 20
+
 _TAR_SUFFIXES: dict[str, Any] = {
     ".tar": None,
     ".tar.gz": gzip.open,
@@ -82,6 +84,9 @@ class _Tar:
                     tar.members.clear()  # type: ignore[attr-defined]  # It would remember them all.
                     if not member.isdir() and is_picture(member.name):
                         yield self._found(member)
+                # The checksum of what is compressed stands behind the last member.
+                while file.read(_PIECE_BYTES):
+                    pass
         except (*_DAMAGED, OSError) as error:
             raise JobError(f"{self._name}: {error}") from error
 

@@ -24,6 +24,7 @@ from training.data.dataset import MissingDataError, Split
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
+_PIECE_BYTES = 1 << 20  # of a file that is read to its end
 _LEVELS = 3  # of a picture's path at most: a folder, trainA, the picture
 _UNREADABLE = (
     OSError,
@@ -188,6 +189,9 @@ def _in_tar(source: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[t
             file = archive.extractfile(member) if wanted(path) else None  # follows links; None of a folder
             if file:
                 yield path, file.read()
+        # The members end before the file does, and only at its end stands the checksum of what is compressed.
+        while archive.fileobj and archive.fileobj.read(_PIECE_BYTES):
+            pass
 
 
 def _decode(source: Path, path: PurePosixPath, content: bytes, max_side: int | None) -> Tensor:

@@ -189,6 +189,16 @@ def test_a_damaged_archive_is_told(tmp_path: Path, name: str) -> None:
         list(open_input(str(tmp_path / name)).pictures())
 
 
+def test_a_tar_with_a_wrong_checksum_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.tgz"
+    write_archive(path, [("a.jpg", b"picture")])
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # RFC 1952: the last eight bytes are the checksum and the length
+    path.write_bytes(content)
+    with pytest.raises(JobError, match=r"a\.tgz: CRC check failed"):
+        list(open_input(str(path)).pictures())
+
+
 def test_a_member_with_a_wrong_checksum_fails_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packed:

@@ -248,10 +248,20 @@ def overwrite_the_middle(path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tar.xz"])
 @pytest.mark.parametrize("spoil", [cut_short, overwrite_the_middle, lambda path: path.write_bytes(b"nothing")])
 def test_a_broken_archive_is_named(tmp_path: Path, suffix: str, spoil: Callable[[Path], None]) -> None:
-    noise = {f"trainA/{number}.png": encoded(Image.effect_noise((64, 64), 90)) for number in range(5)}
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 64, 64), dtype=np.uint8)
+    noise = {f"trainA/noise-{number}.png": encoded(Image.fromarray(each)) for number, each in enumerate(pixels)}
     path = WRITERS[suffix](tmp_path / f"own{suffix}", {**FILES, **noise})
     spoil(path)
     with pytest.raises(UnpairedDataError, match=f"{path}: "):
+        load_unpaired("own", "train", tmp_path)
+
+
+def test_damage_that_only_the_checksum_tells_of_is_found(tmp_path: Path) -> None:
+    path = as_tar(tmp_path / "own.tar.gz", FILES)
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # RFC 1952: the last eight bytes are the checksum and the length
+    path.write_bytes(content)
+    with pytest.raises(UnpairedDataError, match=f"{path}: .*CRC check failed"):
         load_unpaired("own", "train", tmp_path)
 
 
