@@ -1,5 +1,6 @@
 """Processes that end with the one that started them, even where that is killed."""
 
+import os
 import shutil
 
 
@@ -7,7 +8,11 @@ def ending_with_this() -> list[str]:
     """Return what to put before a command, so that SIGTERM ends it when the thread that started it ends.
 
     Nothing where `setpriv` of util-linux is not there. Its other ways need code to run between fork and exec, which is
-    not safe beside the threads of gRPC and torch.
+    not safe beside the threads of gRPC and torch. A shell then looks whether the parent is still this process: one
+    that ended before the signal was asked for never sends it.
     """
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+    if not setpriv:
+        return []
+    under_this = f'[ "$PPID" = {os.getpid()} ] && exec "$@"'
+    return [setpriv, "--pdeathsig", "TERM", "--", "sh", "-c", under_this, "sh"]
