@@ -4,6 +4,7 @@ TorchServe's status codes say little: a handler that raised is UNAVAILABLE, a wo
 of them what the rest of the gateway can rely on.
 """
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ LONGEST_CALL_SECONDS = 300.0
 # How long calls under way have to fail by themselves when the connection is closed.
 _CLOSE_SECONDS = 1.0
 _PAGE_MODELS = 100
+_CLOSED = "the connection to TorchServe was closed"
 
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", OWN_MESSAGE_BYTES),
@@ -101,7 +103,7 @@ class TorchServeApi:
             What the worker answered.
 
         Raises:
-            BackendError: There was no answer; see `error_of`.
+            BackendError: There was no answer; see `error_of`. BackendUnavailableError where the connection was closed.
         """
         envelope = request.SerializeToString()
         if len(envelope) > self.message_bytes - OVERHEAD_BYTES:
@@ -116,6 +118,13 @@ class TorchServeApi:
             raise error_of(error.code(), error.details() or "") from error
         except DecodeError as error:
             raise BackendFailedError("the worker's answer is not an envelope") from error
+        except grpc.aio.UsageError as error:
+            raise BackendUnavailableError(_CLOSED) from error
+        except asyncio.CancelledError as error:
+            if (caller := asyncio.current_task()) and caller.cancelling():
+                raise
+            # It is the call that was cancelled, and not who waits for it.
+            raise BackendUnavailableError(_CLOSED) from error
 
     async def list_registered(self, timeout: float, *, wait_for_ready: bool = False) -> dict[ModelKey, Registered]:
         """Ask which models TorchServe has, every version of each.

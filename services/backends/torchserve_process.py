@@ -10,13 +10,14 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,10 +32,12 @@ _LEAST_JAVA = 17
 _POLL_SECONDS = 0.1
 # TorchServe ends its workers and then itself within about four seconds.
 _STOP_SECONDS = 15.0
-_KILL_SECONDS = 5.0
+_KILL_SECONDS = 15.0
 _LOG_TAIL_LINES = 12
 _FRONTEND = "org.pytorch.serve.ModelServer"
 _JVM_HEAP = "-Xmx512m"
+# Java's counters for tools like jstat lie under the common /tmp, and stay there where it is killed.
+_JVM_NO_COUNTERS = "-XX:-UsePerfData"
 
 _CONFIG = """\
 inference_address=unix:{folder}/inference.sock
@@ -128,11 +131,11 @@ class TorchServeProcess:
         java = await asyncio.to_thread(find_java)
         home = find_torchserve()
         self._folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="gantry-torchserve-")))
-        inference_port, management_port = _free_ports(2)
-        self.address, self.management_address = f"127.0.0.1:{inference_port}", f"127.0.0.1:{management_port}"
-        self._write_settings(inference_port, management_port)
-        self._process = self._launch(java, home)
-        await self.while_running(self._listening(management_port, timeout))
+        with _held_ports(2) as (inference_port, management_port):
+            self.address, self.management_address = f"127.0.0.1:{inference_port}", f"127.0.0.1:{management_port}"
+            self._write_settings(inference_port, management_port)
+            self._process = self._launch(java, home)
+            await self.while_running(self._listening(management_port, timeout))
 
     async def ended(self) -> str:
         """Wait until it has ended, and return how: its exit code, or the signal that killed it."""
@@ -206,6 +209,7 @@ class TorchServeProcess:
             *ending_with_this(),
             java,
             _JVM_HEAP,
+            _JVM_NO_COUNTERS,
             f"-Dmodel_server_home={home}",
             f"-Dlog4j.configurationFile=file://{folder / 'log4j2.xml'}",
             # The sockets of the workers lie here; under the common /tmp two TorchServes take each other's.
@@ -282,10 +286,22 @@ def find_torchserve() -> Path:
     return Path(found.origin).resolve().parent.parent
 
 
-def _free_ports(count: int) -> list[int]:
+@contextmanager
+def _held_ports(count: int) -> Iterator[list[int]]:
+    """Take free ports of loopback that for now nobody is given but who asks for them by number.
+
+    Java takes seconds to come to its ports. On Linux a socket that is bound and does not listen keeps others from being
+    given its port, and is not in the way of one that reuses addresses, as every server of Java's does.
+    """
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [taken.getsockname()[1] for taken in sockets]
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for holder in sockets:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("127.0.0.1", 0))
+        ports = [holder.getsockname()[1] for holder in sockets]
+        if sys.platform != "linux":
+            held.close()
+        yield ports
 
 
 def _accepts(port: int) -> bool:
@@ -302,11 +318,10 @@ def _end(frontend: psutil.Popen) -> None:
         frontend.terminate()
     with suppress(psutil.TimeoutExpired):
         frontend.wait(_STOP_SECONDS)
-    family = list(_group(frontend.pid))
-    for member in family:
-        with suppress(psutil.NoSuchProcess):
-            member.kill()
-    psutil.wait_procs(family, timeout=_KILL_SECONDS)
+    # All at once: one by one, the frontend could start another worker meanwhile.
+    with suppress(ProcessLookupError):
+        os.killpg(frontend.pid, signal.SIGKILL)
+    psutil.wait_procs(list(_group(frontend.pid)), timeout=_KILL_SECONDS)
 
 
 def _group(leader: int) -> Iterator[psutil.Process]:

@@ -19,7 +19,7 @@ from tests.conformance.harness import EventLoop, Served, details_of, serving
 CALLERS = 8
 REQUEST = generation_pb2.SampleRequest(model="tiny", seed=7, count=3)
 # The longest that any call may take, and the service to come back: far longer than either does, for a busy machine.
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 STATUS = health_pb2.HealthCheckResponse
 
 

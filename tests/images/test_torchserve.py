@@ -16,17 +16,17 @@ from services.backends.base import ModelKey
 from services.backends.torchserve import TorchServeBackend
 from services.backends.torchserve_api import LONGEST_CALL_SECONDS, OWN_MESSAGE_BYTES
 from services.backends.torchserve_process import find_java, find_torchserve
-from services.client.local_gateway import free_port
 from services.gateway.settings import Settings
 from tests.archives import write_tiny_archive
 from tests.images.dockerfile import DOCKERFILE, ROOT
 
 TARGET = DOCKERFILE.targets["torchserve"]
 SOURCE = ROOT / "services/backends/torchserve_image"
-STOP_SECONDS = 15.0
-# How old a connection gets here, and how many are waited for.
+STOP_SECONDS = 60.0
+# How old a connection gets here, how many are waited for, and for how long.
 AGE_MILLISECONDS = 200
 CONNECTIONS = 4
+PATIENCE_SECONDS = 60.0
 
 
 def properties(text: str) -> dict[str, str]:
@@ -104,9 +104,11 @@ def container() -> Iterator[Path]:
 
 
 @pytest.fixture
-def ports() -> dict[str, int]:
+def ports() -> Iterator[dict[str, int]]:
     """A free port for each of the image's."""
-    return {port: free_port() for port in ("7070", "7071", "8080", "8081", "8082")}
+    images = "7070", "7071", "8080", "8081", "8082"
+    with torchserve_process._held_ports(len(images)) as free:
+        yield dict(zip(images, free, strict=True))
 
 
 @pytest.fixture
@@ -127,14 +129,12 @@ async def process(container: Path, ports: dict[str, int]) -> AsyncIterator[psuti
     assert words[0] == "java"
     variables = {key: value for key, value in TARGET.pairs("ENV").items() if key not in {"PATH", "HOME"}}
     # Nobody can write files in /proc, so this is a root folder that is read only.
-    started = psutil.Popen([find_java(), *words[1:]], cwd="/proc", env={**os.environ, **variables})
+    command = [find_java(), *words[1:]]
+    started = psutil.Popen(command, cwd="/proc", env={**os.environ, **variables}, start_new_session=True)
     try:
         yield started
     finally:
-        family = [started, *started.children(recursive=True)] if started.is_running() else []
-        for member in family:
-            member.kill()
-        psutil.wait_procs(family)
+        torchserve_process._end(started)
 
 
 async def outlive_connections(backend: TorchServeBackend, port: int) -> None:
@@ -147,7 +147,11 @@ async def outlive_connections(backend: TorchServeBackend, port: int) -> None:
             connections = psutil.Process().net_connections("tcp")
             seen.update(each.laddr.port for each in connections if each.raddr and each.raddr.port == port)
 
-    await asyncio.gather(call(), call())
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await asyncio.gather(call(), call())
+    except TimeoutError:
+        pytest.fail(f"TorchServe has not ended its connections: there were {len(seen)} in {PATIENCE_SECONDS:g} s")
 
 
 @pytest.mark.torchserve

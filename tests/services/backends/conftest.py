@@ -41,7 +41,8 @@ def tiny(runner: Runner) -> Answer:
     return answer
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: it tries to start the broken model's worker again for minutes.
+@pytest.fixture(scope="module")
 def process(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[TorchServeProcess]":
     """A real TorchServe with a sound model, one whose graph is broken, and one of somebody else."""
     from services.backends.torchserve_process import TorchServeProcess
@@ -50,9 +51,11 @@ def process(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterato
     write_archive(folder / "broken.mar", tiny_card("broken"), {"model.pt2": b"no graph"})
     write_strange_archive(folder / "strange.mar")
     running = TorchServeProcess([archive, folder / "broken.mar", folder / "strange.mar"], 1, DEFAULT_MESSAGE_BYTES)
-    asyncio.run(running.start(timeout=180.0))
-    yield running
-    asyncio.run(running.stop())
+    try:
+        asyncio.run(running.start(timeout=180.0))
+        yield running
+    finally:
+        asyncio.run(running.stop())
 
 
 def write_strange_archive(path: Path) -> None:

@@ -19,6 +19,8 @@ from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, manage
 
 KEY = ModelKey("tiny", "1.0.0")
 DIED = (grpc.StatusCode.INTERNAL, "Worker died.\norg.pytorch.serve.http.InternalServerException")
+# Far longer than anything takes that a test waits for, and short enough that one that hangs says where.
+PATIENCE_SECONDS = 120.0
 Answer = Callable[[worker_pb2.WorkRequest, Any], Awaitable[bytes]]
 
 
@@ -63,12 +65,12 @@ class ScriptedTorchServe(
         }
         return management_pb2.ManagementResponse(msg=json.dumps([version]))
 
-    async def listen(self) -> str:
+    async def listen(self, at: str = "127.0.0.1:0") -> str:
         """Start to answer, and return the address of both APIs."""
         self.server = grpc.aio.server()
         inference_pb2_grpc.add_InferenceAPIsServiceServicer_to_server(self, self.server)
         management_pb2_grpc.add_ManagementAPIsServiceServicer_to_server(self, self.server)
-        address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        address = f"127.0.0.1:{self.server.add_insecure_port(at)}"
         await self.server.start()
         return address
 
@@ -88,8 +90,8 @@ class Rounds:
         await self._go_on.acquire()
 
     async def begun(self) -> None:
-        """Wait until a pause begins."""
-        await self._begun.get()
+        """Wait until a pause begins; fail where none does."""
+        await asyncio.wait_for(self._begun.get(), PATIENCE_SECONDS)
 
     async def next(self) -> None:
         """End a pause, and wait until the next begins."""
@@ -128,7 +130,7 @@ async def kept(backend: TorchServeBackend, rounds: Rounds) -> AsyncIterator[list
 def backend_at(
     address: str,
     management_address: str,
-    start_seconds: float = 60.0,
+    start_seconds: float = PATIENCE_SECONDS,
     names: Sequence[str] = (),
     rounds: Rounds | None = None,
 ) -> TorchServeBackend:

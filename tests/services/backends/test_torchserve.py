@@ -1,12 +1,12 @@
 """Envelopes on a TorchServe, and one of the backend's own that ends: first by script, then the real one."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import grpc
 import psutil
 import pytest
 
@@ -17,7 +17,6 @@ from services.backends.restarts import PAUSES
 from services.backends.torchserve import TorchServeBackend
 from services.backends.torchserve_api import DEFAULT_MESSAGE_BYTES
 from services.backends.torchserve_process import TorchServeProcess
-from services.client.local_gateway import free_port
 from services.worker.archive import card_digest, open_archive
 from services.worker.handler import ENVELOPE_FIELD
 from services.worker.runner import Runner
@@ -25,6 +24,7 @@ from tests.archives import tiny_card
 from tests.services.backends.scripted import (
     DIED,
     KEY,
+    PATIENCE_SECONDS,
     Answer,
     Rounds,
     ScriptedTorchServe,
@@ -35,7 +35,6 @@ from tests.services.backends.scripted import (
     kept,
     showing,
 )
-from torchserve import inference_pb2_grpc
 
 
 async def test_envelope_goes_out_in_one_call_and_comes_back(tiny: Answer, runner: Runner) -> None:
@@ -228,10 +227,11 @@ async def test_model_that_is_slow_to_come_back_stays(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(torchserve_roster, "PATIENCE", 0.0005)
     rounds, slow = Rounds(), ModelKey("slow", "1.0.0")
     ScriptedProcess.torchserve.models["slow"] = showing(tiny, tiny_card("slow"))
     async with owning(archive.parent, rounds) as backend, kept(backend, rounds):
+        # Only now: at the first start both are to come.
+        monkeypatch.setattr(torchserve_roster, "PATIENCE", 0.0005)
         ScriptedProcess.torchserve.models["slow"] = silent
         await lives[0].end()
         await rounds.begun()
@@ -258,7 +258,7 @@ async def test_torchserve_that_does_not_start_again_is_given_up(
         rounds._go_on.release()
 
         with pytest.raises(BackendUnavailableError, match=r"killed by signal 9.*starting it again does not help"):
-            await keeping
+            await asyncio.wait_for(keeping, PATIENCE_SECONDS)
 
         assert rounds.seconds == [15.0, *PAUSES]
         assert len(lives) == 1 + len(PAUSES)
@@ -280,7 +280,7 @@ async def test_stop_amid_a_restart_leaves_nothing(
             ScriptedProcess.torchserve.models["tiny"] = silent
             await rounds.begun()
             rounds._go_on.release()
-            await loading.wait()
+            await asyncio.wait_for(loading.wait(), PATIENCE_SECONDS)
         assert [life.has_stopped for life in lives] == [True, False]
     assert [life.has_stopped for life in lives] == [True, True]
 
@@ -297,7 +297,7 @@ async def test_running_torchserve_is_attached_to(
         assert backend.models[KEY].digest == card_digest(open_archive(archive).card_json)
         assert {refused.archive for refused in backend.refused} == {"broken 1.0.0", "strange 1.0"}
         await backend.probe(KEY)
-        reply = await backend.run(KEY, envelope_of(20), timeout=30.0)
+        reply = await backend.run(KEY, envelope_of(20), timeout=PATIENCE_SECONDS)
         assert list(reply.results) == list(runner.run(envelope_of(20)).results)
     finally:
         await backend.stop()
@@ -306,20 +306,22 @@ async def test_running_torchserve_is_attached_to(
 
 
 async def test_backend_waits_for_a_torchserve_that_comes_up_later(tiny: Answer) -> None:
-    scripted, address = ScriptedTorchServe(tiny=tiny), f"127.0.0.1:{free_port()}"
-    backend = backend_at(address, "127.0.0.1:1", names=("tiny",))
-    starting = asyncio.create_task(backend.start())
-    await asyncio.sleep(0)
-    server = grpc.aio.server()
-    inference_pb2_grpc.add_InferenceAPIsServiceServicer_to_server(scripted, server)
-    server.add_insecure_port(address)
-    await server.start()
-    try:
-        await starting
-        assert list(backend.models) == [KEY]
-    finally:
-        await backend.stop()
-        await server.stop(None)
+    scripted = ScriptedTorchServe(tiny=tiny)
+    # It keeps the port for the server, which shares it.
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        backend = backend_at(address, "127.0.0.1:1", names=("tiny",))
+        starting = asyncio.create_task(backend.start())
+        await asyncio.sleep(0)
+        try:
+            await scripted.listen(address)
+            await starting
+            assert list(backend.models) == [KEY]
+        finally:
+            await backend.stop()
+            await scripted.server.stop(None)
 
 
 @pytest.mark.torchserve
@@ -331,9 +333,11 @@ async def test_killed_worker_costs_no_picture(
     await backend.start()
     try:
         for worker in psutil.Process(process.pid).children(recursive=True):
-            worker.kill()
+            # That of the broken model ends by itself, again and again.
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
 
-        reply = await backend.run(KEY, envelope_of(3), timeout=60.0)
+        reply = await backend.run(KEY, envelope_of(3), timeout=PATIENCE_SECONDS)
 
         assert list(reply.results) == list(runner.run(envelope_of(3)).results)
     finally:

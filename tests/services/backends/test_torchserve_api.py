@@ -1,12 +1,24 @@
 """What TorchServe's answers mean."""
 
+import asyncio
+from typing import Any
+
 import grpc
 import pytest
 
 from gantry.v1 import worker_pb2
+from services.backends import torchserve_api
 from services.backends.base import BackendError, BackendFailedError, BackendTimeoutError, BackendUnavailableError
-from services.backends.torchserve_api import ModelUnknownError, WorkerDiedError, error_of
-from tests.services.backends.scripted import KEY, Answer, ScriptedTorchServe, attached, backend_at, envelope_of
+from services.backends.torchserve_api import ModelUnknownError, TorchServeApi, WorkerDiedError, error_of
+from tests.services.backends.scripted import (
+    KEY,
+    PATIENCE_SECONDS,
+    Answer,
+    ScriptedTorchServe,
+    attached,
+    backend_at,
+    envelope_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +59,35 @@ async def test_envelope_over_the_limit_is_not_sent(tiny: Answer) -> None:
             )
 
         assert not scripted.calls
+
+
+async def test_calls_of_a_connection_that_is_closed_are_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where TorchServe is started again, a call may still be on its way, and another about to begin."""
+
+    async def silent(envelope: worker_pb2.WorkRequest, context: Any) -> bytes:
+        arrived.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(torchserve_api, "_CLOSE_SECONDS", 0.0)
+    scripted, arrived = ScriptedTorchServe(tiny=silent), asyncio.Event()
+    address = await scripted.listen()
+    api = TorchServeApi(address, address, 1 << 20)
+    under_way, given_up = (
+        asyncio.create_task(api.call(KEY, envelope_of(1), timeout=PATIENCE_SECONDS)) for _ in range(2)
+    )
+    try:
+        await asyncio.wait_for(arrived.wait(), PATIENCE_SECONDS)
+        given_up.cancel()
+        await api.close()
+        with pytest.raises(BackendUnavailableError, match="was closed"):
+            await under_way
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        with pytest.raises(BackendUnavailableError, match="was closed"):
+            await api.call(KEY, envelope_of(1), timeout=PATIENCE_SECONDS)
+    finally:
+        await scripted.server.stop(None)
 
 
 async def test_torchserve_that_is_not_there_says_what_to_check() -> None:

@@ -1,10 +1,13 @@
 """A TorchServe starts, stops without a trace, and says what it lacks."""
 
+import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
@@ -14,6 +17,17 @@ from services.backends import torchserve_process
 from services.backends.base import BackendUnavailableError
 from services.backends.torchserve_process import TorchServeProcess, find_java
 from tests.archives import write_tiny_archive
+
+START_SECONDS = 180.0
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    """A frontend and its workers, which it may start only after it listens."""
+    frontend, give_up = psutil.Process(pid), time.monotonic() + START_SECONDS
+    while not (workers := frontend.children(recursive=True)):
+        assert time.monotonic() < give_up, "it starts no worker"
+        time.sleep(0.05)
+    return [frontend, *workers]
 
 
 def install_java(folder: Path, version_line: str) -> None:
@@ -61,6 +75,20 @@ async def test_start_without_java_leaves_nothing(java_home: Path) -> None:
     await process.stop()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody can hold a port for another")
+def test_held_ports_are_taken_but_for_a_server_that_reuses_addresses() -> None:
+    """As gRPC's in Java does."""
+    with torchserve_process._held_ports(2) as ports:
+        for port in ports:
+            with socket.socket() as other, pytest.raises(OSError, match="Address already in use"):
+                other.bind(("127.0.0.1", port))
+        servers = [socket.create_server(("127.0.0.1", port)) for port in ports]
+    assert len(set(ports)) == 2
+    for server in servers:
+        with server, socket.create_connection(server.getsockname()):
+            pass
+
+
 @pytest.mark.torchserve
 async def test_stopped_torchserve_leaves_no_process_and_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -71,10 +99,9 @@ async def test_stopped_torchserve_leaves_no_process_and_no_file(
         monkeypatch.setattr(tempfile, "tempdir", folder)
         process = TorchServeProcess([archive], workers=1, message_bytes=1 << 20)
         try:
-            await process.start(timeout=180.0)
-            frontend = psutil.Process(process.pid)
-            family = [frontend, *frontend.children(recursive=True)]
-            assert len(family) == 2, "the frontend and a worker"
+            await process.start(timeout=START_SECONDS)
+            family = family_of(process.pid)
+            assert not any("hsperfdata" in mapped.path for mapped in family[0].memory_maps()), "it outlives a kill"
         finally:
             await process.stop()
 
@@ -87,12 +114,10 @@ async def test_stop_ends_what_a_killed_frontend_has_left_behind(tmp_path: Path) 
     """Its workers do not notice."""
     process = TorchServeProcess([write_tiny_archive(tmp_path)], workers=1, message_bytes=1 << 20)
     try:
-        await process.start(timeout=180.0)
-        frontend = psutil.Process(process.pid)
-        workers = frontend.children(recursive=True)
+        await process.start(timeout=START_SECONDS)
+        frontend, *workers = family_of(process.pid)
         frontend.kill()
         assert await process.ended() == "killed by signal 9"
-        assert workers
     finally:
         await process.stop()
 
@@ -102,7 +127,7 @@ async def test_stop_ends_what_a_killed_frontend_has_left_behind(tmp_path: Path) 
 @pytest.mark.torchserve
 async def test_torchserve_listens_on_loopback_alone(tmp_path: Path) -> None:
     process = TorchServeProcess([write_tiny_archive(tmp_path)], workers=1, message_bytes=1 << 20)
-    await process.start(timeout=180.0)
+    await process.start(timeout=START_SECONDS)
     try:
         listening = {
             connection.laddr.ip
@@ -122,7 +147,7 @@ async def test_torchserve_that_ends_at_once_shows_its_log(tmp_path: Path, monkey
     with pytest.raises(
         BackendUnavailableError, match=r"ended while it started \(exit code 1\):\n.*Invalid maximum heap size"
     ):
-        await process.start(timeout=180.0)
+        await process.start(timeout=START_SECONDS)
 
     await process.stop()
 
@@ -131,11 +156,13 @@ async def test_torchserve_that_ends_at_once_shows_its_log(tmp_path: Path, monkey
 async def test_end_amid_something_is_told_before_what_comes_of_that(tmp_path: Path) -> None:
     async def kill() -> str:
         psutil.Process(process.pid).kill()
+        # Threads of Java die one by one; this waits for the last, and leaves the end to be seen by others.
+        await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         return "it could not be reached"
 
     process = TorchServeProcess([write_tiny_archive(tmp_path)], workers=1, message_bytes=1 << 20)
     try:
-        await process.start(timeout=180.0)
+        await process.start(timeout=START_SECONDS)
         with pytest.raises(BackendUnavailableError, match=r"ended while it started \(killed by signal 9\)"):
             await process.while_running(kill())
     finally:
@@ -147,7 +174,7 @@ async def test_workers_get_their_settings_and_no_other(tmp_path: Path, monkeypat
     monkeypatch.setenv("GANTRY_EXECUTION", "of the gateway's own surroundings")
     monkeypatch.setenv("GANTRY_PORT", "1")
     process = TorchServeProcess([write_tiny_archive(tmp_path)], 1, message_bytes=1 << 20, execution="float32")
-    await process.start(timeout=180.0)
+    await process.start(timeout=START_SECONDS)
     try:
         environment = psutil.Process(process.pid).environ()
         assert {name: value for name, value in environment.items() if name.startswith("GANTRY_")} == {
@@ -171,12 +198,12 @@ print(process.pid, flush=True)
 sys.stdin.read()
 """
     command = [sys.executable, "-c", program, str(write_tiny_archive(tmp_path))]
-    # Else the folder that nobody is left to remove stays behind.
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as owner:
-        assert owner.stdout
-        torchserve = psutil.Process(int(next(owner.stdout)))
-        family = [torchserve, *torchserve.children(recursive=True)]
-        owner.kill()
-    _, left = psutil.wait_procs(family, timeout=60)
-    assert not left
+    # Its own folder, since nobody is left to remove it; not under tmp_path: the paths of sockets must be short.
+    with tempfile.TemporaryDirectory(prefix="g-") as folder:
+        environment = os.environ | {"TMPDIR": folder}
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as owner:
+            assert owner.stdout
+            family = family_of(int(next(owner.stdout)))
+            owner.kill()
+        _, left = psutil.wait_procs(family, timeout=60)
+        assert not left

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import shutil
 import socket
 from contextlib import closing
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from services.worker.archive import card_digest, open_archive
 from tests.archives import tiny_card, write_tiny_archive
 from tests.services.backends.scripted import (
     KEY,
+    PATIENCE_SECONDS,
     Answer,
     Rounds,
     ScriptedTorchServe,
@@ -236,6 +238,7 @@ async def test_models_of_a_running_torchserve_come_and_go(
 ) -> None:
     config = torchserve_process._CONFIG.replace("enable_model_api=false", "enable_model_api=true")
     monkeypatch.setattr(torchserve_process, "_CONFIG", config)
+    monkeypatch.setattr(torchserve_roster, "_FOLLOW_SECONDS", PATIENCE_SECONDS)
     running, rounds, other = (
         TorchServeProcess([archive], 1, DEFAULT_MESSAGE_BYTES),
         Rounds(),
@@ -246,7 +249,7 @@ async def test_models_of_a_running_torchserve_come_and_go(
         backend = backend_at(running.address, running.management_address, rounds=rounds)
         await backend.start()
         async with kept(backend, rounds) as changes:
-            write_tiny_archive(tmp_path, "other").rename(running._folder / "store" / "other.mar")
+            shutil.copy(write_tiny_archive(tmp_path, "other"), running._folder / "store" / "other.mar")
             await asyncio.to_thread(manage, running, "POST", "/models?url=other.mar&initial_workers=1&synchronous=true")
             await rounds.next()
             assert sorted(backend.models) == [other, KEY]
