@@ -143,7 +143,7 @@ class FetchedKeys:
         self._url, self._fetch, self._clock, self._sleep = url, fetch or fetch_bounded, clock, sleep
         self._keys = KeySet()
         self._tried: float | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._fetching: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None
 
     def keys(self) -> KeySet:
@@ -157,20 +157,26 @@ class FetchedKeys:
 
     async def stop(self) -> None:
         """Fetch no more."""
-        if self._refreshing:
-            self._refreshing.cancel()
+        for task in (self._refreshing, self._fetching):
+            if task:
+                task.cancel()
 
     async def refresh(self) -> None:
         """Fetch the keys, unless that was tried in the last 30 seconds: strangers cannot make the gateway a flood."""
-        async with self._one_at_a_time:
+        if self._fetching is None or self._fetching.done():
             if self._tried is not None and self._clock() - self._tried < RETRY_SECONDS:
                 return
             self._tried = self._clock()
-            try:
-                text = await asyncio.to_thread(self._fetch, self._url)
-                self._keys = read_key_set(text, self._url)
-            except (OSError, ValueError) as error:
-                _log.error("no new keys from %s, the old ones stay in use: %s", self._url, error)
+            self._fetching = asyncio.create_task(self._fetch_keys())
+        # A stranger who hangs up must not end what others wait for, else no new key would ever be known.
+        await asyncio.shield(self._fetching)
+
+    async def _fetch_keys(self) -> None:
+        try:
+            text = await asyncio.to_thread(self._fetch, self._url)
+            self._keys = read_key_set(text, self._url)
+        except (OSError, ValueError) as error:
+            _log.error("no new keys from %s, the old ones stay in use: %s", self._url, error)
 
     async def _refresh_forever(self) -> None:
         while True:

@@ -85,9 +85,9 @@ def _type_of(handler: Handler) -> str:
 
 
 def _code_of(error: BaseException, context: Any) -> str:
-    """Name the status of a call that ended with an exception."""
-    if isinstance(error, grpc.aio.AbortError):
-        return _code_name(context.code())
+    """Name the status of a call that ended with an exception: a refusal stays one, whatever ends the call then."""
+    if refused := context.code():
+        return _code_name(refused)
     return "UNKNOWN" if isinstance(error, Exception) else "CANCELLED"
 
 

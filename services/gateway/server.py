@@ -1,10 +1,12 @@
 """Wiring only: settings → backend → scheduler → servicers → grpc.aio, and the way back when the gateway stops."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple, Self
@@ -276,7 +278,7 @@ async def serve(settings: Settings) -> None:
         ValueError: The settings contradict each other, or a file does not hold what it should.
     """
     stopping = asyncio.Event()
-    _on_signal(stopping.set)
+    _on_signals(stopping.set, lambda: gateway.hurry())
     gateway = Gateway(settings, make_backend(settings))
     _log.info("starting the %s backend", settings.backend)
     if not await _starts(gateway, stopping):
@@ -284,6 +286,8 @@ async def serve(settings: Settings) -> None:
         logging.shutdown()
         # A thread that loads a model cannot be interrupted, and nobody waits for what it loads.
         os._exit(0)
+    # What has been loaded stays: no collection has to go over all of torch again, nor the one at the process's end.
+    gc.freeze()
     async with gateway:
         _log.info(
             "gRPC on %s:%d, %s over HTTP on port %d of %s",
@@ -296,7 +300,6 @@ async def serve(settings: Settings) -> None:
             await _first(stopping.wait(), gateway.lost())
         finally:
             _log.info("draining: new calls are refused, admitted ones have %g s", settings.drain_seconds)
-            _on_signal(gateway.hurry)
     _log.info("stopped")
 
 
@@ -331,15 +334,17 @@ async def _cancelled(task: asyncio.Task[Any]) -> None:
     await asyncio.wait({task})
 
 
-def _on_signal(react: Callable[[], None]) -> None:
-    """React to the next SIGTERM or SIGINT; one after that ends the process at once."""
-    loop = asyncio.get_running_loop()
+def _on_signals(*reactions: Callable[[], None]) -> None:
+    """React to each SIGTERM or SIGINT that comes, in this order; one after the last ends the process at once."""
+    loop, left = asyncio.get_running_loop(), deque(reactions)
 
-    def react_once() -> None:
-        for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-        react()
+    def react() -> None:
+        if left:
+            left.popleft()()
+        if not left:
+            for number in _STOP_SIGNALS:
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_DFL)
 
     for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, react_once)
+        loop.add_signal_handler(number, react)

@@ -97,9 +97,9 @@ class Settings(BaseSettings):
     """The most pictures of a TranslateStream that are under way, and the most that are incomplete, at once."""
     stream_bytes: int = Field(default=64 << 20, ge=1024, le=1 << 32)
     """The most bytes of pictures that a TranslateStream holds."""
-    probe_seconds: float = Field(default=15.0, gt=0)
+    probe_seconds: float = Field(default=15.0, gt=0, allow_inf_nan=False)
     """Seconds between two probes of every model, and before a TorchServe is asked again which it has."""
-    drain_seconds: float = Field(default=20.0, ge=0)
+    drain_seconds: float = Field(default=20.0, ge=0, allow_inf_nan=False)
     """Seconds that admitted calls have to finish after SIGTERM."""
 
     @classmethod

@@ -86,7 +86,9 @@ def serving(loop: EventLoop, settings: Settings, backend: Backend) -> Iterator[S
 
 def details_of(error: grpc.RpcError) -> dict[str, Any]:
     """The rich details of an error by their message names."""
-    return unpack(rpc_status.from_call(error).details)
+    status = rpc_status.from_call(error)
+    assert status, f"a refusal without details: {error}"
+    return unpack(status.details)
 
 
 def unpack(details: Iterable[Any]) -> dict[str, Any]:

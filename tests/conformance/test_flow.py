@@ -34,6 +34,8 @@ from tests.pictures import picture
 BATCH_ITEMS = 64
 CHUNK_ITEMS = 8
 QUEUE_ITEMS = 128
+# How long a call may take that is to be late: longer than it takes to arrive, on a busy machine too.
+LATE_SECONDS = 3.0
 
 
 class Gate(Backend):
@@ -173,7 +175,8 @@ def test_work_whose_deadline_has_passed_is_never_run(gated: Served) -> None:
     patient = stream(gated, count=2, seed=100)
     until(lambda: gate.seeds() == {100, 101})
 
-    late = stream(gated, count=10, seed=200, timeout=0.5)
+    late = stream(gated, count=10, seed=200, timeout=LATE_SECONDS)
+    until(lambda: queued(gated) == 10)
     with pytest.raises(grpc.RpcError) as raised:
         next(late)
     assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED

@@ -232,7 +232,7 @@ def config(kind: str) -> dict[str, Any]:
 
 def stat(admin: str, name: str) -> int:
     """A number of the cluster's, as Envoy counts it."""
-    with urlopen(f"http://{admin}/stats?format=json&filter=^cluster.gateways.{name}$") as response:
+    with urlopen(f"http://{admin}/stats?format=json&filter=^cluster.gateways.{name}$", timeout=PATIENCE) as response:
         (found,) = (each for each in json.load(response)["stats"] if "name" in each)
         value: int = found["value"]
         return value
@@ -240,7 +240,7 @@ def stat(admin: str, name: str) -> int:
 
 def answers(admin: str) -> bool:
     try:
-        with urlopen(f"http://{admin}/ready"):
+        with urlopen(f"http://{admin}/ready", timeout=PATIENCE):
             return True
     except OSError:
         return False

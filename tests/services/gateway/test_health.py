@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from services.backends.base import BackendUnavailableError
 from services.gateway.health import ProbeServer, Readiness
 from services.gateway.metrics import Metrics
 from tests.services.gateway.cards import tiny_card
-from tests.services.gateway.fakes import DrivenBackend, settled
+from tests.services.gateway.fakes import DrivenBackend, settled, until
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 SERVICE = "gantry.v1.GenerationService"
@@ -130,8 +131,7 @@ async def test_probing_goes_on_after_a_fault(watched: Watched) -> None:
     probing = asyncio.create_task(watched.readiness.probe_forever(0))
     await settled()
     watched.backend.probe_fault = None
-    while not watched.readiness.is_ready:
-        await settled()
+    await until(lambda: watched.readiness.is_ready)
     probing.cancel()
 
 
@@ -140,8 +140,7 @@ async def test_a_look_does_not_wait_for_the_next_probe(watched: Watched) -> None
     await settled()
     assert not watched.readiness.is_ready
     watched.readiness.look()
-    while not watched.readiness.is_ready:
-        await settled()
+    await until(lambda: watched.readiness.is_ready)
     probing.cancel()
 
 
@@ -180,9 +179,11 @@ async def test_metrics_can_be_kept_to_oneself(watched: Watched) -> None:
 @pytest.mark.parametrize("host", ["::1", "::", "[::1]"])
 async def test_probes_answer_over_ipv6(watched: Watched, host: str) -> None:
     try:
-        probes = ProbeServer(host, 0, watched.metrics, watched.readiness)
+        # "::" can be had where its loopback cannot.
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:
         pytest.skip(f"no IPv6 here: {error}")
+    probes = ProbeServer(host, 0, watched.metrics, watched.readiness)
     probes.start()
     try:
         with urllib.request.urlopen(f"http://[::1]:{probes.port}/healthz") as response:

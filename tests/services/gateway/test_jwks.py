@@ -28,6 +28,7 @@ from services.gateway.jwks import (
     read_key_set,
 )
 from tests.services.gateway.certificates import Authority
+from tests.services.gateway.fakes import PATIENCE_SECONDS, settled, until
 from tests.services.gateway.issuing import Signer, key_set
 
 URL = "https://issuer.example/keys"
@@ -185,6 +186,26 @@ async def test_a_new_key_is_fetched_but_not_more_often_than_every_half_minute(cl
     assert (issuer.fetches, len(source.keys().keys)) == (2, 2)
 
 
+async def test_a_caller_who_hangs_up_does_not_keep_the_new_keys_from_others(clock: Clock) -> None:
+    """Else a stranger who names unknown keys, and hangs up, could keep the keys as they are for ever."""
+    has_begun, goes_on = threading.Event(), threading.Event()
+
+    def fetch(url: str) -> bytes:
+        has_begun.set()
+        assert goes_on.wait(PATIENCE_SECONDS)
+        return key_set(Signer("EdDSA", "new").jwk())
+
+    source = FetchedKeys(URL, fetch=fetch, clock=clock)
+    stranger, other = asyncio.create_task(source.refresh()), asyncio.create_task(source.refresh())
+    await until(has_begun.is_set)
+    stranger.cancel()
+    await settled()
+    assert stranger.cancelled()
+    goes_on.set()
+    await other
+    assert source.keys().find("new", "EdDSA")
+
+
 @pytest.mark.parametrize("error", [OSError("no route"), ValueError("redirected")])
 async def test_old_keys_stay_where_the_fetch_fails(
     clock: Clock, caplog: pytest.LogCaptureFixture, error: Exception
@@ -197,7 +218,7 @@ async def test_old_keys_stay_where_the_fetch_fails(
     await source.refresh()
     assert issuer.fetches == 2
     assert source.keys().find("one", "EdDSA")
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert [record.levelno for record in caplog.records if record.name == jwks.__name__] == [logging.ERROR]
 
 
 async def test_keys_are_kept_fresh_while_it_runs(clock: Clock) -> None:
@@ -209,23 +230,19 @@ async def test_keys_are_kept_fresh_while_it_runs(clock: Clock) -> None:
         await awake.acquire()
         clock.now += seconds
 
-    async def until(done: int) -> None:
-        while len(pauses) < done:
-            await asyncio.sleep(0)
-
     source = FetchedKeys(URL, fetch=issuer, clock=clock, sleep=sleep)
     await source.start()
     assert source.keys().keys == ()
     issuer.signers.append(Signer("EdDSA", "one"))
     for done in (1, 2, 3):
-        await until(done)
+        await until(lambda done=done: len(pauses) == done)
         awake.release()
-    await until(4)
+    await until(lambda: len(pauses) == 4)
     assert pauses == [RETRY_SECONDS, KEEP_SECONDS, KEEP_SECONDS, KEEP_SECONDS]
     assert issuer.fetches == 4
     await source.stop()
     awake.release()
-    await asyncio.sleep(0)
+    await settled()
     assert issuer.fetches == 4
 
 

@@ -11,7 +11,7 @@ from services.gateway.server import Gateway
 from services.gateway.settings import Settings
 from tests.pictures import picture
 from tests.services.gateway.cards import code_card, translation_card
-from tests.services.gateway.fakes import DrivenBackend, eventually
+from tests.services.gateway.fakes import DrivenBackend, until
 
 GENERATION, HEALTH = "gantry.v1.GenerationService", "grpc.health.v1.Health"
 
@@ -20,9 +20,7 @@ def channel_to(gateway: Gateway) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}")
 
 
-async def handled(
-    gateway: Gateway, channel: grpc.aio.Channel, calls: int, service: str, method: str, kind: str
-) -> dict[str, float]:
+async def handled(gateway: Gateway, calls: int, service: str, method: str, kind: str) -> dict[str, float]:
     """Calls of a method by code, when so many have ended: a caller has its status a moment before it is counted."""
 
     def by_code() -> dict[str, float]:
@@ -35,7 +33,7 @@ async def handled(
             == (service, method, kind)
         }
 
-    await eventually(lambda: sum(by_code().values()) >= calls, channel)
+    await until(lambda: sum(by_code().values()) >= calls)
     return by_code()
 
 
@@ -82,7 +80,7 @@ async def test_calls_are_counted_by_code(gateway: Gateway) -> None:
                 await stub.Sample(request)
             except grpc.aio.AioRpcError:
                 continue
-        codes = await handled(gateway, channel, 4, GENERATION, "Sample", "unary")
+        codes = await handled(gateway, 4, GENERATION, "Sample", "unary")
     assert codes == {"OK": 2, "INVALID_ARGUMENT": 1, "NOT_FOUND": 1}
     labels = {"grpc_service": GENERATION, "grpc_method": "Sample", "grpc_type": "unary"}
     assert gateway.metrics.registry.get_sample_value("grpc_server_started_total", labels) == 4
@@ -97,7 +95,7 @@ async def test_streams_are_counted_by_code(gateway: Gateway) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await stub.SampleStream(generation_pb2.SampleStreamRequest()).read()
         assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-        codes = await handled(gateway, channel, 2, GENERATION, "SampleStream", "server_stream")
+        codes = await handled(gateway, 2, GENERATION, "SampleStream", "server_stream")
     assert codes == {"OK": 1, "INVALID_ARGUMENT": 1}
 
 
@@ -112,8 +110,8 @@ async def test_calls_that_the_caller_cancels_are_counted(gateway: Gateway, backe
         stream_envelope = await backend.away.get()
         unary.cancel()
         stream.cancel()
-        assert await handled(gateway, channel, 1, GENERATION, "Sample", "unary") == {"CANCELLED": 1}
-        assert await handled(gateway, channel, 1, GENERATION, "SampleStream", "server_stream") == {"CANCELLED": 1}
+        assert await handled(gateway, 1, GENERATION, "Sample", "unary") == {"CANCELLED": 1}
+        assert await handled(gateway, 1, GENERATION, "SampleStream", "server_stream") == {"CANCELLED": 1}
         for envelope in (unary_envelope, stream_envelope):
             envelope.come_back()
 
@@ -130,8 +128,8 @@ async def test_health_is_watched_and_counted(gateway: Gateway) -> None:
             await stub.Check(health_pb2.HealthCheckRequest(service="nope"))
         assert error.value.code() == grpc.StatusCode.NOT_FOUND
         watching.cancel()
-        assert await handled(gateway, channel, 2, HEALTH, "Check", "unary") == {"OK": 1, "NOT_FOUND": 1}
-        assert await handled(gateway, channel, 1, HEALTH, "Watch", "server_stream") == {"CANCELLED": 1}
+        assert await handled(gateway, 2, HEALTH, "Check", "unary") == {"OK": 1, "NOT_FOUND": 1}
+        assert await handled(gateway, 1, HEALTH, "Watch", "server_stream") == {"CANCELLED": 1}
 
 
 async def test_what_callers_name_never_becomes_a_label(gateway: Gateway) -> None:

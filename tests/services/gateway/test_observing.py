@@ -20,7 +20,7 @@ from services.gateway.settings import Settings
 from services.gateway.tokens import add_key, make_key
 from tests.pictures import picture
 from tests.services.gateway.cards import tiny_card, translation_card
-from tests.services.gateway.fakes import DrivenBackend, eventually
+from tests.services.gateway.fakes import DrivenBackend, until
 
 GENERATION = "gantry.v1.GenerationService"
 TINY = generation_pb2.SampleRequest(model="tiny", count=3)
@@ -41,7 +41,7 @@ class Bench:
             wanted = f"{method} {code}"
             return [r for r in self._caplog.records if r.name == "gantry.access" and r.getMessage() == wanted]
 
-        await eventually(lambda: bool(found()), self.channel)
+        await until(lambda: bool(found()))
         (record,) = found()
         fields: dict[str, Any] = record.fields  # type: ignore[attr-defined]
         return record.levelno, fields
@@ -164,6 +164,8 @@ async def test_the_line_names_the_caller_and_not_the_key(
             await stub.Sample(TINY, metadata=[("x-request-id", "stranger")])
         assert dict(error.value.trailing_metadata())["x-request-id"] == "stranger"
         await stub.Sample(TINY, metadata=[("authorization", f"Bearer {key}")])
+        # A line is written a moment after its caller has the status.
+        await until(lambda: len([record for record in caplog.records if record.name == "gantry.access"]) == 2)
     lines = {r.fields["code"]: r.fields for r in caplog.records if r.name == "gantry.access"}  # type: ignore[attr-defined]
     assert (lines["UNAUTHENTICATED"]["reason"], lines["UNAUTHENTICATED"]["caller"]) == ("UNAUTHENTICATED", "")
     assert lines["OK"]["caller"] == "reports"
@@ -210,11 +212,21 @@ async def test_lines_written_meanwhile_belong_to_the_call(settings: Settings, ca
     assert ("services.gateway.server", "") in seen
 
 
-async def test_an_unexpected_exception_counts_as_unknown() -> None:
+@pytest.mark.parametrize(
+    ("raised", "told", "counted"),
+    [
+        pytest.param(ZeroDivisionError, None, "UNKNOWN", id="an unexpected exception"),
+        pytest.param(asyncio.CancelledError, None, "CANCELLED", id="the caller goes"),
+        pytest.param(asyncio.CancelledError, grpc.StatusCode.NOT_FOUND, "NOT_FOUND", id="the caller goes, refused"),
+    ],
+)
+async def test_how_a_call_that_breaks_off_is_counted(
+    raised: type[BaseException], told: grpc.StatusCode | None, counted: str
+) -> None:
     metrics = Metrics()
 
     async def broken(request: Any, context: Any) -> None:
-        raise ZeroDivisionError
+        raise raised
 
     async def continuation(_: Any) -> grpc.RpcMethodHandler:
         return grpc.unary_unary_rpc_method_handler(broken)
@@ -226,11 +238,14 @@ async def test_an_unexpected_exception_counts_as_unknown() -> None:
         def invocation_metadata(self) -> tuple[()]:
             return ()
 
+        def code(self) -> grpc.StatusCode | None:
+            return told
+
         def set_trailing_metadata(self, metadata: Any) -> None:
             """Is nobody's business here."""
 
     handler = await CallObserver(metrics).intercept_service(continuation, Details())
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(raised):
         await handler.unary_unary(b"", Context())
-    labels = {"grpc_service": "package.Service", "grpc_method": "Method", "grpc_type": "unary", "grpc_code": "UNKNOWN"}
+    labels = {"grpc_service": "package.Service", "grpc_method": "Method", "grpc_type": "unary", "grpc_code": counted}
     assert metrics.registry.get_sample_value("grpc_server_handled_total", labels) == 1

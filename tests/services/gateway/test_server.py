@@ -32,7 +32,7 @@ from services.gateway.settings import Settings
 from tests.conformance.harness import details_of
 from tests.services.gateway.cards import tiny_card
 from tests.services.gateway.certificates import Authority
-from tests.services.gateway.fakes import EXECUTION, DrivenBackend, eventually, reply_to, settled
+from tests.services.gateway.fakes import EXECUTION, PATIENCE_SECONDS, DrivenBackend, reply_to, settled, until
 from tests.services.gateway.http2 import GOAWAY, OPENING, PING, frame, frames
 
 Request = generation_pb2.SampleRequest
@@ -55,6 +55,11 @@ def driven(backend: DrivenBackend) -> DrivenBackend:
     """The gateway's backend, from now on holding every envelope until the test ends it."""
     backend.answers_at_once = False
     return backend
+
+
+def messages_of(caplog: pytest.LogCaptureFixture, logger: str) -> list[str]:
+    """What a logger said: others may speak at any time."""
+    return [record.getMessage() for record in caplog.records if record.name == logger]
 
 
 async def test_images_come_back_in_order_with_their_story(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
@@ -145,7 +150,9 @@ async def test_a_message_beyond_four_mebibytes_is_refused_and_told_why(
     assert dict(error.value.trailing_metadata())["x-request-id"] == "large"
     refused = {"grpc_method": "Sample", "reason": "MESSAGE_TOO_LARGE"}
     assert gateway.metrics.registry.get_sample_value("gantry_refusals_total", refused) == 1
-    assert caplog.messages == ["Sample RESOURCE_EXHAUSTED"]
+    # A line is written a moment after its caller has the status.
+    await until(lambda: bool(messages_of(caplog, "gantry.access")))
+    assert messages_of(caplog, "gantry.access") == ["Sample RESOURCE_EXHAUSTED"]
     assert (await stub.Sample(Request(model="tiny"))).images
 
 
@@ -209,31 +216,31 @@ async def test_calls_of_one_connection_have_a_bound(settings: Settings) -> None:
         await asyncio.gather(*calls, third)
 
 
+def answers_to_pings(port: int) -> tuple[list[int], bytes]:
+    """Ping five times in a row: the kinds of the frames that answer, until one says to go away, and all that came."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        connection.sendall(OPENING + frame(PING, 0, 0, bytes(8)) * 5)
+        while (kinds := [kind for kind, _ in frames(received)]).count(PING) < 5 and GOAWAY not in kinds:
+            more = connection.recv(65536)
+            assert more, f"hung up on after {received!r}"
+            received += more
+    return [kind for kind in kinds if kind in (PING, GOAWAY)], received
+
+
 async def test_a_caller_that_pings_too_often_is_hung_up_on(settings: Settings) -> None:
-    backend = DrivenBackend(tiny_card())
-    often = [("grpc.keepalive_time_ms", 50), ("grpc.http2.max_pings_without_data", 0)]
-    async with (
-        Gateway(settings.model_copy(update={"keepalive_least_seconds": 5.0}), backend) as gateway,
-        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}", often) as channel,
-    ):
-        call = generation_pb2_grpc.GenerationServiceStub(channel).Sample(Request(model="tiny"))
-        with pytest.raises(grpc.aio.AioRpcError, match="Too many pings") as error:
-            await call
-        assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+    seldom = settings.model_copy(update={"keepalive_least_seconds": 3600.0})
+    async with Gateway(seldom, DrivenBackend(tiny_card())) as gateway:
+        kinds, received = await asyncio.to_thread(answers_to_pings, gateway.port)
+    assert kinds[-1] == GOAWAY
+    assert b"too_many_pings" in received
 
 
 async def test_a_caller_may_ping_while_no_call_is_under_way(settings: Settings) -> None:
-    def answers(port: int) -> list[int]:
-        received = b""
-        with socket.create_connection(("127.0.0.1", port), 10) as connection:
-            connection.sendall(OPENING + frame(PING, 0, 0, bytes(8)) * 5)
-            while (kinds := [kind for kind, _ in frames(received)]).count(PING) < 5 and GOAWAY not in kinds:
-                received += connection.recv(65536)
-        return [kind for kind in kinds if kind in (PING, GOAWAY)]
-
     at_any_time = settings.model_copy(update={"keepalive_least_seconds": 0.0})
     async with Gateway(at_any_time, DrivenBackend(tiny_card())) as gateway:
-        assert await asyncio.to_thread(answers, gateway.port) == [PING] * 5
+        kinds, _ = await asyncio.to_thread(answers_to_pings, gateway.port)
+    assert kinds == [PING] * 5
 
 
 async def test_an_item_that_failed_is_named_without_internals(
@@ -260,10 +267,7 @@ async def test_a_call_without_a_deadline_has_no_timeout(
 
 
 async def test_what_a_caller_who_left_had_queued_is_not_run(
-    gateway: Gateway,
-    stub: generation_pb2_grpc.GenerationServiceStub,
-    driven: DrivenBackend,
-    channel: grpc.aio.Channel,
+    gateway: Gateway, stub: generation_pb2_grpc.GenerationServiceStub, driven: DrivenBackend
 ) -> None:
     def value(name: str, **labels: str) -> float | None:
         return gateway.metrics.registry.get_sample_value(name, labels)
@@ -273,10 +277,10 @@ async def test_what_a_caller_who_left_had_queued_is_not_run(
         first.append(asyncio.ensure_future(stub.Sample(Request(model="tiny"))))
         away.append(await driven.away.get())
     leaving = stub.Sample(Request(model="tiny", seed=77))
-    await eventually(lambda: value("gantry_queue_items", model="tiny", version="1.1.0") == 1, channel)
+    await until(lambda: value("gantry_queue_items", model="tiny", version="1.1.0") == 1)
     leaving.cancel()
     call = {"grpc_service": "gantry.v1.GenerationService", "grpc_method": "Sample", "grpc_type": "unary"}
-    await eventually(lambda: value("grpc_server_handled_total", **call, grpc_code="CANCELLED") == 1, channel)
+    await until(lambda: value("grpc_server_handled_total", **call, grpc_code="CANCELLED") == 1)
     for envelope in away:
         envelope.come_back()
     await asyncio.gather(*first)
@@ -322,7 +326,7 @@ async def test_models_that_come_and_go_while_it_runs(
         if sample.name == "gantry_model_info"
     }
     assert shown == {("new", "1.0.0", "e"), ("tiny", "1.1.0", "e")}
-    assert sorted(caplog.messages) == [
+    assert sorted(messages_of(caplog, server.__name__)) == [
         "no longer serving tiny 1.0.0 (dddddddddddd)",
         "no longer serving tiny 1.1.0 (dddddddddddd)",
         "refused bad.mar: broken",
@@ -352,8 +356,8 @@ async def test_a_backend_beyond_help_ends_the_command(
 ) -> None:
     monkeypatch.setattr(server, "make_backend", lambda _: backend)
     serving = asyncio.create_task(server.serve(settings))
-    while not (backend.lost and backend.is_running):
-        await settled()
+    await until(lambda: bool(backend.lost and backend.is_running))
+    assert backend.lost
     backend.lost.set_exception(BackendUnavailableError("starting it again does not help"))
     with pytest.raises(BackendUnavailableError, match="does not help"):
         await serving
@@ -475,34 +479,62 @@ import asyncio, logging
 from services.gateway import server
 from services.gateway.settings import Settings
 from tests.services.gateway.cards import tiny_card
-from tests.services.gateway.certificates import Authority
 from tests.services.gateway.fakes import DrivenBackend
 
+class TalkingBackend(DrivenBackend):
+    async def run(self, *arguments):
+        logging.info("an envelope is away")
+        return await super().run(*arguments)
+
 logging.basicConfig(level="INFO")
-server.make_backend = lambda settings: DrivenBackend(tiny_card())
+server.make_backend = lambda settings: TalkingBackend(tiny_card())
 asyncio.run(server.serve(Settings(port=0, metrics_port=0, drain_seconds=600)))
 """
 
 
-def test_a_second_signal_ends_the_calls_that_the_first_waits_for() -> None:
+@contextmanager
+def waited_for() -> Iterator[tuple["subprocess.Popen[str]", grpc.Channel, grpc.Future]]:
+    """A gateway with ten minutes of grace, a connection, and a call that it would wait for: it must end well."""
     with subprocess.Popen([sys.executable, "-c", _SERVE_DRIVEN], stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        port = next(found[1] for line in process.stderr if (found := re.search(r"gRPC on 127\.0\.0\.1:(\d+)", line)))
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            call = generation_pb2_grpc.GenerationServiceStub(channel).Sample.future(Request(model="tiny"))
-            watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-            assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
-            process.send_signal(signal.SIGTERM)
-            assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
-            assert not call.done()
-            process.send_signal(signal.SIGINT)
-            with pytest.raises(grpc.RpcError) as error:
-                call.result(timeout=30)
-        rest = process.stderr.read()
+        try:
+            assert process.stderr is not None
+            lines = iter(process.stderr)
+            port = next(found[1] for line in lines if (found := re.search(r"gRPC on 127\.0\.0\.1:(\d+)", line)))
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                call = generation_pb2_grpc.GenerationServiceStub(channel).Sample.future(Request(model="tiny"))
+                assert any("an envelope is away" in line for line in lines)
+                yield process, channel, call
+            rest = process.stderr.read()
+        except BaseException:
+            process.kill()
+            raise
     assert process.returncode == 0, rest
+    assert "Traceback" not in rest
+
+
+def assert_ended(call: grpc.Future) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        call.result(timeout=PATIENCE_SECONDS)
     assert error.value.code() == grpc.StatusCode.UNAVAILABLE
     assert details_of(error.value)["ErrorInfo"].reason == "SHUTTING_DOWN"
-    assert "Traceback" not in rest
+
+
+def test_a_second_signal_ends_the_calls_that_the_first_waits_for() -> None:
+    with waited_for() as (process, channel, call):
+        watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
+        process.send_signal(signal.SIGTERM)
+        assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert not call.done()
+        process.send_signal(signal.SIGINT)
+        assert_ended(call)
+
+
+def test_a_second_signal_counts_that_comes_before_the_first_is_seen() -> None:
+    with waited_for() as (process, _, call):
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+            process.send_signal(number)
+        assert_ended(call)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,8 @@ def test_a_flag_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         ("max_image_pixels", 255),
         ("stream_pictures", 0),
         ("probe_seconds", 0),
+        ("probe_seconds", "inf"),
+        ("drain_seconds", "inf"),
         ("drain_seconds", -1),
     ],
 )
