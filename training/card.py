@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from gantry.v1 import models_pb2
 from training.archive import ArchivingError, export_generator, export_translator, git_commit, write_archive
 from training.config import CganConfig, CycleGanConfig, InfoGanConfig
 from training.engine import Run, RunDir, load_run
-from training.evaluation.evaluate import EVALUATION_FILE, FIGURES_FOLDER, trained_on
+from training.evaluation.evaluate import EVALUATION_FILE, figures_of, trained_on
 from training.evaluation.result import Codes, Evaluation
 from training.nets.translator import MULTIPLE
 
@@ -42,7 +44,7 @@ def archive_run(run_dir: Path, out: Path, name: str, version: str) -> Path:
     evaluation = _evaluation(run, run_dir)
     card, graphs = _CONTENTS[run.config.family](run, evaluation)
     card.MergeFrom(_common(run, evaluation, name, version))
-    card.figures.extend(_figures(run_dir / FIGURES_FOLDER))
+    card.figures.extend(_figures(figures_of(run_dir)))
     card.created.FromDatetime(datetime.fromtimestamp(int(RunDir(run_dir).checkpoint.stat().st_mtime), UTC))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.mar"
@@ -55,7 +57,10 @@ def _evaluation(run: Run, run_dir: Path) -> Evaluation:
     path = run_dir / EVALUATION_FILE
     if not path.exists():
         raise ArchivingError(f"{run_dir} has no {EVALUATION_FILE}: run `gantry evaluate {run_dir}` first")
-    evaluation = Evaluation.read(path)
+    try:
+        evaluation = Evaluation.read(path)
+    except ValidationError as error:
+        raise ArchivingError(f"{path}: not of this version: run `gantry evaluate {run_dir}` again: {error}") from error
     if evaluation.protocol.get("training") != trained_on(run):
         raise ArchivingError(f"{path} is of another checkpoint: run `gantry evaluate {run_dir}` again")
     return evaluation
@@ -167,7 +172,7 @@ def _latent(size: int) -> models_pb2.LatentSpec:
     return models_pb2.LatentSpec(size=size, distribution=models_pb2.LATENT_DISTRIBUTION_NORMAL)
 
 
-def _figures(folder: Path) -> list[models_pb2.Figure]:
+def _figures(paths: list[Path]) -> list[models_pb2.Figure]:
     return [
         models_pb2.Figure(
             name=path.stem,
@@ -175,5 +180,5 @@ def _figures(folder: Path) -> list[models_pb2.Figure]:
             "for each value of the first categorical code.",
             png=path.read_bytes(),
         )
-        for path in sorted(folder.glob("traversal-*.png"))
+        for path in paths
     ]

@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -57,6 +57,8 @@ def joined(device: torch.device) -> Iterator[torch.device]:
         # torchrun's store outlives the processes: those that it starts again must not find the addresses of the dead.
         attempt = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
         dist.init_process_group(backend, store=attempt, rank=rank, world_size=processes)
+    # Torch lets a process go as soon as it is connected itself: if it failed at once, others could not connect to it.
+    any_of(False)
     yield device
     # After a failure nobody leaves in good order: NCCL would wait for processes that are no more.
     dist.destroy_process_group()
@@ -147,7 +149,8 @@ def first_before_others() -> Iterator[None]:
         yield
     except BaseException:
         if is_first():
-            any_of(True)
+            with suppress(PeerError):  # its own error says more than that the others have ended before
+                any_of(True)
         raise
     if is_first():
         any_of(False)

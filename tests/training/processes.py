@@ -5,6 +5,8 @@ They are forked from a server that has imported torch already, so that a test ne
 
 import multiprocessing
 import os
+import socket
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -12,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import distributed
 
-_SECONDS = 100  # after which a process hangs
+_SECONDS = 100  # after which those that have not ended hang
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["training.engine", "torch._dynamo", "sklearn.datasets"])
 
@@ -60,11 +62,14 @@ def together(*works: Callable[[], Any], store: distributed.TCPStore | None = Non
             "MASTER_PORT": store.port,
             "TORCHELASTIC_RESTART_COUNT": attempt,
             "TORCHELASTIC_USE_AGENT_STORE": True,
+            # Else gloo asks what address the host's name has, which may take long or be that of no interface.
+            "GLOO_SOCKET_IFNAME": socket.if_indextoname(1),
         }
         processes.append(_SERVER.Process(target=_live, args=(work, variables, told), daemon=True))
         processes[-1].start()
         told.close()
-    return [_end(process, heard) for process, (heard, _) in zip(processes, pipes, strict=True)]
+    until = time.monotonic() + _SECONDS
+    return [_end(process, heard, until) for process, (heard, _) in zip(processes, pipes, strict=True)]
 
 
 def _live(work: Callable[[], Any], variables: dict[str, object], told: Connection) -> None:
@@ -77,12 +82,12 @@ def _live(work: Callable[[], Any], variables: dict[str, object], told: Connectio
         raise SystemExit(1) from error
 
 
-def _end(process: Any, heard: Connection) -> End:
+def _end(process: Any, heard: Connection, until: float) -> End:
     try:
-        result, error = heard.recv() if heard.poll(_SECONDS) else (None, "it hangs")
+        result, error = heard.recv() if heard.poll(max(0, until - time.monotonic())) else (None, "it hangs")
     except EOFError:
         result, error = None, "it said nothing"
-    process.join(1 if error == "it hangs" else _SECONDS)
+    process.join(max(1, until - time.monotonic()))
     if process.exitcode is None:
         process.kill()
         process.join()

@@ -212,8 +212,12 @@ def test_the_commit_is_that_of_the_tree(tmp_path: Path, monkeypatch: pytest.Monk
         subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
 
     monkeypatch.setattr(archive, "_SOURCE_ROOT", tmp_path)
-    # Else the search for a repository could find one above.
+    # Else git could find another repository, one above or that of the hook it runs in, and take its user's settings.
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, os.devnull)
     assert git_commit() == "unknown"
     git("init")
     (tmp_path / "training").mkdir()

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,6 +92,27 @@ def test_statistics_are_means_over_processes() -> None:
     ]
 
 
+def connects_late(rank: int, connected: Path) -> bool:
+    """Whether the first, which is slow to connect, has done so when this process has joined."""
+    init = torch.distributed.init_process_group
+
+    def slowly(*arguments: Any, **options: Any) -> None:
+        init(*arguments, **options)
+        if rank == 0:
+            time.sleep(0.5)
+            connected.touch()
+
+    torch.distributed.init_process_group = slowly  # in a process that ends with this
+    with distributed.joined(CPU):
+        return connected.exists()
+
+
+def test_nobody_begins_before_all_are_connected(tmp_path: Path) -> None:
+    """Who failed at once would be gone for those that still connect, and they would not come to their own message."""
+    ends = together(*[partial(connects_late, rank, tmp_path / "connected") for rank in range(2)])
+    assert [end.result for end in ends] == [True, True]
+
+
 def says(flag: bool) -> tuple[bool, bool]:
     with distributed.joined(CPU):
         return distributed.any_of(flag), distributed.any_of(False)
@@ -99,16 +122,22 @@ def test_what_one_says_all_hear() -> None:
     assert [end.result for end in together(partial(says, False), partial(says, True))] == [(True, False)] * 2
 
 
-def leaves_a_note(note: Path) -> str:
-    with distributed.joined(CPU), distributed.first_before_others():
-        if distributed.is_first():
-            note.write_text("first")
-        return note.read_text()
+def leaves_a_note(folder: Path) -> str:
+    """The first leaves it when the other is at the door; who does not wait there finds none."""
+    knock, note = folder / "knock", folder / "note"
+    with distributed.joined(CPU):
+        if not distributed.is_first():
+            knock.touch()
+        with distributed.first_before_others():
+            while distributed.is_first() and not knock.exists():
+                time.sleep(0.01)
+            if distributed.is_first():
+                note.write_text("first")
+            return note.read_text()
 
 
 def test_the_first_has_finished_before_the_others_begin(tmp_path: Path) -> None:
-    """The second begins far earlier, as the first is forked later."""
-    assert [end.result for end in together(*[partial(leaves_a_note, tmp_path / "note")] * 2)] == ["first"] * 2
+    assert [end.result for end in together(*[partial(leaves_a_note, tmp_path)] * 2)] == ["first"] * 2
 
 
 def fails_alone() -> None:
@@ -120,6 +149,20 @@ def test_others_do_not_begin_what_the_first_could_not() -> None:
     first, second = together(fails_alone, fails_alone)
     assert first.error == "OSError: disk 0 is full"
     assert second.error == "PeerError: the first process has failed; its own message says why"
+
+
+def fails_when_the_other_is_dead() -> None:
+    with distributed.joined(CPU):
+        if not distributed.is_first():
+            os.kill(os.getpid(), signal.SIGKILL)
+        with distributed.first_before_others():
+            raise OSError("disk 0 is full")
+
+
+def test_what_the_first_could_not_do_is_told_though_nobody_hears() -> None:
+    first, second = together(*[fails_when_the_other_is_dead] * 2)
+    assert second.code == -signal.SIGKILL
+    assert first.error == "OSError: disk 0 is full"
 
 
 def dies_before_an_agreement(rank: int) -> None:

@@ -36,7 +36,7 @@ def test_a_cgan_leaves_figures_and_report_with_the_run(command, tmp_path):
 
     assert result.exit_code == 0, result.output
     figures = Evaluation.read(run / "evaluation.json")
-    assert figures.protocol["training"] == "256 training images seen"
+    assert figures.protocol["training"].startswith("256 training images seen; SHA-256 of the weights begins with ")
     assert f"{figures['coverage'].value:.4g}" in result.output
     assert str(run / "report.png") in result.output
     with Image.open(run / "report.png") as page:
