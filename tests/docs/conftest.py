@@ -23,7 +23,7 @@ DIGITS = [str(digit) for digit in range(10)]
 CLOTHES = ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of the gateway."""
     store = tmp_path_factory.mktemp("store")
@@ -31,14 +31,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     write_latent_model(store, class_card("fashion-cgan", CLOTHES), condition_size=len(CLOTHES))
     write_latent_model(store, digit_code_card("mnist-infogan"), condition_size=len(DIGITS) + 2)
     write_tiny_translation_archive(store, "horse2zebra")
-    settings = Settings(
-        backend="embedded",
-        execution="float32",
-        model_store=store,
-        port=0,
-        metrics_port=0,
-        probe_seconds=3600,  # torch cannot export a graph in a test while a probe runs another beside it
-    )
+    settings = Settings(backend="embedded", execution="float32", model_store=store, port=0, metrics_port=0)
     loop = EventLoop()
     try:
         with serving(loop, settings, make_backend(settings)) as served:

@@ -1,6 +1,7 @@
 """What a real gateway exposes after a few calls, and what a real batch job pushes: the chart's rules live on it."""
 
 import tempfile
+import time
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,8 @@ from services.gateway.settings import Settings
 from tests.archives import write_tiny_archive
 from tests.conformance.harness import EventLoop, serving
 from tests.services.gateway.certificates import Authority
+
+_PATIENCE_SECONDS = 30.0
 
 
 @cache
@@ -50,11 +53,22 @@ def _scrape(folder: Path) -> str:
                     )
                 with pytest.raises(grpc.RpcError):
                     stub.Sample(generation_pb2.SampleRequest(model="unknown"))
-            with urlopen(f"http://127.0.0.1:{served.gateway.metrics_port}/metrics") as response:
-                text: str = response.read().decode()
-                return text
+            # A call that is refused is counted just after its caller was told.
+            return _metrics_with("NOT_FOUND", f"http://127.0.0.1:{served.gateway.metrics_port}/metrics")
     finally:
         loop.close()
+
+
+def _metrics_with(code: str, url: str) -> str:
+    """What the URL shows once it shows a call that ended with the code."""
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < give_up:
+        with urlopen(url, timeout=_PATIENCE_SECONDS) as response:
+            text: str = response.read().decode()
+        if f'grpc_code="{code}"' in text:
+            return text
+        time.sleep(0.01)
+    raise AssertionError(f"no call that ended with {code} was counted within {_PATIENCE_SECONDS:g} s:\n{text}")
 
 
 @cache

@@ -99,10 +99,10 @@ def test_object_store_is_copied_first() -> None:
     spec = pod_of(render(values))
     (copy,) = spec["initContainers"]
     assert copy["image"] == "ghcr.io/gantry/batch:0.1.0"
-    assert copy["args"] == ["batch", "copy", "s3://bucket/models", "/models"]
+    assert copy["args"] == ["batch", "copy", "s3://bucket/models", "/copy"]
     assert copy["envFrom"] == [{"secretRef": {"name": "keys"}}]
     assert copy["env"] == [{"name": "A", "value": "b"}]
-    assert named(copy["volumeMounts"], "models") == {"name": "models", "mountPath": "/models"}
+    assert named(copy["volumeMounts"], "models") == {"name": "models", "mountPath": "/copy"}
     assert named(spec["volumes"], "models")["emptyDir"] == {"sizeLimit": "9Gi"}
     assert named(spec["containers"][0]["volumeMounts"], "models")["readOnly"]
 
@@ -112,7 +112,15 @@ def test_image_is_copied_first() -> None:
     spec = pod_of(render({"modelStore": {"source": "initImage", "initImage": store}}))
     (copy,) = spec["initContainers"]
     assert copy["image"] == "r.example/models:3"
-    assert copy["command"] == ["cp", "-rL", "/archives/.", "/models"]
+    assert copy["command"] == ["cp", "-rL", "/archives/.", "/copy"]
+
+
+def test_no_volume_hides_the_archives_of_the_image_that_is_copied() -> None:
+    store = {"repository": "r.example/models", "tag": "3"}
+    spec = pod_of(render({"modelStore": {"source": "initImage", "initImage": store}}))
+    (copy,) = spec["initContainers"]
+    assert copy["command"] == ["cp", "-rL", "/models/.", "/copy"]
+    assert {mount["mountPath"] for mount in copy["volumeMounts"]} == {"/copy", "/tmp"}
 
 
 def test_image_volume_is_mounted_as_it_is() -> None:

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from helm_python.errors import HelmRenderError, HelmValuesError
 
 from tests.helm.arguments import parse
 from tests.helm.manifests import PodTemplate, component, environment, of_kind, one, pod_templates, selects
 from tests.helm.rendering import CHART, Values, merged, render
+from training.engine.runs import load_run
 
 TRAINING: dict[str, Any] = {"training": {"enabled": True, "runs": {"claimName": "runs"}}}
 
@@ -128,7 +130,7 @@ def test_values_that_cannot_work_are_refused() -> None:
 @pytest.mark.parametrize("gpus", [0, 2])
 def test_the_command_trains_and_goes_on_after_a_sigterm(gpus: int, tmp_path: Path) -> None:
     """The very command, with torchrun of this environment, a folder for the volume and CPUs for the GPUs."""
-    arguments = ["cgan", "--data=digits", "--images=2k", "--tick=1k", "--batch=64"]
+    arguments = ["cgan", "--data=digits", "--tick=1k", "--batch=64"]
     given = container(merged(TRAINING, {"training": {"run": "digits", "arguments": arguments, "gpus": gpus}}))
     binaries = Path(sys.executable).parent
     command = [str(binaries / given["command"][0]), *given["command"][1:], *given["args"]]
@@ -141,17 +143,33 @@ def test_the_command_trains_and_goes_on_after_a_sigterm(gpus: int, tmp_path: Pat
         "OMP_NUM_THREADS": "1",
     }
 
-    process = subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if re.search(r"[1-9][0-9.]*/2\.00k", line):
-            break
-    process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert (tmp_path / "digits" / "checkpoint.pt").exists(), said
+    # So many that it cannot have come to its end before the signal comes.
+    code, said = stopped_once_it_trains([*command, "--images=10M"], variables)
+    assert code != 0, said
+    seen = load_run(tmp_path / "digits").images_seen
+    assert f"stopped after {seen:,} images" in said
 
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, f"--images={seen + 1000}"], env=variables, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("what it makes now") == 1, "the first process speaks for all"
-    assert "| 0.00/2.00k" not in done.stderr, "it began anew"
+    assert "| 0.00/" not in done.stderr, "it began anew"
+
+
+def stopped_once_it_trains(command: list[str], variables: dict[str, str]) -> tuple[int, str]:
+    """Run a training until it shows progress, then send it SIGTERM; its exit code, and what it said."""
+    process = psutil.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = ""
+    try:
+        for line in process.stdout:
+            said += line
+            if re.search(r"\| [1-9][0-9.]*k?/", line):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest, _ = process.communicate(timeout=120)
+        return process.returncode, said + rest
+    finally:
+        family = [process, *process.children(recursive=True)] if process.is_running() else []
+        for member in family:
+            member.kill()

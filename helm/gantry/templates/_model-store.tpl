@@ -30,14 +30,17 @@
 {{- end }}
 {{- end -}}
 
-{{/* The init container that copies the archives, as a list; empty where nothing is copied. */}}
+{{/*
+The init container that copies the archives, as a list; empty where nothing is copied. The volume is not at /models in it:
+there it would hide the archives of an image that has them in /models.
+*/}}
 {{- define "gantry.modelStoreInit" -}}
 {{- $store := .Values.modelStore -}}
 {{- if has $store.source (list "objectStore" "initImage") }}
 - name: models
   {{- if eq $store.source "objectStore" }}
   image: {{ include "gantry.image" (dict "root" . "image" .Values.images.batch) | quote }}
-  args: [batch, copy, {{ $store.objectStore.url | quote }}, /models]
+  args: [batch, copy, {{ $store.objectStore.url | quote }}, /copy]
   {{- with $store.objectStore.env }}
   env:
     {{- toYaml . | nindent 4 }}
@@ -48,7 +51,7 @@
   {{- end }}
   {{- else }}
   image: {{ include "gantry.image" (dict "root" . "image" $store.initImage) | quote }}
-  command: [cp, -rL, {{ printf "%s/." $store.initImage.path | quote }}, /models]
+  command: [cp, -rL, {{ printf "%s/." $store.initImage.path | quote }}, /copy]
   {{- end }}
   imagePullPolicy: {{ .Values.images.pullPolicy }}
   securityContext:
@@ -56,7 +59,7 @@
   resources:
     {{- toYaml $store.copyResources | nindent 4 }}
   volumeMounts:
-    - {name: models, mountPath: /models}
+    - {name: models, mountPath: /copy}
     - {name: models-tmp, mountPath: /tmp}
 {{- end }}
 {{- end -}}
