@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from services.client.local_gateway import free_port, running_gateway
 from tests.archives import write_tiny_archive, write_tiny_translation_archive
 from tests.helm.conftest import Rendering
 from tests.helm.manifests import of_kind
-from tests.helm.rendering import render
+from tests.helm.rendering import merged, notes, render
 
 
 def program(name: str) -> str:
@@ -68,7 +69,7 @@ def test_no_gateway_fails() -> None:
 
 def test_test_pods_run_once_when_asked_for(rendering: Rendering) -> None:
     pods = of_kind(rendering.manifests, "Pod")
-    assert len(pods) == 2
+    assert pods
     for pod in pods:
         assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
         policy = pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
@@ -85,3 +86,24 @@ def test_they_can_be_left_out_and_told_the_model() -> None:
         if each["metadata"]["name"].endswith("sample")
     ]
     assert {"name": "GANTRY_TEST_MODEL", "value": "mnist-cgan"} in sample["env"]
+
+
+KEYS = {"auth": {"insecure": False, "tokens": {"secretName": "callers"}}}
+MTLS = {"auth": {"insecure": False}, "tls": {"secretName": "server", "clientCa": {"secretName": "authorities"}}}
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "missing"),
+    [
+        (KEYS, ["health"], "auth.client.tokenSecretName"),
+        (MTLS, [], "auth.client.certificateSecretName"),
+        (merged(KEYS, {"auth": {"client": {"tokenSecretName": "key"}}}), ["health", "sample"], None),
+        (merged(MTLS, {"auth": {"client": {"certificateSecretName": "client"}}}), ["health", "sample"], None),
+    ],
+    ids=["keys", "mtls", "keys-and-one", "mtls-and-one"],
+)
+def test_only_what_the_gateway_lets_in_runs(values: Any, names: list[str], missing: str | None) -> None:
+    assert [pod["spec"]["containers"][0]["name"] for pod in of_kind(render(values), "Pod")] == names
+    told = f"`helm test` draws nothing here: the gateway would not let it, without {missing}."
+    assert (told in notes(values)) == (missing is not None)
+    assert ("draws nothing" in notes(values)) == (missing is not None)
