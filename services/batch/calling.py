@@ -55,7 +55,7 @@ class Caller:
         """
         self._window, self._patience, self._clock = window, patience, clock
         self._gone_since: float | None = None
-        self._outages = 0
+        self._pause = _FIRST_PAUSE
         self._stopped = False
 
     def stop(self) -> None:
@@ -110,9 +110,8 @@ class Caller:
         gone = self._clock() - self._gone_since
         if gone >= self._patience:
             raise JobError(f"the gateway has not answered for {gone:.0f} s: {error}") from error
-        pause = error.retry_seconds or min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._outages)
-        if self._window.refused(place, pause):
-            self._outages += 1
+        if self._window.refused(place, error.retry_seconds or self._pause):
+            self._pause = min(_LONGEST_PAUSE, 2 * self._pause)
 
     def _hear(self) -> None:
-        self._gone_since, self._outages = None, 0
+        self._gone_since, self._pause = None, _FIRST_PAUSE

@@ -22,7 +22,7 @@ from services.batch.options import (
     read_push_labels,
     read_shard,
 )
-from services.batch.running import Run, exit_code_of
+from services.batch.running import DEFAULT_MODEL_STORE, Run, exit_code_of
 from services.batch.sample_cli import sample
 from services.batch.status import status_of
 from services.batch.storage import open_store
@@ -65,7 +65,7 @@ def translate(
     manifest: ManifestFolder = None,
     address: Address = DEFAULT_ADDRESS,
     embedded: Embedded = False,
-    model_store: ModelStore = None,
+    model_store: ModelStore = DEFAULT_MODEL_STORE,
     pushgateway: Pushgateway = None,
     push_label: PushLabels = None,
     progress: Bar = None,
@@ -118,7 +118,7 @@ def retry(
     manifest: ManifestFolder = None,
     address: Address = DEFAULT_ADDRESS,
     embedded: Embedded = False,
-    model_store: ModelStore = None,
+    model_store: ModelStore = DEFAULT_MODEL_STORE,
     pushgateway: Pushgateway = None,
     push_label: PushLabels = None,
     progress: Bar = None,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from services.batch.faults import JobError
+from services.batch.naming import PRIVATE
 from services.batch.storage import Store
 
 NAME = "job.json"
@@ -41,9 +42,15 @@ def description_of(store: Store) -> Description | None:
     if data is None:
         return None
     try:
-        return Description(**json.loads(data))
+        found = Description(**json.loads(data))
+        if not isinstance(found.request, dict) or not isinstance(found.shards, int):
+            raise TypeError("a field is of another type")
     except (ValueError, TypeError) as error:
-        raise JobError(f"{store.url}: {NAME}, what the last run left of its job, cannot be read: {error}") from error
+        raise JobError(
+            f"{store.url.rstrip('/')}/{PRIVATE}/{NAME}, what the last run left of its job, cannot be understood: "
+            "remove that file and start the job again with its whole command"
+        ) from error
+    return found
 
 
 def earlier_run(store: Store, command: str) -> Description | None:

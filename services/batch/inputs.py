@@ -77,7 +77,18 @@ def _open_local(text: str) -> Input:
         return ArchiveInput(path) if is_archive(path) else LocalFiles(path, os.path.dirname(path))
     if _MAGIC.search(text):
         return LocalFiles(path, _fixed_part(path))
-    raise JobError(f"{text}: no such file or folder")
+    raise JobError(f"{text}: {_fault_of(path)}")
+
+
+def _fault_of(path: str) -> str:
+    """Say why a path is neither a file nor a folder."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return "no such file or folder"
+    except OSError as error:
+        return error.strerror or str(error)
+    return "is neither a regular file nor a folder"
 
 
 def _open_remote(filesystem: Any, path: str, url: str) -> Input:

@@ -44,15 +44,20 @@ class ListInput:
         return read_remote(*self._open(locator)) if is_url(locator) else read_local(locator)
 
     def _lines(self) -> Generator[str, None, None]:
+        opening, name = open, self._name
         if is_url(self._name):
-            filesystem, path = self._open(self._name)
-            with filesystem.open(path, "r", encoding="utf-8") as lines:
+            filesystem, name = self._open(self._name)
+            opening = filesystem.open
+        # Some editors begin a file with a byte order mark.
+        with opening(name, "r", encoding="utf-8-sig") as lines:
+            try:
                 yield from lines
-        else:
-            with open(self._name, encoding="utf-8") as lines:
-                yield from lines
+            except UnicodeDecodeError as error:
+                raise JobError(f"{self._name}: must be UTF-8") from error
 
     def _found(self, text: str, place: str) -> Found:
+        if "\0" in text:
+            raise JobError(f"{place}: has a NUL character; a list must be UTF-8")
         entry, output = _entry(text, place) if text.startswith("{") else (text, None)
         entry = entry.removeprefix("file://")
         if output is not None and (fault := unsafe(output)):

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from services.batch.faults import LockedError, StorageError
@@ -78,12 +79,20 @@ class LocalStore:
         self._make_private()
         # Shards of one job write the same file at the same time.
         part = f"{self._private}/{name}.{uuid.uuid4().hex}.part"
-        _write(part, data)
+        _write(part, data, sync=True)
         os.replace(part, f"{self._private}/{name}")
+        _sync(self._private)
 
     def journals(self) -> list[str]:
         """See `Store.journals`."""
-        return sorted(path.stem for path in Path(self._private).glob("*.jsonl") if JOURNAL.fullmatch(path.stem))
+        try:
+            names = os.listdir(self._private)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._fault(error) from error
+        stems = (name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl"))
+        return sorted(filter(JOURNAL.fullmatch, stems))
 
     def read_journal(self, name: str) -> Iterator[bytes]:
         """See `Store.read_journal`."""
@@ -157,9 +166,22 @@ class LocalJournal:
             raise StorageError(f"{self._path}: {error.strerror}") from error
 
 
-def _write(path: str, data: bytes) -> None:
+def _write(path: str, data: bytes, *, sync: bool = False) -> None:
     with open(path, "wb") as file:
         file.write(data)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _sync(folder: str) -> None:
+    """Have what was renamed in a folder outlive a power cut, where its file system can do that."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # Those of networks may not know it of folders.
+            os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _make_folder(path: str) -> None:

@@ -177,7 +177,11 @@ def open_manifest(store: Store, shard: Shard) -> Manifest:
         LockedError: Another process works on this shard.
     """
     journal = store.open_journal(journal_name(shard))
-    return Manifest(journal, load_shard(store, shard))
+    try:
+        return Manifest(journal, load_shard(store, shard))
+    except BaseException:
+        journal.close()
+        raise
 
 
 def load_shard(store: Store, shard: Shard) -> Index:

@@ -78,7 +78,8 @@ class ObjectLock:
         if self._lost is not None:
             return
         try:
-            self._remove()
+            if self._is_mine(self._read()):
+                self._remove()
         except Exception as error:  # What was done stands.
             _log.warning("the lock could not be given back; the next run will wait for it: %s", error)
 

@@ -10,7 +10,7 @@ from services.batch.shards import Shard
 
 Address = Annotated[str, typer.Option(help="host:port of the gateway.", envvar="GANTRY_ADDRESS")]
 Embedded = Annotated[bool, typer.Option("--embedded", help="Start a gateway for this job alone; needs torch.")]
-ModelStore = Annotated[Path | None, typer.Option(help="Folder of .mar archives of --embedded.")]
+ModelStore = Annotated[Path, typer.Option(help="Folder of .mar archives of --embedded.", envvar="GANTRY_MODEL_STORE")]
 ShardText = Annotated[
     str | None,
     typer.Option(

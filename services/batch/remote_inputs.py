@@ -9,6 +9,7 @@ from typing import Any
 from services.batch.archives import check_size, too_large
 from services.batch.faults import storage_faults
 from services.batch.naming import Found, is_picture, unsafe
+from services.batch.remote_listing import objects_below
 
 
 class RemoteFile:
@@ -44,11 +45,10 @@ class RemoteFolder:
         """See `Input.pictures`."""
         matches, depth = self._matcher()
         with storage_faults(str(self._filesystem.unstrip_protocol(self._path))):
-            for _, _, files in self._filesystem.walk(self._path, maxdepth=depth, detail=True, on_error="raise"):
-                for info in files.values():
-                    if matches(info["name"]):
-                        name = str(info["name"])[len(self._path) :].lstrip("/")
-                        yield remote_picture(self._filesystem, info, name)
+            for info in objects_below(self._filesystem, self._path, depth):
+                if matches(info["name"]):
+                    name = str(info["name"])[len(self._path) :].removeprefix("/")
+                    yield remote_picture(self._filesystem, info, name)
 
     def read(self, locator: str) -> bytes:
         """See `Input.read`."""
@@ -64,7 +64,7 @@ class RemoteFolder:
         return re.compile(glob_translate(self._pattern)).match, None if "**" in beyond else beyond.count("/") + 1
 
 
-def remote_picture(filesystem: Any, info: dict[str, Any], name: str) -> Found:
+def remote_picture(filesystem: Any, info: Mapping[str, Any], name: str) -> Found:
     """Describe an object.
 
     Args:
@@ -77,9 +77,14 @@ def remote_picture(filesystem: Any, info: dict[str, Any], name: str) -> Found:
         input=str(filesystem.unstrip_protocol(path)),
         name=name,
         fingerprint=remote_version(info),
-        fault=unsafe(name) or too_large(info.get("size") or 0),
+        fault=_unfaithful(name) or unsafe(name) or too_large(info.get("size") or 0),
         locator=path,
     )
+
+
+def _unfaithful(name: str) -> str | None:
+    """Say why a file cannot be called like an object; None where it can."""
+    return f"the name {name!r} has an empty part, which a file's cannot have" if "//" in f"/{name}" else None
 
 
 def remote_version(info: Mapping[str, Any]) -> str | None:

@@ -30,6 +30,7 @@ from services.client.connection import DEFAULT_ADDRESS
 from services.client.local_gateway import LocalGatewayError, running_gateway
 
 DONE, FAULT, ITEMS_FAILED = 0, 1, 3
+DEFAULT_MODEL_STORE = Path("model_store")
 
 # The most seconds to wait for the next answer before the gateway counts as gone.
 _ANSWER_SECONDS = 120.0
@@ -47,7 +48,7 @@ class Run:
     Attributes:
         address: host:port of the gateway.
         embedded: Whether to start a gateway for the job instead.
-        model_store: Folder of archives of that; None for its default.
+        model_store: Folder of archives of that.
         shard: The part of the job to do.
         concurrency: The most items that are to be with the gateway at once.
         patience: Seconds that the gateway may be gone before the job is at fault.
@@ -61,7 +62,7 @@ class Run:
 
     address: str = DEFAULT_ADDRESS
     embedded: bool = False
-    model_store: Path | None = None
+    model_store: Path = DEFAULT_MODEL_STORE
     shard: Shard = field(default_factory=Shard)
     concurrency: int = 32
     patience: float = DEFAULT_PATIENCE
@@ -111,16 +112,19 @@ def gateway_for(run: Run) -> Iterator[tuple[str, Credentials]]:
     """Say which gateway a job calls and what it shows it; start one where the job wants its own.
 
     Raises:
+        JobError: There are no archives to serve.
         LocalGatewayError: It does not come to serve.
         ValueError: The environment's credentials contradict each other.
     """
     if not run.embedded:
         yield run.address, Credentials.from_environment()
         return
-    store = [] if run.model_store is None else ["--model-store", str(run.model_store)]
+    if not any(run.model_store.glob("*.mar")):
+        raise JobError(f"the model store {run.model_store} is no folder with archives (*.mar)")
+    store = f"--model-store={run.model_store}"
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_gateway(Path(folder) / "gateway.log", "--backend", "embedded", *store) as address,
+        running_gateway(Path(folder) / "gateway.log", "--backend=embedded", store) as address,
     ):
         yield address, Credentials()
 
@@ -163,7 +167,7 @@ async def carry_out(job: Job, total: int, run: Run, *, clean_up: Callable[[], No
         await asyncio.gather(watch, return_exceptions=True)
         await in_thread(clean_up)
         for reporter in reporters:
-            await asyncio.to_thread(reporter.finish, job.tally, finished=ending == "finished")
+            await in_thread(reporter.finish, job.tally, finished=ending == "finished")
     _tell_failures(job.tally)
     if ending == "too many failures":
         _log.warning("ended early: --max-failures %s is reached", run.max_failures)
@@ -199,7 +203,7 @@ def _stop_on_signals(job: Job) -> list[int]:
 async def _watch(tally: Tally, reporters: Sequence[Reporter]) -> None:
     while True:
         for reporter in reporters:
-            await asyncio.to_thread(reporter.tell, tally)
+            await in_thread(reporter.tell, tally)
         await asyncio.sleep(_TELL_SECONDS)
 
 

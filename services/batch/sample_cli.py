@@ -19,7 +19,7 @@ from services.batch.options import (
     read_push_labels,
     read_shard,
 )
-from services.batch.running import Run, exit_code_of
+from services.batch.running import DEFAULT_MODEL_STORE, Run, exit_code_of
 from services.batch.sample import FileFormat, SampleRequest
 from services.batch.sample_job import sample as run_sample
 from services.client.connection import DEFAULT_ADDRESS
@@ -50,7 +50,7 @@ def sample(
     patience: Patience = DEFAULT_PATIENCE,
     address: Address = DEFAULT_ADDRESS,
     embedded: Embedded = False,
-    model_store: ModelStore = None,
+    model_store: ModelStore = DEFAULT_MODEL_STORE,
     pushgateway: Pushgateway = None,
     push_label: PushLabels = None,
     progress: Bar = None,

@@ -4,11 +4,11 @@ import asyncio
 import json
 from dataclasses import replace
 
-from services.batch.description import Description, earlier_run
+from services.batch.description import Description, description_of, earlier_run
 from services.batch.faults import JobError
 from services.batch.job import Job
 from services.batch.manifest import Manifest, open_manifest
-from services.batch.running import DONE, ITEMS_FAILED, Run, carry_out, connected, gateway_for
+from services.batch.running import Run, carry_out, connected, gateway_for
 from services.batch.sample import SampleRequest, settle
 from services.batch.sample_labels import write_labels
 from services.batch.sample_plan import CALL_PICTURES
@@ -60,8 +60,11 @@ async def _carry_out(request: SampleRequest, store: Store, run: Run, address: st
     async with connected(replace(run, concurrency=calls), address, credentials) as (client, caller):
         loaded, _ = await caller(lambda: client.model(request.model, request.version))
         settled = settle(request, loaded)
-        manifest = await asyncio.to_thread(_begin, store, request, run.shard)
         async with Sampler(client, caller, settled, calls=calls) as sampler:
+            if await asyncio.to_thread(description_of, store) is None:
+                # Word of a job that the gateway refuses would keep the right one out of the folder.
+                await sampler.try_out()
+            manifest = await asyncio.to_thread(_begin, store, request, run.shard)
             job = Job(
                 sampler.items(run.shard),
                 sampler.make,
@@ -75,7 +78,7 @@ async def _carry_out(request: SampleRequest, store: Store, run: Run, address: st
             job.on_stop(caller.stop)
             total = sum(pictures.count for pictures in settled.data_set.runs(run.shard))
             code = await carry_out(job, total, run, clean_up=manifest.close)
-    if code in (DONE, ITEMS_FAILED):
+    if job.tally.settled == total:
         await in_thread(write_labels, store, settled.data_set, run.shard, loaded.card, settled.maker.options)
     return code
 

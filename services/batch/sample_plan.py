@@ -105,7 +105,7 @@ def plan_data_set(
     codes: Codes | None,
     ending: str,
 ) -> DataSet:
-    """DataSet a data set.
+    """Plan a data set.
 
     Args:
         card: Of a model that makes pictures from latents.

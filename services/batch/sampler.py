@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Self
 
 import grpc
@@ -80,6 +80,15 @@ class Sampler:
                     source=places[run.category.id],
                     locator=str(number),
                 )
+
+    async def try_out(self) -> None:
+        """Have the gateway judge what every picture is asked for with, by one that nobody gets.
+
+        Raises:
+            JobError: It refuses that.
+        """
+        with suppress(ItemError):  # A fault of that one, which the job is to record.
+            await self.make(next(self.items(Shard())), None)
 
     async def make(self, item: Item, _: str | None) -> Made:
         """Make an item; see `services.batch.job.Make`."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from services.batch.faults import StorageError
+from services.batch.faults import StorageError, storage_faults
 from services.batch.local_store import LocalStore
 from services.batch.object_store import ObjectStore
 
@@ -110,7 +110,8 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     """Return fsspec's file system of a URL, and the path in it; credentials are where its library looks for them.
 
     Raises:
-        StorageError: fsspec, or what it needs for this kind of URL, is not installed, or does not know it.
+        StorageError: fsspec, or what it needs for this kind of URL, is not installed, or does not know it; or the host
+            cannot be reached.
     """
     try:
         import fsspec
@@ -119,10 +120,8 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     # What gcsfs has of its own for zonal buckets puts neither at once nor on a condition, and asks for the kind of a
     # bucket with every request where it may not know.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    try:
+    with storage_faults(url):
         filesystem, path = fsspec.core.url_to_fs(url, **_options_of(url))
-    except (ImportError, ValueError) as error:
-        raise StorageError(f"{url}: {error}") from error
     return filesystem, str(path)
 
 

@@ -21,9 +21,13 @@ async def in_thread(work: Callable[Arguments, Result], *args: Arguments.args, **
         What it returns.
     """
     working = asyncio.get_running_loop().run_in_executor(None, partial(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        # A thread cannot be interrupted.
-        await asyncio.gather(working, return_exceptions=True)
-        raise
+    cancelled = None
+    while not working.done():
+        try:
+            await asyncio.wait({working})
+        except asyncio.CancelledError as error:  # A thread cannot be interrupted, however often that is asked for.
+            cancelled = error
+    if cancelled is not None:
+        working.exception()  # Nobody is left to be told.
+        raise cancelled
+    return working.result()

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterable
-from threading import TIMEOUT_MAX, Event, Timer
+from threading import TIMEOUT_MAX, Lock, Timer
 from typing import Any, Self, TypeVar, Unpack
 
 import grpc
@@ -342,11 +342,11 @@ class Client:
 
     def _next(self, call: Any) -> generation_pb2.TranslateStreamResponse | None:
         """Wait for the next answer of a stream, None at its end; TimeoutError where it is late."""
-        late = Event()
+        decided = Lock()  # Whoever gets it decides whether there was an answer in time.
 
         def give_up() -> None:
-            late.set()
-            call.cancel()
+            if decided.acquire(blocking=False):
+                call.cancel()
 
         # gRPC's own deadline is for a whole call, and nobody knows how many pictures there are to come.
         timer = Timer(TIMEOUT_MAX if self._timeout is None else self._timeout, give_up)
@@ -354,9 +354,7 @@ class Client:
         timer.start()
         try:
             return next(call, None)
-        except grpc.RpcError as error:
-            if late.is_set():
-                raise TimeoutError from error
-            raise
         finally:
             timer.cancel()
+            if not decided.acquire(blocking=False):
+                raise TimeoutError

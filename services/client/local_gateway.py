@@ -1,5 +1,6 @@
 """A gateway of one's own: start `gantry serve` as a process on loopback, wait until it serves, stop it."""
 
+import random
 import socket
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from services.client import Client
 
 START_SECONDS = 180.0
 STOP_SECONDS = 30.0
+# Linux gives out ports from 32768, other systems from 49152, and Kubernetes' services have those from 30000.
+_PORTS, _PORTS_TRIED = range(20_000, 30_000), 100
 # gRPC's own pauses between attempts to connect grow to minutes, longer than a gateway takes to start.
 _CHANNEL_OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
 
@@ -98,11 +101,21 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port of the loopback interface that nothing listens on, for a program that listens a while later.
+
+    It is below those that systems give out by themselves, so that nobody else is given it in the meantime.
+
+    Raises:
+        OSError: None of many was free.
+    """
+    for port in random.SystemRandom().choices(_PORTS, k=_PORTS_TRIED):
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no port of 127.0.0.1 from {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
 def tail(log: Path, lines: int = 15) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypedDict, TypeVar, Unpack
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from gantry.v1 import generation_pb2
@@ -11,6 +12,8 @@ from services.client.paths import Arithmetic, Axis, Codes, Interpolation, Label,
 from services.client.pictures import DIRECTIONS, FORMATS, Direction, Format
 
 Labels = Label | Sequence[int] | Sequence[str]
+# The largest number of each type of whole numbers that requests have.
+_MOST = {FieldDescriptor.TYPE_UINT32: (1 << 32) - 1, FieldDescriptor.TYPE_UINT64: (1 << 64) - 1}
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 
@@ -238,10 +241,22 @@ def _filled(message: AnyMessage, options: Mapping[str, Any]) -> AnyMessage:
     for option, value in options.items():
         if value is not None:
             try:
-                message.MergeFrom(type(message)(**_fields_of(option, value)))
+                fields = _fields_of(option, value)
+                _refuse_out_of_range(message, fields)
+                message.MergeFrom(type(message)(**fields))
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{option}: {error}") from error
     return message
+
+
+def _refuse_out_of_range(message: Message, fields: Mapping[str, Any]) -> None:
+    """Raise ValueError where a field cannot hold a whole number; protobuf would not say what it can hold."""
+    for name, value in fields.items():
+        most = _MOST.get(message.DESCRIPTOR.fields_by_name[name].type)
+        if most is not None:
+            for number in value if isinstance(value, Sequence) else [value]:
+                if isinstance(number, Integral) and not 0 <= int(number) <= most:
+                    raise ValueError(f"must be 0 to {most}, got {number}")
 
 
 def _fields_of(option: str, value: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -12,6 +13,9 @@ from gantry.v1 import generation_pb2
 from services.client.errors import GantryError, read_error
 from services.client.exchange import picture_messages, read_answer
 from services.client.pictures import Translation
+
+# How long the gateway has to end a stream after the last picture.
+_FAREWELL_SECONDS = 2.0
 
 
 class Translator:
@@ -83,8 +87,17 @@ class _Stream:
                 sending.cancel()
 
     async def close(self) -> None:
+        if not (self._waiting or self.has_ended):
+            # To the gateway a cancelled call looks like one that failed.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._end(), _FAREWELL_SECONDS)
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
+
+    async def _end(self) -> None:
+        with suppress(grpc.RpcError, asyncio.InvalidStateError):  # It ended meanwhile.
+            await self._call.done_writing()
+        await self._reader
 
     async def _send(self, wire_id: str, image: bytes, answer: "asyncio.Future[Translation]") -> None:
         async with self._writing:

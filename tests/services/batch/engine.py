@@ -1,6 +1,8 @@
 """What the tests of the engine share: items that need no gateway, made by a function that can be counted."""
 
 import hashlib
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -69,3 +71,22 @@ def assert_whole(root: Path, items: Sequence[Item]) -> None:
     assert files == {str(item.output): output_for(item) for item in items}
     finished = Counter(record.key for record in lines_of(root) if record.status == "staged")
     assert set(finished.values()) <= {1}
+
+
+def wait_until(happens: Callable[[], bool], what: str) -> None:
+    """Wait for something that another process brings about."""
+    give_up = time.monotonic() + 120
+    while not happens():
+        assert time.monotonic() < give_up, f"waited in vain until {what}"
+        time.sleep(0.005)
+
+
+def wait_for_lines(root: Path, number: int, process: "subprocess.Popen[Any]") -> None:
+    """Wait until a process that goes on has written so many lines of its manifest."""
+    manifest = root / ".gantry/manifest-0-of-1.jsonl"
+
+    def is_so() -> bool:
+        assert process.poll() is None, f"the job ended, with {process.returncode}, before it had {number} lines"
+        return manifest.exists() and manifest.read_bytes().count(b"\n") >= number
+
+    wait_until(is_so, f"the manifest has {number} lines")

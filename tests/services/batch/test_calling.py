@@ -63,6 +63,12 @@ async def test_an_outage_is_waited_out(error: GantryError) -> None:
     assert 4 <= clock.now < 30
 
 
+async def test_an_outage_of_hours_is_waited_out_too() -> None:
+    caller, _, clock = caller_of(patience=86_400.0)
+    assert (await caller(Gateway(*[GONE] * 2000)))[0] == "made"
+    assert 15_900 < clock.now < 16_000  # Eight seconds at most between two attempts.
+
+
 async def test_an_outage_without_an_end_is_the_job_s_fault() -> None:
     caller, _, clock = caller_of(patience=60.0)
     with pytest.raises(JobError, match="has not answered for"):

@@ -27,9 +27,21 @@ def test_a_job_of_another_command_is_in_the_way(tmp_path: Path) -> None:
         earlier_run(store, "sample")
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"command": "translate", "colour": 1}'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"command": "translate", "colour": 1}',
+        b'{"command": "translate", "request": "m", "shards": 1}',
+    ],
+)
 def test_what_cannot_be_understood_is_told(tmp_path: Path, data: bytes) -> None:
     store = LocalStore(tmp_path)
     store.write_private("job.json", data)
-    with pytest.raises(JobError, match=r"job\.json, what the last run left of its job, cannot be read"):
+    with pytest.raises(
+        JobError, match=r"/\.gantry/job\.json, what .* cannot be understood: remove that file"
+    ) as caught:
         description_of(store)
+    assert str(caught.value).startswith(str(tmp_path))

@@ -56,6 +56,18 @@ def test_links_to_folders_are_not_followed_and_links_to_nothing_fail_alone(tmp_p
         given.read(found["gone.jpg"].locator)
 
 
+def test_links_that_cannot_be_followed_fail_alone(tmp_path: Path) -> None:
+    write(tmp_path, "in/a.jpg")
+    (tmp_path / "in/self.jpg").symlink_to("self.jpg")
+    (tmp_path / "in/long.jpg").symlink_to("x" * 300)
+    for given in (open_input(str(tmp_path / "in")), open_input(str(tmp_path / "in/*.jpg"))):
+        found = names_of(given)
+        assert set(found) == {"a.jpg", "self.jpg", "long.jpg"}
+        for name in ("self.jpg", "long.jpg"):
+            with pytest.raises(OSError, match=name):
+                given.read(found[name].locator)
+
+
 def test_a_file_is_called_by_its_name(tmp_path: Path) -> None:
     write(tmp_path, "sub/a.picture")
     assert contents_of(open_input(str(tmp_path / "sub/a.picture"))) == {"a.picture": b"sub/a.picture"}
@@ -65,6 +77,19 @@ def test_a_glob_keeps_what_lies_below_its_fixed_part(tmp_path: Path) -> None:
     write(tmp_path, "x/1/a.jpg", "x/2/a.jpg", "x/2/b.txt", "x/a.jpg")
     assert set(names_of(open_input(f"{tmp_path}/x/*/a.*"))) == {"1/a.jpg", "2/a.jpg"}
     assert set(names_of(open_input(f"{tmp_path}/x/**/*.jpg"))) == {"a.jpg", "1/a.jpg", "2/a.jpg"}
+
+
+def test_a_glob_goes_through_no_links_to_folders_by_itself(tmp_path: Path) -> None:
+    write(tmp_path, "x/a.jpg", "x/1/b.jpg", "x/.hidden/c.jpg", "y/d.jpg")
+    for name in ("up", "back"):  # Through two of them there would be 2^40 ways.
+        (tmp_path / "x" / name).symlink_to("..")
+    (tmp_path / "x/y").symlink_to("../y")
+    assert set(names_of(open_input(f"{tmp_path}/x/**/*.jpg"))) == {"a.jpg", "1/b.jpg"}
+    assert set(names_of(open_input(f"{tmp_path}/x/**"))) == {"a.jpg", "1/b.jpg"}
+    assert set(names_of(open_input(f"{tmp_path}/x/*/d.jpg"))) == {"y/d.jpg"}
+    assert set(names_of(open_input(f"{tmp_path}/x/.h*/*"))) == {".hidden/c.jpg"}
+    with pytest.raises(JobError, match="none: No such file or directory"):
+        list(open_input(f"{tmp_path}/none/*.jpg").pictures())
 
 
 def test_a_name_with_a_glob_s_letters_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -77,6 +102,25 @@ def test_nothing_is_told(tmp_path: Path) -> None:
         open_input(str(tmp_path / "none.jpg"))
     with pytest.raises(JobError, match=r"none\.txt"):
         list(open_input(f"@{tmp_path}/none.txt").pictures())
+
+
+def test_what_is_there_but_no_file_is_told_so(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.png")
+    with pytest.raises(JobError, match=r"fifo\.png: is neither a regular file nor a folder"):
+        open_input(str(tmp_path / "fifo.png"))
+    (tmp_path / "self.png").symlink_to("self.png")
+    with pytest.raises(JobError, match=r"self\.png: Too many levels of symbolic links"):
+        open_input(str(tmp_path / "self.png"))
+
+
+@pytest.mark.parametrize("name", ["fifo.png", "/dev/zero"])
+def test_what_is_no_file_but_listed_fails_alone(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "list.txt").write_text(str(tmp_path / name))
+    listed = open_input(f"@{tmp_path / 'list.txt'}")
+    (found,) = listed.pictures()
+    with pytest.raises(ItemError, match="is not a regular file"):
+        listed.read(found.locator)
 
 
 def test_a_name_that_is_not_unicode_fails_alone(tmp_path: Path) -> None:
@@ -100,6 +144,25 @@ def test_a_list_keeps_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert [given.read(one.locator) for one in found[:4]] == [b"in/a.jpg", b"in/b", b"in/a.jpg", b"other/c.jpg"]
     with pytest.raises(FileNotFoundError):
         given.read(found[4].locator)
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(remote: str, tmp_path: Path) -> None:
+    import fsspec
+
+    write(tmp_path, "a.jpg")
+    content = f"{tmp_path}/a.jpg\n".encode("utf-8-sig")
+    (tmp_path / "list.txt").write_bytes(content)
+    filesystem, path = fsspec.core.url_to_fs(remote)
+    filesystem.pipe_file(f"{path}/list.txt", content)
+    for name in (f"@{tmp_path}/list.txt", f"@{remote}/list.txt"):
+        assert [found.input for found in open_input(name).pictures()] == [f"{tmp_path}/a.jpg"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_a_list_of_another_encoding_is_told(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "list.txt").write_text("a.jpg\n", encoding=encoding)
+    with pytest.raises(JobError, match=r"list\.txt.* must be UTF-8"):
+        list(open_input(f"@{tmp_path}/list.txt").pictures())
 
 
 def test_a_list_may_name_outputs(tmp_path: Path) -> None:

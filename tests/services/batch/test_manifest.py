@@ -1,5 +1,6 @@
 """Records and the index of the newest of them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.batch.faults import StorageError
 from services.batch.local_store import LocalStore
 from services.batch.manifest import Index, Record, load, open_manifest, shard_of
 from services.batch.shards import Shard
@@ -93,6 +95,16 @@ def test_a_manifest_knows_what_runs_with_another_number_of_shards_did(tmp_path: 
         manifest = open_manifest(store, shard)
         assert (manifest.find("a.png") is not None) == known
         manifest.close()
+
+
+def test_a_manifest_that_cannot_be_read_gives_its_lock_back(tmp_path: Path) -> None:
+    class Unreadable(LocalStore):
+        def read_journal(self, name: str) -> Iterator[bytes]:
+            raise StorageError("no network")
+
+    with pytest.raises(StorageError, match="no network"):
+        open_manifest(Unreadable(tmp_path), Shard())
+    open_manifest(LocalStore(tmp_path), Shard()).close()
 
 
 def test_damaged_lines_do_not_hide_the_others(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from services.batch.job import Tally
 from services.batch.reporting import Pusher
 from services.cli import app
 from services.client.local_gateway import free_port
+from tests.services.batch.engine import wait_until
 
 # Debian gives it the first name, its makers the other.
 PUSHGATEWAY = shutil.which("prometheus-pushgateway") or shutil.which("pushgateway")
@@ -33,9 +34,8 @@ def pushgateway(tmp_path: Path) -> Iterator[str]:
             [str(PUSHGATEWAY), f"--web.listen-address={address}"], stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        while not is_ready(address):
-            assert process.poll() is None, (tmp_path / "pushgateway.log").read_text()
-            time.sleep(0.02)
+        wait_until(lambda: process.poll() is not None or is_ready(address), "the Pushgateway is ready")
+        assert process.poll() is None, (tmp_path / "pushgateway.log").read_text()
         yield f"http://{address}"
     finally:
         process.terminate()

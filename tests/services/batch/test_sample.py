@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import os
 import random
 import signal
 import subprocess
@@ -18,6 +17,9 @@ import training.torchvision_cpu  # noqa: F401  # lets torchvision be imported be
 from services.batch.storage import open_filesystem
 from services.cli import app
 from services.client import Client
+from tests.archives import write_tiny_archive
+from tests.services.batch.engine import lines_of, wait_for_lines
+from tests.services.batch.gate import gated
 
 COUNT = 100
 
@@ -118,6 +120,16 @@ def test_a_file_of_somebody_else_fails_its_item_and_no_other(address: str, tmp_p
     assert len(labels(tmp_path)) == 30
 
 
+def test_a_run_that_ends_early_leaves_no_table(address: str, tmp_path: Path) -> None:
+    foreign = tmp_path / "images" / "circle" / "00000000.png"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"somebody's")
+    assert sample(address, tmp_path, "--max-failures", "1", "--concurrency", "1", count=60).exit_code == 3
+    assert not (tmp_path / "labels.csv").exists()
+    assert sample(address, tmp_path, count=60).exit_code == 3
+    assert len(labels(tmp_path)) == 59
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -133,6 +145,25 @@ def test_faults_of_the_job_are_told(address: str, tmp_path: Path, options: tuple
     assert not (tmp_path / "images").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("slant=9", "sample.codes[0].number: must be -1 to 1, got 9"),
+        ("slant=nan", "sample.codes[0].number: must be -1 to 1, got nan"),
+        ("foo=1", "has no code 'foo'"),
+        ("shape=4294967296", "codes: index: must be 0 to 4294967295"),
+    ],
+)
+def test_what_the_gateway_refuses_does_not_take_the_folder(
+    address: str, tmp_path: Path, option: str, told: str
+) -> None:
+    done = sample(address, tmp_path, "--code", option, model="tiny-codes", count=10)
+    assert done.exit_code == 1
+    assert told in done.output
+    assert sample(address, tmp_path, "--code", "slant=0.5", model="tiny-codes", count=10).exit_code == 0
+    assert len(labels(tmp_path)) == 10
+
+
 def test_an_object_store_holds_a_set_too(address: str, data_set: Path, bucket: str) -> None:
     for shard in ("0/2", "1/2"):
         options = "--out", f"{bucket}/set", "--count", str(COUNT), "--address", address, "--shard", shard
@@ -145,21 +176,24 @@ def test_an_object_store_holds_a_set_too(address: str, data_set: Path, bucket: s
     assert found == pictures(data_set)
 
 
-def test_killed_again_and_again_it_repeats_and_loses_nothing(address: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "services.cli", "batch", "sample", "tiny", "--count", "600"]
-    command += ["--out", str(tmp_path / "killed"), "--address", address, "--no-progress"]
-    journal = tmp_path / "killed" / ".gantry" / "manifest-0-of-1.jsonl"
+def test_killed_again_and_again_it_repeats_and_loses_nothing(tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    write_tiny_archive(tmp_path)
     dice = random.Random(3)
-    for lines in (100, 500, 900):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < lines):
-            time.sleep(0.002)
-        time.sleep(dice.random() / 100)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-    assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False, env=dict(os.environ)).returncode == 0
-    assert sample(address, tmp_path / "whole", count=600).exit_code == 0
-    assert pictures(tmp_path / "killed") == pictures(tmp_path / "whole")
-    assert (tmp_path / "killed" / "labels.csv").read_bytes() == (tmp_path / "whole" / "labels.csv").read_bytes()
-    done = [line for line in journal.read_bytes().splitlines() if b'"status":"done"' in line]
-    assert len(done) == 600
+    with gated(tmp_path) as gate:
+        command = [sys.executable, "-m", "services.cli", "batch", "sample", "tiny", "--count", "600"]
+        command += ["--out", str(killed), "--address", gate.address, "--no-progress", "--concurrency", "32"]
+        for lines in (100, 300, 500):
+            # What a killed call asked for may be among them: it has 32 pictures.
+            gate.allow(140)
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            wait_for_lines(killed, lines, process)
+            time.sleep(dice.random() / 100)
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+        gate.allow()
+        assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+        assert sample(gate.address, whole, count=600).exit_code == 0
+    assert pictures(killed) == pictures(whole)
+    assert (killed / "labels.csv").read_bytes() == (whole / "labels.csv").read_bytes()
+    assert [record.status for record in lines_of(killed)].count("done") == 600

@@ -14,6 +14,7 @@ from services.batch.local_store import LocalJournal, LocalStore
 from services.batch.object_lock import DEAD_SECONDS, ObjectLock
 from services.batch.object_store import ObjectJournal, ObjectStore
 from services.batch.storage import Store, open_store
+from services.client.local_gateway import free_port
 from tests.services.batch.engine import CountingMake, items_of, output_for, run_job
 
 
@@ -219,11 +220,38 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "out").write_bytes(b"")
     with pytest.raises(StorageError, match="out: Not a directory"):
         open_store(str(tmp_path / "out")).read_private("job.json")
+    with pytest.raises(StorageError, match="out: Not a directory"):
+        open_store(str(tmp_path / "out")).journals()
+
+
+def test_a_private_file_outlives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int | str] = []
+    sync, rename = os.fsync, os.replace
+
+    def told_sync(file: int) -> None:
+        steps.append(os.fstat(file).st_ino)
+        sync(file)
+
+    def told_rename(source: str, target: str) -> None:
+        steps.append("rename")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", told_sync)
+    monkeypatch.setattr(os, "replace", told_rename)
+    LocalStore(tmp_path).write_private("job.json", b"1")
+    folder = tmp_path / ".gantry"
+    assert steps == [(folder / "job.json").stat().st_ino, "rename", folder.stat().st_ino]
 
 
 def test_an_unknown_kind_of_url_is_told() -> None:
     with pytest.raises(StorageError, match="nonsense"):
         open_store("nonsense://bucket/out")
+
+
+def test_a_host_that_cannot_be_reached_is_told_by_its_url() -> None:
+    url = f"ftp://127.0.0.1:{free_port()}/out"
+    with pytest.raises(StorageError, match=f"{url}: Connection refused"):
+        open_store(url)
 
 
 class Shared:
@@ -267,6 +295,15 @@ def test_a_dead_owner_s_lock_is_taken_over_and_given_back() -> None:
     assert shared.data != b"owner 1"
     lock.release()
     assert shared.data is None
+
+
+def test_a_lock_that_another_has_taken_over_is_not_given_back() -> None:
+    """As of a process that was suspended until it seemed dead, and ends before its next beat."""
+    shared = Shared()
+    lock = shared.lock().acquire("taken")
+    shared.data = b"another 1"
+    lock.release()
+    assert shared.data == b"another 1"
 
 
 def test_of_two_that_take_over_a_dead_owner_s_lock_the_last_one_has_it() -> None:

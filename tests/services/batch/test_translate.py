@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ from services.gateway.server import make_backend
 from services.gateway.settings import Settings
 from tests.archives import write_tiny_translation_archive
 from tests.conformance.harness import EventLoop, serving
-from tests.services.batch.engine import MAKER, lines_of, run_job
+from tests.services.batch.engine import MAKER, lines_of, run_job, wait_for_lines, wait_until
+from tests.services.batch.gate import Gate, gated
 from tests.services.client.refusing import listening
 
 MODEL = "tiny-translation"
@@ -277,9 +278,8 @@ def settings_of(store: Path, port: int = 0, **options: Any) -> Settings:
 
 @pytest.fixture
 def loop() -> Iterator[EventLoop]:
-    loop = EventLoop()
-    yield loop
-    loop.close()
+    with closing(EventLoop()) as loop:
+        yield loop
 
 
 def started(*arguments: object) -> "subprocess.Popen[bytes]":
@@ -287,28 +287,21 @@ def started(*arguments: object) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE)
 
 
-def wait_for_lines(root: Path, number: int, process: "subprocess.Popen[bytes]") -> None:
-    """Wait until a process has written so many lines, or has ended."""
-    manifest = root / ".gantry/manifest-0-of-1.jsonl"
-    while process.poll() is None and not (manifest.exists() and manifest.read_bytes().count(b"\n") >= number):
-        time.sleep(0.01)
-
-
 @pytest.mark.slow
 def test_a_gateway_that_is_replaced_fails_no_item(loop: EventLoop, store: Path, tmp_path: Path) -> None:
     write_pictures(tmp_path / "in", 150)
     port = free_port()
     settings = settings_of(store, port, drain_seconds=0)
-    process: subprocess.Popen[bytes] | None = None
-    for lines in (60, 10_000):
-        with serving(loop, settings, make_backend(settings)):
-            process = process or started(
-                tmp_path / "in", "--out", tmp_path / "out", "--to", "zebra", "--address", f"127.0.0.1:{port}"
-            )
-            wait_for_lines(tmp_path / "out", lines, process)
-    assert process is not None
-    assert process.wait() == 0, process.communicate()[1].decode()
-    process.communicate()
+    arguments = tmp_path / "in", "--out", tmp_path / "out", "--to", "zebra", "--address", f"127.0.0.1:{port}"
+    backend = make_backend(settings)
+    gate = Gate(loop, backend)
+    with serving(loop, settings, backend):
+        gate.allow(60)
+        process = started(*arguments)
+        wait_for_lines(tmp_path / "out", 60, process)
+    with serving(loop, settings, make_backend(settings)):
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told.decode()
     finished = Counter(record.key for record in lines_of(tmp_path / "out") if record.status == "done")
     assert len(finished) == 150
     assert set(finished.values()) == {1}
@@ -316,47 +309,52 @@ def test_a_gateway_that_is_replaced_fails_no_item(loop: EventLoop, store: Path, 
 
 
 @pytest.mark.slow
-def test_kills_lose_and_repeat_nothing_and_sigterm_ends_in_order(loop: EventLoop, store: Path, tmp_path: Path) -> None:
+def test_kills_lose_and_repeat_nothing_and_sigterm_ends_in_order(store: Path, tmp_path: Path) -> None:
     write_pictures(tmp_path / "in", 300)
-    settings = settings_of(store)
-    with serving(loop, settings, make_backend(settings)) as served:
-        address = f"127.0.0.1:{served.gateway.port}"
-        arguments = tmp_path / "in", "--out", tmp_path / "out", "--to", "zebra", "--address", address
+    with gated(store) as gate:
+        arguments = tmp_path / "in", "--out", tmp_path / "out", "--to", "zebra", "--address", gate.address
         arguments += ("--concurrency", "4")
         for lines, end in ((30, signal.SIGKILL), (120, signal.SIGTERM), (200, signal.SIGKILL)):
+            gate.allow(60)
             process = started(*arguments)
             wait_for_lines(tmp_path / "out", lines, process)
             process.send_signal(end)
+            if end == signal.SIGTERM:
+                assert process.stderr is not None
+                assert any(b"stopping: SIGTERM" in line for line in process.stderr)
+                gate.allow()  # It finishes what is with the gateway.
             _, told = process.communicate()
             assert process.returncode == (143 if end == signal.SIGTERM else -end), told.decode()
-        unfinished = Counter(record.key for record in lines_of(tmp_path / "out") if record.status == "staged")
+        gate.allow()
         process = started(*arguments)
         _, told = process.communicate()
         assert process.returncode == 0, told.decode()
-        expected = online(address, outputs_of(tmp_path / "in"), target_domain="zebra")
+        expected = online(gate.address, outputs_of(tmp_path / "in"), target_domain="zebra")
     assert outputs_of(tmp_path / "out") == expected
     staged = Counter(record.key for record in lines_of(tmp_path / "out") if record.status == "staged")
-    assert len(unfinished) < 300
     assert set(staged.values()) == {1}
 
 
 @pytest.mark.slow
-def test_a_kill_amid_puts_into_an_object_store(address: str, tmp_path: Path, bucket: str) -> None:
+def test_a_kill_amid_puts_into_an_object_store(store: Path, tmp_path: Path, bucket: str) -> None:
     """The next run waits for the dead one's lock; what was put is not made again, and nothing is lost."""
     write_pictures(tmp_path / "in", 200)
-    arguments = tmp_path / "in", "--out", f"{bucket}/out", "--to", "zebra", "--address", address, "--concurrency", "8"
     filesystem, root = open_filesystem(f"{bucket}/out")
-    process = started(*arguments)
-    while process.poll() is None and len(pictures_below(filesystem, root)) < 40:
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    before = pictures_below(filesystem, root)
-    batch("translate", MODEL, *arguments)
-    after = pictures_below(filesystem, root)
+    with gated(store) as gate:
+        arguments = tmp_path / "in", "--out", f"{bucket}/out", "--to", "zebra", "--address", gate.address
+        arguments += ("--concurrency", "8")
+        gate.allow(100)
+        process = started(*arguments)
+        wait_until(lambda: process.poll() is not None or len(pictures_below(filesystem, root)) >= 40, "40 are put")
+        process.kill()
+        _, told = process.communicate()
+        assert process.returncode == -signal.SIGKILL, told.decode()
+        gate.allow()
+        before = pictures_below(filesystem, root)
+        batch("translate", MODEL, *arguments)
+        after = pictures_below(filesystem, root)
+        assert after == online(gate.address, outputs_of(tmp_path / "in"), target_domain="zebra")
     assert 40 <= len(before) < len(after) == 200
-    assert after == online(address, outputs_of(tmp_path / "in"), target_domain="zebra")
     records = [
         record
         for line in open_store(f"{bucket}/out").read_journal("manifest-0-of-1")
@@ -375,14 +373,11 @@ def pictures_below(filesystem: Any, root: str) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_second_process_on_the_same_shard_is_refused(address: str, tmp_path: Path) -> None:
-    from services.batch.local_store import LocalStore
-
     write_pictures(tmp_path / "in", 1)
-    journal = LocalStore(tmp_path / "out").open_journal("manifest-0-of-1")
     common = "translate", MODEL, tmp_path / "in", "--out", tmp_path / "out", "--address", address, "--to", "zebra"
-    assert "another process works on this shard" in batch(*common, code=1)
-    batch(*common, "--shard", "0/2")
-    del journal
+    with closing(open_store(str(tmp_path / "out")).open_journal("manifest-0-of-1")):
+        assert "another process works on this shard" in batch(*common, code=1)
+        batch(*common, "--shard", "0/2")
 
 
 @pytest.mark.slow
@@ -390,15 +385,34 @@ def test_a_second_process_on_the_same_shard_is_refused(address: str, tmp_path: P
 def test_a_killed_job_leaves_no_gateway_behind(store: Path, tmp_path: Path) -> None:
     write_pictures(tmp_path / "in", 1)
     process = started(tmp_path / "in", "--out", tmp_path / "out", "--to", "zebra", "--embedded", "--model-store", store)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while (
-        not (gateway := children.read_text().strip()) or b"serve" not in Path(f"/proc/{gateway}/cmdline").read_bytes()
-    ):
-        time.sleep(0.01)
+    gateways: list[int] = []
+
+    def has_begun() -> bool:
+        gateways[:] = gateways_of(process.pid)
+        return gateways != [] or process.poll() is not None
+
+    wait_until(has_begun, "the job starts a gateway")
     process.kill()
-    process.communicate()
-    while Path(f"/proc/{gateway}").exists() and "State:\tZ" not in Path(f"/proc/{gateway}/status").read_text():
-        time.sleep(0.01)
+    _, told = process.communicate()
+    assert len(gateways) == 1, told.decode()
+    wait_until(lambda: has_ended(gateways[0]), "the gateway ends")
+
+
+def gateways_of(pid: int) -> list[int]:
+    """The gateways among the children of a process."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [child for child in children if b"serve" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    except (FileNotFoundError, ProcessLookupError):  # One has ended since it was listed.
+        return []
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended, though perhaps nobody has taken note of it yet."""
+    try:
+        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @pytest.mark.slow

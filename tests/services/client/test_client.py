@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import grpc
@@ -166,6 +167,24 @@ def test_the_deadline_ends_a_call_that_gets_no_answer() -> None:
             client.translate("tiny", b"picture")
         servicer.released.set()
     assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_an_answer_that_crosses_the_end_of_the_wait_is_too_late() -> None:
+    """Else the next one would be told of a call that somebody has cancelled."""
+
+    class Crossing:
+        def __init__(self) -> None:
+            self._cancelled = Event()
+
+        def __next__(self) -> generation_pb2.TranslateStreamResponse:
+            assert self._cancelled.wait(60)
+            return generation_pb2.TranslateStreamResponse()
+
+        def cancel(self) -> None:
+            self._cancelled.set()
+
+    with Client(timeout=0.01) as client, pytest.raises(TimeoutError):
+        client._next(Crossing())
 
 
 def test_an_answer_may_be_larger_than_what_grpc_takes_untold() -> None:

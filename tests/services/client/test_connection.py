@@ -108,10 +108,10 @@ async def test_every_call_of_the_asyncio_client_is_let_in(guarded: Guarded) -> N
 )
 async def test_each_credential_is_needed(guarded: Guarded, change: dict[str, object], code: grpc.StatusCode) -> None:
     credentials = replace(guarded.credentials, **change)
-    with Client(guarded.address, credentials=credentials, timeout=10) as client, pytest.raises(GantryError) as caught:
+    with Client(guarded.address, credentials=credentials, timeout=60) as client, pytest.raises(GantryError) as caught:
         client.models()
     assert caught.value.code is code
-    async with AsyncClient(guarded.address, credentials=credentials, timeout=10) as async_client:
+    async with AsyncClient(guarded.address, credentials=credentials, timeout=60) as async_client:
         for call in (async_client.models(), anext(async_client.sample_stream("tiny"))):
             with pytest.raises(GantryError) as caught:
                 await call

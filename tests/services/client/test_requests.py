@@ -43,11 +43,11 @@ def test_all_options_arrive() -> None:
     [
         ({"labels": [1, "a"]}, "labels: give all by id or all by name"),
         ({"labels": []}, "labels: empty"),
-        ({"labels": [-1]}, "labels: "),
-        ({"count": -1}, "count: "),
-        ({"seed": 2**64}, "seed: "),
+        ({"labels": [0, -1]}, "labels: must be 0 to 4294967295, got -1$"),
+        ({"count": -1}, "count: must be 0 to 4294967295, got -1$"),
+        ({"seed": 2**64}, "seed: must be 0 to 18446744073709551615, got 18446744073709551616$"),
         ({"format": "gif"}, "format: 'gif' is not supported; allowed: png, jpeg, webp, raw"),
-        ({"codes": {"digit": -1}}, "codes: index: "),
+        ({"codes": {"digit": -1}}, "codes: index: must be 0 to 4294967295, got -1$"),
     ],
 )
 def test_values_no_request_can_hold(options: SampleOptions, message: str) -> None:

@@ -1,6 +1,7 @@
 """A stream that coroutines share: against a real gateway, and against one that breaks."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator
 from io import BytesIO
@@ -8,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc import aio
 from PIL import Image
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc
@@ -15,7 +17,7 @@ from services.client import AsyncClient, Client, GantryError
 from services.client.exchange import CHUNK_BYTES
 from services.client.translator import Translator
 from tests.services.client.refusing import SilentServicer, listening
-from tests.services.gateway.fakes import settled
+from tests.services.gateway.fakes import settled, until
 
 MODEL = "tiny-translation"
 Request = generation_pb2.TranslateStreamRequest
@@ -38,6 +40,21 @@ async def test_everybody_gets_the_answer_to_their_picture(address: str) -> None:
     assert [answer.width for answer in answers] == [16 + index for index in range(40)]
     with Client(address) as blocking:
         assert blocking.translate(MODEL, sent[3], to="zebra") == answers[3]
+
+
+async def test_a_stream_that_is_closed_ends_well(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gantry.access")
+    async with AsyncClient(address) as client:
+        translator = client.translator(MODEL, to="zebra")
+        await translator.translate(picture(16, 16))
+        await translator.close()
+
+    def ended() -> list[str]:
+        lines = [record.getMessage() for record in caplog.records if record.name == "gantry.access"]
+        return [line for line in lines if line.startswith("TranslateStream")]
+
+    await until(lambda: bool(ended()))
+    assert ended() == ["TranslateStream OK"]
 
 
 async def test_a_large_picture_beside_a_bad_one(address: str) -> None:
@@ -64,14 +81,17 @@ class Call:
 
     def __init__(self) -> None:
         self.written: list[Request] = []
-        self.room, self.answers = asyncio.Semaphore(0), asyncio.Queue[Response]()
+        self.room, self.answers = asyncio.Semaphore(0), asyncio.Queue[Any]()
 
     async def write(self, message: Request) -> None:
         self.written.append(message)
         await self.room.acquire()
 
-    async def read(self) -> Response:
+    async def read(self) -> Any:
         return await self.answers.get()
+
+    async def done_writing(self) -> None:
+        self.answers.put_nowait(aio.EOF)
 
     def cancel(self) -> None:
         """Nothing is under way that it could end."""
