@@ -31,9 +31,9 @@ help: ## Show this list.
 demo: .venv/installed ## Serve model_store/, call every model over gRPC, write grids to out/demo/.
 	@$(BIN)/python -m services.client.demo
 
-test: .venv/installed .venv-checkov/installed ## Run all tests; those that need Java 17 or promtool skip without it.
-	@echo "==> running the tests"
-	@$(BIN)/python -m pytest
+test: .venv/installed .venv-checkov/installed ## Run the tests; SLOW=1 adds the slow ones. Without Java 17 or promtool some skip.
+	@echo "==> running the tests$(if $(SLOW),, but for the slow ones)"
+	@$(BIN)/python -m pytest $(if $(SLOW),,-m 'not slow')
 
 serve: .venv/installed ## Run the gateway on model_store/ until Ctrl-C; settings are GANTRY_* variables.
 	@$(BIN)/gantry serve

@@ -216,6 +216,8 @@ class Gateway:
         refused = {(refused.archive, refused.reason) for refused in self._backend.refused}
         for fault in sorted(refused - self._refused):
             _log.error("refused %s: %s", *fault)
+        if not now:
+            _log.warning("there is no model to serve")
         self._noted, self._refused = now, refused
 
 
