@@ -1,5 +1,6 @@
 """How both clients reach a gateway: the address, the deadline and the channel, in plain text or by TLS."""
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from services.loopback import is_loopback
 
 DEFAULT_ADDRESS = "localhost:50051"
 DEFAULT_TIMEOUT = 30.0
+_LARGEST_PORT = 65_535
 # The gateway bounds its answers by a setting of its own; a second bound here could only disagree with it.
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
@@ -31,8 +33,9 @@ def connect(address: str, credentials: Credentials) -> grpc.Channel:
 
     Raises:
         OSError: A file of the credentials cannot be read.
-        ValueError: A file is no PEM, or a token would leave this machine in plain text.
+        ValueError: The address is none, a file is no PEM, or a token would leave this machine in plain text.
     """
+    _refuse_none(address)
     security = _security(address, credentials)
     options = _options(credentials)
     return grpc.secure_channel(address, security, options) if security else grpc.insecure_channel(address, options)
@@ -40,9 +43,17 @@ def connect(address: str, credentials: Credentials) -> grpc.Channel:
 
 def connect_async(address: str, credentials: Credentials) -> aio.Channel:
     """Make a channel for asyncio; arguments, result and errors as of `connect`."""
+    _refuse_none(address)
     security = _security(address, credentials)
     options = _options(credentials)
     return aio.secure_channel(address, security, options) if security else aio.insecure_channel(address, options)
+
+
+def _refuse_none(address: str) -> None:
+    """Raise ValueError for what gRPC would take and never reach, or reach at another port."""
+    port = re.search(r":(\d+)$", address)
+    if not address or (port and int(port[1]) > _LARGEST_PORT):
+        raise ValueError(f"the gateway's address must be host:port, with a port to {_LARGEST_PORT}, got {address!r}")
 
 
 def _security(address: str, credentials: Credentials) -> grpc.ChannelCredentials | None:

@@ -168,6 +168,13 @@ def test_an_address_stays_on_this_machine_or_not(address: str, here: bool) -> No
     assert stays_here(address) is here
 
 
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+@pytest.mark.parametrize("address", ["", "localhost:99999", "[::1]:65536"])
+async def test_what_is_no_address_is_refused(client: type[Client] | type[AsyncClient], address: str) -> None:
+    with pytest.raises(ValueError, match=r"must be host:port, with a port to 65535, got"):
+        client(address)
+
+
 def test_a_file_that_is_no_pem_is_told(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("garbage")
     with pytest.raises(ValueError, match=r"ca\.crt: not a PEM file"):
