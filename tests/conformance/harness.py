@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -61,6 +62,19 @@ class Served:
     channel: grpc.Channel
     generation: generation_pb2_grpc.GenerationServiceStub
     models: models_pb2_grpc.ModelServiceStub
+
+
+def embedded_settings(model_store: Path, **options: Any) -> Settings:
+    """Settings of a gateway that runs a folder's archives itself, in float32 and on free ports."""
+    fixed = {
+        "backend": "embedded",
+        "execution": "float32",
+        "model_store": model_store,
+        "port": 0,
+        "metrics_port": 0,
+        "probe_seconds": 3600,  # torch cannot export a graph in a test while a probe runs another beside it
+    }
+    return Settings(**fixed | options)
 
 
 @contextmanager

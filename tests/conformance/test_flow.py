@@ -4,8 +4,7 @@ A gate in front of a real backend holds envelopes back until a test lets them pa
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -30,6 +29,7 @@ from services.backends.base import Backend, ModelKey
 from services.gateway.settings import Settings
 from tests.conformance.harness import EventLoop, Served, serving
 from tests.pictures import picture
+from tests.waiting import wait_until
 
 BATCH_ITEMS = 64
 CHUNK_ITEMS = 8
@@ -104,14 +104,6 @@ def gate_of(served: Served) -> Gate:
     return served.backend
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something that other threads bring about soon."""
-    give_up = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < give_up, "it did not come about"
-        time.sleep(0.005)
-
-
 def stream(served: Served, count: int, seed: int, timeout: float | None = None) -> grpc.Call:
     request = SampleStreamRequest(sample=SampleRequest(model="grey", label_ids=[0], count=count, seed=seed))
     call: grpc.Call = served.generation.SampleStream(request, timeout=timeout)
@@ -147,7 +139,7 @@ def test_stream_sends_the_first_picture_before_the_last_is_made(gated: Served) -
     first = [next(call).index for _ in range(CHUNK_ITEMS)]
 
     assert first == list(range(CHUNK_ITEMS))
-    until(lambda: len(gate.arrived) == 2)
+    wait_until(lambda: len(gate.arrived) == 2, "the envelopes stand at the gate")
     assert gate.arrived[1] == [CHUNK_ITEMS], "the last one still stands before the gate"
     gate.admit(1)
     assert [response.index for response in call] == [CHUNK_ITEMS]
@@ -156,12 +148,12 @@ def test_stream_sends_the_first_picture_before_the_last_is_made(gated: Served) -
 def test_work_of_a_caller_who_has_gone_is_never_run(gated: Served) -> None:
     gate = gate_of(gated)
     patient = stream(gated, count=2, seed=100)
-    until(lambda: gate.seeds() == {100, 101})
+    wait_until(lambda: gate.seeds() == {100, 101}, "the envelopes stand at the gate")
     impatient = stream(gated, count=10, seed=200)
-    until(lambda: queued(gated) == 10)
+    wait_until(lambda: queued(gated) == 10, "the rest is queued")
 
     impatient.cancel()
-    until(lambda: calls_ended(gated, "CANCELLED") == 1)
+    wait_until(lambda: calls_ended(gated, "CANCELLED") == 1, "the call has ended")
     last = stream(gated, count=1, seed=300)
     gate.admit(2)
 
@@ -173,15 +165,17 @@ def test_work_of_a_caller_who_has_gone_is_never_run(gated: Served) -> None:
 def test_work_whose_deadline_has_passed_is_never_run(gated: Served) -> None:
     gate = gate_of(gated)
     patient = stream(gated, count=2, seed=100)
-    until(lambda: gate.seeds() == {100, 101})
+    wait_until(lambda: gate.seeds() == {100, 101}, "the envelopes stand at the gate")
 
     late = stream(gated, count=10, seed=200, timeout=LATE_SECONDS)
-    until(lambda: queued(gated) == 10)
+    wait_until(lambda: queued(gated) == 10, "the rest is queued")
     with pytest.raises(grpc.RpcError) as raised:
         next(late)
     assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     # The gateway's clock for this call began a moment after the caller's.
-    until(lambda: calls_ended(gated, "CANCELLED") + calls_ended(gated, "DEADLINE_EXCEEDED") == 1)
+    wait_until(
+        lambda: calls_ended(gated, "CANCELLED") + calls_ended(gated, "DEADLINE_EXCEEDED") == 1, "the call has ended"
+    )
     last = stream(gated, count=1, seed=300)
     gate.admit(2)
 
@@ -193,9 +187,9 @@ def test_work_whose_deadline_has_passed_is_never_run(gated: Served) -> None:
 def test_full_queue_is_told_at_once_with_a_time_to_retry(gated: Served) -> None:
     gate = gate_of(gated)
     running = stream(gated, count=1, seed=0)
-    until(lambda: gate.seeds() == {0})
+    wait_until(lambda: gate.seeds() == {0}, "the envelopes stand at the gate")
     waiting = stream(gated, count=QUEUE_ITEMS, seed=1000)
-    until(lambda: queued(gated) == QUEUE_ITEMS)
+    wait_until(lambda: queued(gated) == QUEUE_ITEMS, "the rest is queued")
 
     with pytest.raises(grpc.RpcError) as raised:
         next(stream(gated, count=1, seed=5))
@@ -215,11 +209,11 @@ def test_full_queue_is_told_at_once_with_a_time_to_retry(gated: Served) -> None:
 def test_what_waits_leaves_together(gated: Served) -> None:
     gate = gate_of(gated)
     first = stream(gated, count=1, seed=0)
-    until(lambda: gate.seeds() == {0})
+    wait_until(lambda: gate.seeds() == {0}, "the envelopes stand at the gate")
     others = [
         gated.generation.Sample.future(SampleRequest(model="grey", seed=seed), timeout=60.0) for seed in range(1, 31)
     ]
-    until(lambda: queued(gated) == 30)
+    wait_until(lambda: queued(gated) == 30, "the rest is queued")
 
     gate.admit(2)
 
@@ -236,7 +230,7 @@ def test_frames_are_sent_as_they_are_made_and_what_is_assembled_last(gated: Serv
     gate.admit(1)
     assert [next(call).frame.index for _ in range(CHUNK_ITEMS)] == list(range(CHUNK_ITEMS))
 
-    until(lambda: len(gate.arrived) == 2)
+    wait_until(lambda: len(gate.arrived) == 2, "the envelopes stand at the gate")
     gate.admit(1)
     assert [response.WhichOneof("part") for response in call] == ["frame", "assembled"]
 
@@ -253,12 +247,12 @@ def translations(sides: Iterable[int]) -> Iterator[TranslateStreamRequest]:
 def test_translations_that_nobody_awaits_any_more_are_never_run(gated: Served) -> None:
     gate = gate_of(gated)
     first = gated.generation.TranslateStream(translations([100]))
-    until(lambda: gate.seeds() == {100})
+    wait_until(lambda: gate.seeds() == {100}, "the envelopes stand at the gate")
     leaving = gated.generation.TranslateStream(translations(range(200, 210)))
-    until(lambda: queued(gated) == 10)
+    wait_until(lambda: queued(gated) == 10, "the rest is queued")
 
     leaving.cancel()
-    until(lambda: calls_ended(gated, "CANCELLED", "TranslateStream", "bidi_stream") == 1)
+    wait_until(lambda: calls_ended(gated, "CANCELLED", "TranslateStream", "bidi_stream") == 1, "the call has ended")
     last = gated.generation.TranslateStream(translations([300]))
     gate.admit(2)
 
@@ -273,7 +267,7 @@ def test_a_stream_waits_where_a_call_would_meet_a_full_queue(gated: Served) -> N
         gated.generation.TranslateStream(translations(range(1000 * number + 100, 1000 * number + 116)))
         for number in range(1, 11)
     ]
-    until(lambda: queued(gated) == QUEUE_ITEMS)
+    wait_until(lambda: queued(gated) == QUEUE_ITEMS, "the rest is queued")
 
     with pytest.raises(grpc.RpcError) as raised:
         gated.generation.Translate(next(translations([50])).translate)

@@ -10,8 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ import pytest
 from gantry.v1 import generation_pb2, generation_pb2_grpc
 from services.client.local_gateway import free_port, stop, tail, wait_until_serving
 from tests.archives import write_tiny_archive
+from tests.waiting import wait_until
 
 ENVOY = shutil.which("envoy", path=str(Path(sys.executable).parent)) or shutil.which("envoy")
 pytestmark = [
@@ -244,10 +244,3 @@ def answers(admin: str) -> bool:
             return True
     except OSError:
         return False
-
-
-def wait_until(happens: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not happens():
-        assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s in vain until {what}"
-        time.sleep(0.05)

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from services.gateway.server import make_backend
-from services.gateway.settings import Settings
 from tests.archives import write_tiny_archive, write_tiny_code_archive, write_tiny_translation_archive
-from tests.conformance.harness import EventLoop, serving
+from tests.conformance.harness import EventLoop, embedded_settings, serving
 
 
 @pytest.fixture(scope="session")
@@ -20,14 +19,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     write_tiny_code_archive(store)
     write_tiny_translation_archive(store)
     (store / "garbage.mar").write_bytes(b"PK, but not a zip")
-    settings = Settings(
-        backend="embedded",
-        execution="float32",
-        model_store=store,
-        port=0,
-        metrics_port=0,
-        probe_seconds=3600,  # torch cannot export a graph in a test while a probe runs another beside it
-    )
+    settings = embedded_settings(store)
     loop = EventLoop()
     try:
         with serving(loop, settings, make_backend(settings)) as served:

@@ -2,7 +2,6 @@
 
 import hashlib
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from services.batch.local_store import LocalStore
 from services.batch.manifest import Record, open_manifest
 from services.batch.shards import Shard
 from services.batch.storage import Store
+from tests.waiting import wait_until
 
 MAKER = Maker(model="m", version="1.0.0", digest="d" * 64, options="options")
 
@@ -71,14 +71,6 @@ def assert_whole(root: Path, items: Sequence[Item]) -> None:
     assert files == {str(item.output): output_for(item) for item in items}
     finished = Counter(record.key for record in lines_of(root) if record.status == "staged")
     assert set(finished.values()) <= {1}
-
-
-def wait_until(happens: Callable[[], bool], what: str) -> None:
-    """Wait for something that another process brings about."""
-    give_up = time.monotonic() + 120
-    while not happens():
-        assert time.monotonic() < give_up, f"waited in vain until {what}"
-        time.sleep(0.005)
 
 
 def wait_for_lines(root: Path, number: int, process: "subprocess.Popen[Any]") -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from gantry.v1 import worker_pb2
 from services.backends.base import Backend, ModelKey
 from services.gateway.server import make_backend
-from services.gateway.settings import Settings
-from tests.conformance.harness import EventLoop, serving
+from tests.conformance.harness import EventLoop, embedded_settings, serving
 
 
 class Gate:
@@ -48,14 +47,7 @@ class Gate:
 @contextmanager
 def gated(model_store: Path) -> Iterator[Gate]:
     """Serve a folder of archives behind an open gate until the context ends."""
-    settings = Settings(
-        backend="embedded",
-        execution="float32",
-        model_store=model_store,
-        port=0,
-        metrics_port=0,
-        probe_seconds=3600,
-    )
+    settings = embedded_settings(model_store)
     backend = make_backend(settings)
     with closing(EventLoop()) as loop:
         gate = Gate(loop, backend)

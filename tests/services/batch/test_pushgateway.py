@@ -16,7 +16,7 @@ from services.batch.job import Tally
 from services.batch.reporting import Pusher
 from services.cli import app
 from services.client.local_gateway import free_port
-from tests.services.batch.engine import wait_until
+from tests.waiting import wait_until
 
 # Debian gives it the first name, its makers the other.
 PUSHGATEWAY = shutil.which("prometheus-pushgateway") or shutil.which("pushgateway")

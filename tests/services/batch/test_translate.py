@@ -33,12 +33,12 @@ from services.client import AsyncClient, TranslateOptions
 from services.client.local_gateway import free_port
 from services.gateway.errors import QueueFullError, status_of
 from services.gateway.server import make_backend
-from services.gateway.settings import Settings
 from tests.archives import write_tiny_translation_archive
-from tests.conformance.harness import EventLoop, serving
-from tests.services.batch.engine import MAKER, lines_of, run_job, wait_for_lines, wait_until
+from tests.conformance.harness import EventLoop, embedded_settings, serving
+from tests.services.batch.engine import MAKER, lines_of, run_job, wait_for_lines
 from tests.services.batch.gate import Gate, gated
 from tests.services.client.refusing import listening
+from tests.waiting import wait_until
 
 MODEL = "tiny-translation"
 REPOSITORY = Path(__file__).parents[3]
@@ -264,18 +264,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings_of(store: Path, port: int = 0, **options: Any) -> Settings:
-    return Settings(
-        backend="embedded",
-        execution="float32",
-        model_store=store,
-        port=port,
-        metrics_port=0,
-        probe_seconds=3600,
-        **options,
-    )
-
-
 @pytest.fixture
 def loop() -> Iterator[EventLoop]:
     with closing(EventLoop()) as loop:
@@ -291,7 +279,7 @@ def started(*arguments: object) -> "subprocess.Popen[bytes]":
 def test_a_gateway_that_is_replaced_fails_no_item(loop: EventLoop, store: Path, tmp_path: Path) -> None:
     write_pictures(tmp_path / "in", 150)
     port = free_port()
-    settings = settings_of(store, port, drain_seconds=0)
+    settings = embedded_settings(store, port=port, drain_seconds=0)
     arguments = tmp_path / "in", "--out", tmp_path / "out", "--to", "zebra", "--address", f"127.0.0.1:{port}"
     backend = make_backend(settings)
     gate = Gate(loop, backend)
@@ -423,7 +411,7 @@ def test_a_gateway_for_the_job_alone(loop: EventLoop, store: Path, tmp_path: Pat
     environment = os.environ | {"GANTRY_EXECUTION": "float32"}
     process = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, check=False)
     assert process.returncode == 0, process.stderr.decode()
-    settings = settings_of(store)
+    settings = embedded_settings(store)
     with serving(loop, settings, make_backend(settings)) as served:
         expected = online(f"127.0.0.1:{served.gateway.port}", outputs_of(tmp_path / "in"), target_domain="zebra")
     assert outputs_of(tmp_path / "out") == expected

@@ -18,7 +18,7 @@ from training.config import TrainConfig
 from training.engine import loop, train
 from training.engine.checkpoint import read
 
-ROUNDING = 3e-2
+ROUNDING = 1e-2
 """By what share of a tensor's norm two processes may differ from one after four steps, in weights, averages, statistics
 of batch normalisation, Adam's means of gradients, and pools.
 
