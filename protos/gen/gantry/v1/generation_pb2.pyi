@@ -82,6 +82,26 @@ class SampleRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MODEL_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     LABEL_IDS_FIELD_NUMBER: _builtins.int
@@ -94,6 +114,7 @@ class SampleRequest(_message.Message):
     QUALITY_FIELD_NUMBER: _builtins.int
     GRID_FIELD_NUMBER: _builtins.int
     CODES_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of the model. Required."""
     version: _builtins.str
@@ -109,8 +130,8 @@ class SampleRequest(_message.Message):
     Default: the server picks one below 2^32 and returns it.
     """
     truncation: _builtins.float
-    """Truncation ψ, 0 to 1: the latent is multiplied by it. Less gives more typical and less varied pictures; 0 gives the
-    class's mean picture. Default: 1.
+    """Truncation ψ, 0 to 1: the latent is multiplied by it. Less gives less varied pictures; 0 gives one blurred
+    picture for each condition, near the mean of what the model makes, not a typical one. Default: 1.
     """
     format: Global___ImageFormat.ValueType
     """How each picture is encoded. Default: PNG."""
@@ -136,6 +157,13 @@ class SampleRequest(_message.Message):
         from its seed, as are those that are not given.
         """
 
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Attributes that all pictures share, by name, each in the range that the card says; for models with attributes.
+        Default: each picture's attributes are drawn from its seed, uniformly from their ranges, as are those that are not
+        given.
+        """
+
     def __init__(
         self,
         *,
@@ -151,10 +179,11 @@ class SampleRequest(_message.Message):
         quality: _builtins.int | None = ...,
         grid: Global___GridOptions | None = ...,
         codes: _abc.Iterable[Global___CodeValue] | None = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_quality", b"_quality", "_seed", b"_seed", "_truncation", b"_truncation", "count", b"count", "grid", b"grid", "quality", b"quality", "seed", b"seed", "truncation", b"truncation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_quality", b"_quality", "_seed", b"_seed", "_truncation", b"_truncation", "codes", b"codes", "count", b"count", "each_class", b"each_class", "format", b"format", "grid", b"grid", "label_ids", b"label_ids", "label_names", b"label_names", "model", b"model", "quality", b"quality", "seed", b"seed", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count", b"_count", "_quality", b"_quality", "_seed", b"_seed", "_truncation", b"_truncation", "attributes", b"attributes", "codes", b"codes", "count", b"count", "each_class", b"each_class", "format", b"format", "grid", b"grid", "label_ids", b"label_ids", "label_names", b"label_names", "model", b"model", "quality", b"quality", "seed", b"seed", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__count: _TypeAlias = _typing.Literal["count"]  # noqa: Y015
     _WhichOneofArgType__count: _TypeAlias = _typing.Literal["_count", b"_count"]  # noqa: Y015
@@ -376,6 +405,26 @@ class Image(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ENCODED_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     LABEL_ID_FIELD_NUMBER: _builtins.int
@@ -386,6 +435,7 @@ class Image(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     CODES_FIELD_NUMBER: _builtins.int
     EXECUTION_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     seed: _builtins.int
     """Its own seed: asked for alone with this seed and label it comes back the same, byte for byte."""
     label_id: _builtins.int
@@ -412,6 +462,10 @@ class Image(_message.Message):
     def codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CodeValue]:
         """Every code it was made with, by id, with index or number; those that were drawn too."""
 
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Every attribute it was made with, by name; those that were drawn too."""
+
     def __init__(
         self,
         *,
@@ -425,10 +479,11 @@ class Image(_message.Message):
         digest: _builtins.str = ...,
         codes: _abc.Iterable[Global___CodeValue] | None = ...,
         execution: _builtins.str = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["encoded", b"encoded"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "digest", b"digest", "encoded", b"encoded", "execution", b"execution", "label_id", b"label_id", "label_name", b"label_name", "model", b"model", "seed", b"seed", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "codes", b"codes", "digest", b"digest", "encoded", b"encoded", "execution", b"execution", "label_id", b"label_id", "label_name", b"label_name", "model", b"model", "seed", b"seed", "truncation", b"truncation", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -525,9 +580,30 @@ class Condition(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     LABEL_ID_FIELD_NUMBER: _builtins.int
     LABEL_NAME_FIELD_NUMBER: _builtins.int
     CODES_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     label_id: _builtins.int
     """By id."""
     label_name: _builtins.str
@@ -536,16 +612,21 @@ class Condition(_message.Message):
     def codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CodeValue]:
         """Codes, each at most once, for models with codes. Default: drawn from the seed."""
 
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Attributes by name, for models with attributes. Default: drawn from the seed."""
+
     def __init__(
         self,
         *,
         label_id: _builtins.int = ...,
         label_name: _builtins.str = ...,
         codes: _abc.Iterable[Global___CodeValue] | None = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "label_id", b"label_id", "label_name", b"label_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "label", b"label", "label_id", b"label_id", "label_name", b"label_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "codes", b"codes", "label", b"label", "label_id", b"label_id", "label_name", b"label_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_label: _TypeAlias = _typing.Literal["label_id", "label_name"]  # noqa: Y015
     _WhichOneofArgType_label: _TypeAlias = _typing.Literal["label", b"label"]  # noqa: Y015
@@ -555,7 +636,7 @@ Global___Condition: _TypeAlias = Condition  # noqa: Y015
 
 @_typing.final
 class Sweep(_message.Message):
-    """Sweep moves one code, or two as the columns and rows of a grid, and holds everything else."""
+    """Sweep moves one input, or two as the columns and rows of a grid, and holds everything else."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -597,8 +678,8 @@ Global___Sweep: _TypeAlias = Sweep  # noqa: Y015
 
 @_typing.final
 class Axis(_message.Message):
-    """Axis is the way of one code. Give at most one of `values` and `range`; with neither, a categorical code takes all its
-    values, and a continuous one nine steps through its range.
+    """Axis is the way of one input. Give at most one of `values` and `range`; with neither, the classes or a categorical
+    code take all values, and a continuous code or an attribute nine steps through its range.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -607,14 +688,14 @@ class Axis(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     RANGE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """The code, by its id or its name in the card; or "class", for models with classes."""
+    """The input: a code by its id or its name in the card, an attribute by its name, or "class"."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The stops, in order: numbers of a continuous code, indices of a categorical code or of the classes."""
+        """The stops, in order: numbers of a continuous code or an attribute, indices of a categorical code or of the classes."""
 
     @_builtins.property
     def range(self) -> Global___Range:
-        """Equal steps; for continuous codes."""
+        """Equal steps; for continuous codes and attributes."""
 
     def __init__(
         self,
@@ -663,8 +744,8 @@ Global___Range: _TypeAlias = Range  # noqa: Y015
 
 @_typing.final
 class Interpolation(_message.Message):
-    """Interpolation goes from one latent to another on the sphere (slerp; White, 2016), and mixes classes or codes linearly
-    on the way.
+    """Interpolation goes from one latent to another on the sphere (slerp; White, 2016), and mixes classes, codes and
+    attributes linearly on the way.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -888,7 +969,7 @@ class Coordinate(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     axis: _builtins.str
-    """The axis: the id of a code, "class", "position" (0 to 1) or "term"."""
+    """The axis: the id of a code, the name of an attribute, "class", "position" (0 to 1) or "term"."""
     value: _builtins.float
     """The stop: a number of a continuous code, an index, or a share of the way."""
     name: _builtins.str
@@ -948,7 +1029,9 @@ class TranslateRequest(_message.Message):
     size of the picture. At least 16. Default: the picture's own size.
     """
     cycle: _builtins.bool
-    """Whether to translate the result back as well, so that the caller can judge how far to trust it."""
+    """Whether to translate the result back as well, so that the caller can judge how far to trust it; for models that
+    translate both ways.
+    """
     def __init__(
         self,
         *,

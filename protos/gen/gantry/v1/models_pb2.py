@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gantry/v1/models.proto\x12\tgantry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListModelsRequest\"h\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.gantry.v1.LoadedModel\x12*\n\x07refused\x18\x02 \x03(\x0b\x32\x19.gantry.v1.RefusedArchive\"1\n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"9\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.gantry.v1.LoadedModel\"A\n\x0bLoadedModel\x12\"\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x14.gantry.v1.ModelCard\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"1\n\x0eRefusedArchive\x12\x0f\n\x07\x61rchive\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xea\x06\n\tModelCard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.gantry.v1.ModelKind\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12#\n\x05image\x18\x05 \x01(\x0b\x32\x14.gantry.v1.ImageSpec\x12%\n\x07\x63lasses\x18\x06 \x03(\x0b\x32\x14.gantry.v1.ClassInfo\x12%\n\x06latent\x18\x07 \x01(\x0b\x32\x15.gantry.v1.LatentSpec\x12+\n\texecution\x18\x08 \x01(\x0b\x32\x18.gantry.v1.ExecutionSpec\x12.\n\rtraining_data\x18\t \x01(\x0b\x32\x17.gantry.v1.TrainingData\x12\x17\n\x0ftraining_config\x18\n \x01(\t\x12)\n\nevaluation\x18\x0b \x01(\x0b\x32\x15.gantry.v1.Evaluation\x12\x43\n\x10library_versions\x18\x0c \x03(\x0b\x32).gantry.v1.ModelCard.LibraryVersionsEntry\x12\x12\n\ngit_commit\x18\r \x01(\t\x12+\n\x07\x63reated\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\rmember_sha256\x18\x0f \x03(\x0b\x32&.gantry.v1.ModelCard.MemberSha256Entry\x12\x35\n\x11\x63\x61tegorical_codes\x18\x10 \x03(\x0b\x32\x1a.gantry.v1.CategoricalCode\x12\x33\n\x10\x63ontinuous_codes\x18\x11 \x03(\x0b\x32\x19.gantry.v1.ContinuousCode\x12/\n\x0btranslation\x18\x12 \x01(\x0b\x32\x1a.gantry.v1.TranslationSpec\x12\"\n\x07\x66igures\x18\x13 \x03(\x0b\x32\x11.gantry.v1.Figure\x1a\x36\n\x14LibraryVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x33\n\x11MemberSha256Entry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"b\n\tImageSpec\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\x10\n\x08\x63hannels\x18\x03 \x01(\r\x12\x11\n\tvalue_min\x18\x04 \x01(\x02\x12\x11\n\tvalue_max\x18\x05 \x01(\x02\"%\n\tClassInfo\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\"S\n\x0f\x43\x61tegoricalCode\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x06values\x18\x03 \x03(\x0b\x32\x16.gantry.v1.CodeMeaning\"J\n\x0b\x43odeMeaning\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x06recall\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_recall\"\xbc\x01\n\x0e\x43ontinuousCode\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03min\x18\x03 \x01(\x02\x12\x0b\n\x03max\x18\x04 \x01(\x02\x12\x41\n\x0c\x63orrelations\x18\x05 \x03(\x0b\x32+.gantry.v1.ContinuousCode.CorrelationsEntry\x1a\x33\n\x11\x43orrelationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"]\n\x0fTranslationSpec\x12\x10\n\x08\x64omain_a\x18\x01 \x01(\t\x12\x10\n\x08\x64omain_b\x18\x02 \x01(\t\x12\x10\n\x08multiple\x18\x03 \x01(\r\x12\x14\n\x0ctrained_side\x18\x04 \x01(\r\"8\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0b\n\x03png\x18\x03 \x01(\x0c\"O\n\nLatentSpec\x12\x0c\n\x04size\x18\x01 \x01(\r\x12\x33\n\x0c\x64istribution\x18\x02 \x01(\x0e\x32\x1d.gantry.v1.LatentDistribution\"O\n\rExecutionSpec\x12\x13\n\x0b\x63hunk_items\x18\x01 \x01(\r\x12\x17\n\x0fmax_batch_items\x18\x02 \x01(\r\x12\x10\n\x08\x62\x66loat16\x18\x03 \x01(\x08\"L\n\x0cTrainingData\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\t\x12\x0e\n\x06images\x18\x03 \x01(\x04\x12\x0f\n\x07licence\x18\x04 \x01(\t\"\x98\x01\n\nEvaluation\x12\"\n\x07metrics\x18\x01 \x03(\x0b\x32\x11.gantry.v1.Metric\x12\x35\n\x08protocol\x18\x02 \x03(\x0b\x32#.gantry.v1.Evaluation.ProtocolEntry\x1a/\n\rProtocolEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x16\n\treference\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_reference*\x86\x01\n\tModelKind\x12\x1a\n\x16MODEL_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cMODEL_KIND_CLASS_CONDITIONAL\x10\x01\x12\x1f\n\x1bMODEL_KIND_CODE_CONDITIONAL\x10\x02\x12\x1a\n\x16MODEL_KIND_TRANSLATION\x10\x03*Y\n\x12LatentDistribution\x12#\n\x1fLATENT_DISTRIBUTION_UNSPECIFIED\x10\x00\x12\x1e\n\x1aLATENT_DISTRIBUTION_NORMAL\x10\x01\x32\x9e\x01\n\x0cModelService\x12I\n\nListModels\x12\x1c.gantry.v1.ListModelsRequest\x1a\x1d.gantry.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.gantry.v1.GetModelRequest\x1a\x1b.gantry.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gantry/v1/models.proto\x12\tgantry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x13\n\x11ListModelsRequest\"h\n\x12ListModelsResponse\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.gantry.v1.LoadedModel\x12*\n\x07refused\x18\x02 \x03(\x0b\x32\x19.gantry.v1.RefusedArchive\"1\n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"9\n\x10GetModelResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.gantry.v1.LoadedModel\"A\n\x0bLoadedModel\x12\"\n\x04\x63\x61rd\x18\x01 \x01(\x0b\x32\x14.gantry.v1.ModelCard\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"1\n\x0eRefusedArchive\x12\x0f\n\x07\x61rchive\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xb6\x07\n\tModelCard\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.gantry.v1.ModelKind\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12#\n\x05image\x18\x05 \x01(\x0b\x32\x14.gantry.v1.ImageSpec\x12%\n\x07\x63lasses\x18\x06 \x03(\x0b\x32\x14.gantry.v1.ClassInfo\x12%\n\x06latent\x18\x07 \x01(\x0b\x32\x15.gantry.v1.LatentSpec\x12+\n\texecution\x18\x08 \x01(\x0b\x32\x18.gantry.v1.ExecutionSpec\x12.\n\rtraining_data\x18\t \x01(\x0b\x32\x17.gantry.v1.TrainingData\x12\x17\n\x0ftraining_config\x18\n \x01(\t\x12)\n\nevaluation\x18\x0b \x01(\x0b\x32\x15.gantry.v1.Evaluation\x12\x43\n\x10library_versions\x18\x0c \x03(\x0b\x32).gantry.v1.ModelCard.LibraryVersionsEntry\x12\x12\n\ngit_commit\x18\r \x01(\t\x12+\n\x07\x63reated\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12=\n\rmember_sha256\x18\x0f \x03(\x0b\x32&.gantry.v1.ModelCard.MemberSha256Entry\x12\x35\n\x11\x63\x61tegorical_codes\x18\x10 \x03(\x0b\x32\x1a.gantry.v1.CategoricalCode\x12\x33\n\x10\x63ontinuous_codes\x18\x11 \x03(\x0b\x32\x19.gantry.v1.ContinuousCode\x12/\n\x0btranslation\x18\x12 \x01(\x0b\x32\x1a.gantry.v1.TranslationSpec\x12\"\n\x07\x66igures\x18\x13 \x03(\x0b\x32\x11.gantry.v1.Figure\x12 \n\x06graphs\x18\x14 \x03(\x0b\x32\x10.gantry.v1.Graph\x12(\n\nattributes\x18\x15 \x03(\x0b\x32\x14.gantry.v1.Attribute\x1a\x36\n\x14LibraryVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x33\n\x11MemberSha256Entry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\x05Graph\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x15\n\rsource_domain\x18\x03 \x01(\t\x12\x15\n\rtarget_domain\x18\x04 \x01(\t\"b\n\tImageSpec\x12\r\n\x05width\x18\x01 \x01(\r\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\x10\n\x08\x63hannels\x18\x03 \x01(\r\x12\x11\n\tvalue_min\x18\x04 \x01(\x02\x12\x11\n\tvalue_max\x18\x05 \x01(\x02\"%\n\tClassInfo\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\"S\n\x0f\x43\x61tegoricalCode\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x06values\x18\x03 \x03(\x0b\x32\x16.gantry.v1.CodeMeaning\"J\n\x0b\x43odeMeaning\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x06recall\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\t\n\x07_recall\"\xbc\x01\n\x0e\x43ontinuousCode\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03min\x18\x03 \x01(\x02\x12\x0b\n\x03max\x18\x04 \x01(\x02\x12\x41\n\x0c\x63orrelations\x18\x05 \x03(\x0b\x32+.gantry.v1.ContinuousCode.CorrelationsEntry\x1a\x33\n\x11\x43orrelationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"H\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0b\n\x03min\x18\x03 \x01(\x02\x12\x0b\n\x03max\x18\x04 \x01(\x02\"]\n\x0fTranslationSpec\x12\x10\n\x08\x64omain_a\x18\x01 \x01(\t\x12\x10\n\x08\x64omain_b\x18\x02 \x01(\t\x12\x10\n\x08multiple\x18\x03 \x01(\r\x12\x14\n\x0ctrained_side\x18\x04 \x01(\r\"8\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0b\n\x03png\x18\x03 \x01(\x0c\"O\n\nLatentSpec\x12\x0c\n\x04size\x18\x01 \x01(\r\x12\x33\n\x0c\x64istribution\x18\x02 \x01(\x0e\x32\x1d.gantry.v1.LatentDistribution\"O\n\rExecutionSpec\x12\x13\n\x0b\x63hunk_items\x18\x01 \x01(\r\x12\x17\n\x0fmax_batch_items\x18\x02 \x01(\r\x12\x10\n\x08\x62\x66loat16\x18\x03 \x01(\x08\"L\n\x0cTrainingData\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\t\x12\x0e\n\x06images\x18\x03 \x01(\x04\x12\x0f\n\x07licence\x18\x04 \x01(\t\"\x98\x01\n\nEvaluation\x12\"\n\x07metrics\x18\x01 \x03(\x0b\x32\x11.gantry.v1.Metric\x12\x35\n\x08protocol\x18\x02 \x03(\x0b\x32#.gantry.v1.Evaluation.ProtocolEntry\x1a/\n\rProtocolEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x16\n\treference\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_reference*\xca\x01\n\tModelKind\x12\x1a\n\x16MODEL_KIND_UNSPECIFIED\x10\x00\x12 \n\x1cMODEL_KIND_CLASS_CONDITIONAL\x10\x01\x12\x1f\n\x1bMODEL_KIND_CODE_CONDITIONAL\x10\x02\x12\x1a\n\x16MODEL_KIND_TRANSLATION\x10\x03\x12\x1c\n\x18MODEL_KIND_UNCONDITIONAL\x10\x04\x12$\n MODEL_KIND_ATTRIBUTE_CONDITIONAL\x10\x05*Y\n\x12LatentDistribution\x12#\n\x1fLATENT_DISTRIBUTION_UNSPECIFIED\x10\x00\x12\x1e\n\x1aLATENT_DISTRIBUTION_NORMAL\x10\x01\x32\x9e\x01\n\x0cModelService\x12I\n\nListModels\x12\x1c.gantry.v1.ListModelsRequest\x1a\x1d.gantry.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.gantry.v1.GetModelRequest\x1a\x1b.gantry.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTINUOUSCODE_CORRELATIONSENTRY']._serialized_options = b'8\001'
   _globals['_EVALUATION_PROTOCOLENTRY']._loaded_options = None
   _globals['_EVALUATION_PROTOCOLENTRY']._serialized_options = b'8\001'
-  _globals['_MODELKIND']._serialized_start=2419
-  _globals['_MODELKIND']._serialized_end=2553
-  _globals['_LATENTDISTRIBUTION']._serialized_start=2555
-  _globals['_LATENTDISTRIBUTION']._serialized_end=2644
+  _globals['_MODELKIND']._serialized_start=2656
+  _globals['_MODELKIND']._serialized_end=2858
+  _globals['_LATENTDISTRIBUTION']._serialized_start=2860
+  _globals['_LATENTDISTRIBUTION']._serialized_end=2949
   _globals['_LISTMODELSREQUEST']._serialized_start=70
   _globals['_LISTMODELSREQUEST']._serialized_end=89
   _globals['_LISTMODELSRESPONSE']._serialized_start=91
@@ -57,39 +57,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUSEDARCHIVE']._serialized_start=374
   _globals['_REFUSEDARCHIVE']._serialized_end=423
   _globals['_MODELCARD']._serialized_start=426
-  _globals['_MODELCARD']._serialized_end=1300
-  _globals['_MODELCARD_LIBRARYVERSIONSENTRY']._serialized_start=1193
-  _globals['_MODELCARD_LIBRARYVERSIONSENTRY']._serialized_end=1247
-  _globals['_MODELCARD_MEMBERSHA256ENTRY']._serialized_start=1249
-  _globals['_MODELCARD_MEMBERSHA256ENTRY']._serialized_end=1300
-  _globals['_IMAGESPEC']._serialized_start=1302
-  _globals['_IMAGESPEC']._serialized_end=1400
-  _globals['_CLASSINFO']._serialized_start=1402
-  _globals['_CLASSINFO']._serialized_end=1439
-  _globals['_CATEGORICALCODE']._serialized_start=1441
-  _globals['_CATEGORICALCODE']._serialized_end=1524
-  _globals['_CODEMEANING']._serialized_start=1526
-  _globals['_CODEMEANING']._serialized_end=1600
-  _globals['_CONTINUOUSCODE']._serialized_start=1603
-  _globals['_CONTINUOUSCODE']._serialized_end=1791
-  _globals['_CONTINUOUSCODE_CORRELATIONSENTRY']._serialized_start=1740
-  _globals['_CONTINUOUSCODE_CORRELATIONSENTRY']._serialized_end=1791
-  _globals['_TRANSLATIONSPEC']._serialized_start=1793
-  _globals['_TRANSLATIONSPEC']._serialized_end=1886
-  _globals['_FIGURE']._serialized_start=1888
-  _globals['_FIGURE']._serialized_end=1944
-  _globals['_LATENTSPEC']._serialized_start=1946
-  _globals['_LATENTSPEC']._serialized_end=2025
-  _globals['_EXECUTIONSPEC']._serialized_start=2027
-  _globals['_EXECUTIONSPEC']._serialized_end=2106
-  _globals['_TRAININGDATA']._serialized_start=2108
-  _globals['_TRAININGDATA']._serialized_end=2184
-  _globals['_EVALUATION']._serialized_start=2187
-  _globals['_EVALUATION']._serialized_end=2339
-  _globals['_EVALUATION_PROTOCOLENTRY']._serialized_start=2292
-  _globals['_EVALUATION_PROTOCOLENTRY']._serialized_end=2339
-  _globals['_METRIC']._serialized_start=2341
-  _globals['_METRIC']._serialized_end=2416
-  _globals['_MODELSERVICE']._serialized_start=2647
-  _globals['_MODELSERVICE']._serialized_end=2805
+  _globals['_MODELCARD']._serialized_end=1376
+  _globals['_MODELCARD_LIBRARYVERSIONSENTRY']._serialized_start=1269
+  _globals['_MODELCARD_LIBRARYVERSIONSENTRY']._serialized_end=1323
+  _globals['_MODELCARD_MEMBERSHA256ENTRY']._serialized_start=1325
+  _globals['_MODELCARD_MEMBERSHA256ENTRY']._serialized_end=1376
+  _globals['_GRAPH']._serialized_start=1378
+  _globals['_GRAPH']._serialized_end=1463
+  _globals['_IMAGESPEC']._serialized_start=1465
+  _globals['_IMAGESPEC']._serialized_end=1563
+  _globals['_CLASSINFO']._serialized_start=1565
+  _globals['_CLASSINFO']._serialized_end=1602
+  _globals['_CATEGORICALCODE']._serialized_start=1604
+  _globals['_CATEGORICALCODE']._serialized_end=1687
+  _globals['_CODEMEANING']._serialized_start=1689
+  _globals['_CODEMEANING']._serialized_end=1763
+  _globals['_CONTINUOUSCODE']._serialized_start=1766
+  _globals['_CONTINUOUSCODE']._serialized_end=1954
+  _globals['_CONTINUOUSCODE_CORRELATIONSENTRY']._serialized_start=1903
+  _globals['_CONTINUOUSCODE_CORRELATIONSENTRY']._serialized_end=1954
+  _globals['_ATTRIBUTE']._serialized_start=1956
+  _globals['_ATTRIBUTE']._serialized_end=2028
+  _globals['_TRANSLATIONSPEC']._serialized_start=2030
+  _globals['_TRANSLATIONSPEC']._serialized_end=2123
+  _globals['_FIGURE']._serialized_start=2125
+  _globals['_FIGURE']._serialized_end=2181
+  _globals['_LATENTSPEC']._serialized_start=2183
+  _globals['_LATENTSPEC']._serialized_end=2262
+  _globals['_EXECUTIONSPEC']._serialized_start=2264
+  _globals['_EXECUTIONSPEC']._serialized_end=2343
+  _globals['_TRAININGDATA']._serialized_start=2345
+  _globals['_TRAININGDATA']._serialized_end=2421
+  _globals['_EVALUATION']._serialized_start=2424
+  _globals['_EVALUATION']._serialized_end=2576
+  _globals['_EVALUATION_PROTOCOLENTRY']._serialized_start=2529
+  _globals['_EVALUATION_PROTOCOLENTRY']._serialized_end=2576
+  _globals['_METRIC']._serialized_start=2578
+  _globals['_METRIC']._serialized_end=2653
+  _globals['_MODELSERVICE']._serialized_start=2952
+  _globals['_MODELSERVICE']._serialized_end=3110
 # @@protoc_insertion_point(module_scope)

@@ -33,10 +33,16 @@ class _ModelKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelKind.V
     MODEL_KIND_CODE_CONDITIONAL: _ModelKind.ValueType  # 2
     """(latent, codes) → image: a generator whose codes were found by itself (InfoGAN)."""
     MODEL_KIND_TRANSLATION: _ModelKind.ValueType  # 3
-    """image → image: translators between two domains, both ways (CycleGAN)."""
+    """image → image: a translator from one domain to another (pix2pix), or two, both ways (CycleGAN)."""
+    MODEL_KIND_UNCONDITIONAL: _ModelKind.ValueType  # 4
+    """(latent) → image."""
+    MODEL_KIND_ATTRIBUTE_CONDITIONAL: _ModelKind.ValueType  # 5
+    """(latent, attributes) → image: a generator that is given named numbers."""
 
 class ModelKind(_ModelKind, metaclass=_ModelKindEnumTypeWrapper):
-    """ModelKind says what a model takes and gives."""
+    """ModelKind is a word for what a model takes and gives. It follows from the inputs of its graphs: the first of
+    translation, code-conditional, class-conditional and attribute-conditional that fits, else unconditional.
+    """
 
 MODEL_KIND_UNSPECIFIED: ModelKind.ValueType  # 0
 """Not a valid kind."""
@@ -45,7 +51,11 @@ MODEL_KIND_CLASS_CONDITIONAL: ModelKind.ValueType  # 1
 MODEL_KIND_CODE_CONDITIONAL: ModelKind.ValueType  # 2
 """(latent, codes) → image: a generator whose codes were found by itself (InfoGAN)."""
 MODEL_KIND_TRANSLATION: ModelKind.ValueType  # 3
-"""image → image: translators between two domains, both ways (CycleGAN)."""
+"""image → image: a translator from one domain to another (pix2pix), or two, both ways (CycleGAN)."""
+MODEL_KIND_UNCONDITIONAL: ModelKind.ValueType  # 4
+"""(latent) → image."""
+MODEL_KIND_ATTRIBUTE_CONDITIONAL: ModelKind.ValueType  # 5
+"""(latent, attributes) → image: a generator that is given named numbers."""
 Global___ModelKind: _TypeAlias = ModelKind  # noqa: Y015
 
 class _LatentDistribution:
@@ -288,12 +298,14 @@ class ModelCard(_message.Message):
     CONTINUOUS_CODES_FIELD_NUMBER: _builtins.int
     TRANSLATION_FIELD_NUMBER: _builtins.int
     FIGURES_FIELD_NUMBER: _builtins.int
+    GRAPHS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name: lower-case letters, digits and hyphens, 1 to 63 characters, beginning with a letter."""
     version: _builtins.str
     """Semantic version, for example "1.0.0"."""
     kind: Global___ModelKind.ValueType
-    """What the model takes and gives."""
+    """What the model takes and gives, in a word; `graphs` says it in full."""
     description: _builtins.str
     """One or two sentences for a person."""
     training_config: _builtins.str
@@ -306,11 +318,13 @@ class ModelCard(_message.Message):
 
     @_builtins.property
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClassInfo]:
-        """The classes it knows, ordered by id. Ids count from 0 without gaps. Only of a class-conditional model."""
+        """The classes it knows, ordered by id. Ids count from 0 without gaps. Only of a model with the input
+        "class".
+        """
 
     @_builtins.property
     def latent(self) -> Global___LatentSpec:
-        """The latent it takes. Absent of a translation model."""
+        """The latent it takes. Only of a model with the input "latent"."""
 
     @_builtins.property
     def execution(self) -> Global___ExecutionSpec:
@@ -338,19 +352,29 @@ class ModelCard(_message.Message):
 
     @_builtins.property
     def categorical_codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CategoricalCode]:
-        """The categorical codes it takes, in the order of the graph. Only of a code-conditional model."""
+        """The categorical codes it takes; each is an input by its id."""
 
     @_builtins.property
     def continuous_codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContinuousCode]:
-        """The continuous codes it takes, in the order of the graph, after the categorical ones."""
+        """The continuous codes it takes; each is an input by its id."""
 
     @_builtins.property
     def translation(self) -> Global___TranslationSpec:
-        """What it translates. Only of a translation model."""
+        """What it translates. Only of a model with the input "picture"."""
 
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
         """Pictures that show what the model does, for example a traversal of its codes."""
+
+    @_builtins.property
+    def graphs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Graph]:
+        """The exported graphs and their inputs: one that takes a latent, or one or two that take a picture. Empty in archives
+        of before this field; the gateway then fills it in from the kind.
+        """
+
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attribute]:
+        """The attributes it takes; each is an input by its name."""
 
     def __init__(
         self,
@@ -374,14 +398,56 @@ class ModelCard(_message.Message):
         continuous_codes: _abc.Iterable[Global___ContinuousCode] | None = ...,
         translation: Global___TranslationSpec | None = ...,
         figures: _abc.Iterable[Global___Figure] | None = ...,
+        graphs: _abc.Iterable[Global___Graph] | None = ...,
+        attributes: _abc.Iterable[Global___Attribute] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "evaluation", b"evaluation", "execution", b"execution", "image", b"image", "latent", b"latent", "training_data", b"training_data", "translation", b"translation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categorical_codes", b"categorical_codes", "classes", b"classes", "continuous_codes", b"continuous_codes", "created", b"created", "description", b"description", "evaluation", b"evaluation", "execution", b"execution", "figures", b"figures", "git_commit", b"git_commit", "image", b"image", "kind", b"kind", "latent", b"latent", "library_versions", b"library_versions", "member_sha256", b"member_sha256", "name", b"name", "training_config", b"training_config", "training_data", b"training_data", "translation", b"translation", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "categorical_codes", b"categorical_codes", "classes", b"classes", "continuous_codes", b"continuous_codes", "created", b"created", "description", b"description", "evaluation", b"evaluation", "execution", b"execution", "figures", b"figures", "git_commit", b"git_commit", "graphs", b"graphs", "image", b"image", "kind", b"kind", "latent", b"latent", "library_versions", b"library_versions", "member_sha256", b"member_sha256", "name", b"name", "training_config", b"training_config", "training_data", b"training_data", "translation", b"translation", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelCard: _TypeAlias = ModelCard  # noqa: Y015
+
+@_typing.final
+class Graph(_message.Message):
+    """Graph is an exported program of the archive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    SOURCE_DOMAIN_FIELD_NUMBER: _builtins.int
+    TARGET_DOMAIN_FIELD_NUMBER: _builtins.int
+    member: _builtins.str
+    """The archive's member, for example "model.pt2"."""
+    source_domain: _builtins.str
+    """Name of the domain that the picture it takes is of; empty where it takes none."""
+    target_domain: _builtins.str
+    """Name of the domain that the picture it gives is of; empty where it takes none."""
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it takes, by name: "latent", "class", the id of a code, the name of an attribute, or "picture". The graph's
+        first argument is the latent or the picture. All others are the values of its second, the condition, in this order:
+        a class and a categorical code as one-hot, a continuous code and an attribute as the number itself. Without others
+        there is no second argument.
+        """
+
+    def __init__(
+        self,
+        *,
+        member: _builtins.str = ...,
+        inputs: _abc.Iterable[_builtins.str] | None = ...,
+        source_domain: _builtins.str = ...,
+        target_domain: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "member", b"member", "source_domain", b"source_domain", "target_domain", b"target_domain"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Graph: _TypeAlias = Graph  # noqa: Y015
 
 @_typing.final
 class ImageSpec(_message.Message):
@@ -572,9 +638,45 @@ class ContinuousCode(_message.Message):
 Global___ContinuousCode: _TypeAlias = ContinuousCode  # noqa: Y015
 
 @_typing.final
+class Attribute(_message.Message):
+    """Attribute is a number with a meaning that the model was trained with, for example an age. The graph takes it as it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    MIN_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name: lower-case letters, digits and hyphens, 1 to 63 characters, beginning with a letter; none of "class",
+    "latent", "picture", "position" and "term", and no code's id or name. Unique within the model.
+    """
+    description: _builtins.str
+    """What it stands for, for a person; may be empty."""
+    min: _builtins.float
+    """The least value that the model knows."""
+    max: _builtins.float
+    """The greatest. Greater than min."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        min: _builtins.float = ...,
+        max: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "max", b"max", "min", b"min", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attribute: _TypeAlias = Attribute  # noqa: Y015
+
+@_typing.final
 class TranslationSpec(_message.Message):
-    """TranslationSpec names what a translation model turns into what. The archive's members a_to_b.pt2 and b_to_a.pt2 are
-    its graphs.
+    """TranslationSpec names what a translation model turns into what. Its graphs go from domain A to domain B, or the other
+    way, as their source and target say; there may be only one.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -140,8 +140,8 @@ class GenerateWork(_message.Message):
 
     @_builtins.property
     def condition(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """What the graph takes beside the latent: a mixture of the classes, or the one-hot categorical codes, then the
-        continuous ones. As long as the card says.
+        """What the graph takes beside the latent, in the order of its inputs: a mixture of the classes, each categorical code
+        as one-hot, each continuous code and attribute as a number. As long as the card says; may be empty.
         """
 
     def __init__(
