@@ -27,6 +27,8 @@ Rule = tuple[str, bool, str]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){2}([-+][0-9A-Za-z.+-]{1,63})?")
+# Shorter, since the keys of a PNG's text chunks hold it.
+_ATTRIBUTE_NAME = re.compile(r"[a-z][a-z0-9-]{0,47}")
 _MEMBER = re.compile(r"[a-z0-9_]{1,63}\.pt2")
 _FIGURE_NAME = re.compile(r"[a-z0-9-]{1,63}")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -132,8 +134,8 @@ def _attribute_rules(card: models_pb2.ModelCard) -> Iterator[Rule]:
     taken = {code.id for code in codes_of(card)} | {code.name for code in codes_of(card)} | _RESERVED
     for number, attribute in enumerate(card.attributes):
         field = f"attributes[{number}]"
-        is_plain = bool(_NAME.fullmatch(attribute.name))
-        yield f"{field}.name", is_plain, "1 to 63 of a-z, 0-9 and '-', beginning with a letter"
+        is_plain = bool(_ATTRIBUTE_NAME.fullmatch(attribute.name))
+        yield f"{field}.name", is_plain, "1 to 48 of a-z, 0-9 and '-', beginning with a letter"
         yield f"{field}.name", attribute.name not in taken, f"no code's, and none of {', '.join(sorted(_RESERVED))}"
         yield f"{field}.name", names.count(attribute.name) == 1, "unique"
         yield from _range_rules(field, attribute)
