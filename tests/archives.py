@@ -109,6 +109,7 @@ def tiny_card(name: str = "tiny", version: str = "1.0.0", channels: int = 1) -> 
         image=models_pb2.ImageSpec(width=6, height=8, channels=channels, value_min=-1.0, value_max=1.0),
         classes=[models_pb2.ClassInfo(id=index, name=text) for index, text in enumerate(CLASS_NAMES)],
         latent=models_pb2.LatentSpec(size=LATENT_SIZE, distribution=models_pb2.LATENT_DISTRIBUTION_NORMAL),
+        graphs=[models_pb2.Graph(member="model.pt2", inputs=["latent", "class"])],
     )
 
 
@@ -127,6 +128,7 @@ def tiny_code_card(name: str = "tiny-codes", version: str = "1.0.0") -> models_p
             models_pb2.ContinuousCode(id="c1", name="slant", min=-1.0, max=1.0, correlations={"slant": 0.9}),
             models_pb2.ContinuousCode(id="c2", min=-1.0, max=1.0),
         ],
+        graphs=[models_pb2.Graph(member="model.pt2", inputs=["latent", "k1", "c1", "c2"])],
         figures=[models_pb2.Figure(name="codes", description="Nothing to be seen: a grey square.", png=_grey_png())],
     )
 
@@ -136,6 +138,7 @@ def tiny_unconditional_card(name: str = "tiny-plain", version: str = "1.0.0") ->
     card = tiny_card(name, version)
     card.kind = models_pb2.MODEL_KIND_UNCONDITIONAL
     card.ClearField("classes")
+    card.graphs[0].inputs[:] = ["latent"]
     return card
 
 
@@ -145,13 +148,14 @@ def tiny_attribute_card(name: str = "tiny-attributes", version: str = "1.0.0") -
     card.kind = models_pb2.MODEL_KIND_ATTRIBUTE_CONDITIONAL
     card.attributes.add(name="smile", description="How much it smiles.", min=0.0, max=1.0)
     card.attributes.add(name="age", min=18.0, max=80.0)
+    card.graphs[0].inputs.extend(["smile", "age"])
     return card
 
 
 def tiny_translation_card(
     name: str = "tiny-translation", version: str = "1.0.0", domains: tuple[str, str] = DOMAINS
 ) -> models_pb2.ModelCard:
-    """A card for one `TinyTranslator` or two, between two domains."""
+    """A card for two `TinyTranslator`, between two domains."""
     return models_pb2.ModelCard(
         name=name,
         version=version,
@@ -161,7 +165,18 @@ def tiny_translation_card(
         translation=models_pb2.TranslationSpec(
             domain_a=domains[0], domain_b=domains[1], multiple=MULTIPLE, trained_side=64
         ),
+        graphs=[
+            models_pb2.Graph(member=member, inputs=["picture"], source_domain=source, target_domain=target)
+            for member, source, target in (("a_to_b.pt2", *domains), ("b_to_a.pt2", *reversed(domains)))
+        ],
     )
+
+
+def tiny_one_way_card(name: str = "tiny-one-way", version: str = "1.0.0") -> models_pb2.ModelCard:
+    """A card for a `TinyTranslator` from the domain "sketch" to "photo", and not back."""
+    card = tiny_translation_card(name, version, ONE_WAY_DOMAINS)
+    del card.graphs[1]
+    return card
 
 
 def write_tiny_archive(
@@ -197,7 +212,7 @@ def write_tiny_attribute_archive(
 def write_tiny_one_way_archive(folder: Path, name: str = "tiny-one-way", version: str = "1.0.0", seed: int = 0) -> Path:
     """Write an archive of a model that translates sketches to photos, and not back, into a folder; return its path."""
     graph = export_translator(TinyTranslator(seed), MULTIPLE)
-    return _write(folder, tiny_translation_card(name, version, ONE_WAY_DOMAINS), {"a_to_b.pt2": graph})
+    return _write(folder, tiny_one_way_card(name, version), {"a_to_b.pt2": graph})
 
 
 def write_tiny_translation_archive(

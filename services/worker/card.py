@@ -89,6 +89,9 @@ def _graph_rules(card: models_pb2.ModelCard) -> Iterator[Rule]:
         yield f"{field}.member", members.count(graph.member) == 1, "unique"
         yield f"{field}.inputs", set(graph.inputs) <= allowed, f"of {', '.join(map(repr, sorted(allowed)))}"
         yield f"{field}.inputs", len(set(graph.inputs)) == len(graph.inputs), "different from each other"
+        if LATENT in graph.inputs:
+            is_absent = not graph.source_domain and not graph.target_domain
+            yield f"{field}.source_domain", is_absent, f"absent of a graph without the input {PICTURE!r}"
     for name in described:
         yield "graphs[0].inputs", takes(card, name), f"all that the card describes; {name!r} is missing"
     yield "graphs[0].inputs", len(condition_bounds(card)) <= MAX_CONDITION_SIZE, f"{MAX_CONDITION_SIZE} values at most"
