@@ -138,7 +138,7 @@ def _graph(card: models_pb2.ModelCard, member: str) -> models_pb2.Graph:
         domains = [card.translation.domain_a, card.translation.domain_b]
         source, target = reversed(domains) if member == "b_to_a.pt2" else domains
         return models_pb2.Graph(member=member, inputs=["picture"], source_domain=source, target_domain=target)
-    codes = [code.id for code in (*card.categorical_codes, *card.continuous_codes)]
+    codes = [*(code.id for code in card.categorical_codes), *(code.id for code in card.continuous_codes)]
     attributes = [attribute.name for attribute in card.attributes]
     label = ["class"] if card.classes else []
     return models_pb2.Graph(member=member, inputs=["latent", *label, *codes, *attributes])
