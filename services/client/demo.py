@@ -199,7 +199,7 @@ def show_translations(client: Client, card: models_pb2.ModelCard, out: Path) -> 
     tiles: list[Image.Image] = []
     seconds = []
     for graph in card.graphs:
-        labels += [graph.source_domain, f"→ {graph.target_domain}"]
+        labels += [graph.source_domain, f"to {graph.target_domain}"]
         tiles += pictures[graph.source_domain]
         for picture in pictures[graph.source_domain]:
             began = time.perf_counter()
