@@ -30,6 +30,7 @@ from services.client import (
     Format,
     GantryError,
     SampleOptions,
+    Sweep,
     TranslateOptions,
     Translation,
     TraverseOptions,
@@ -37,8 +38,9 @@ from services.client import (
 from services.client.cards import summarise_image, summarise_inputs
 from services.client.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT
 from services.client.files import destination, plan_outputs, write_picture
+from services.client.sheets import sample_sheet, traversal_sheet
 from services.client.table import format_table
-from services.client.typed import read_axis, read_codes, read_label, read_labels, read_path
+from services.client.typed import read_attributes, read_axis, read_codes, read_label, read_labels, read_path
 
 Address = Annotated[str, typer.Option(help="host:port of the gateway.", envvar="GANTRY_ADDRESS")]
 Timeout = Annotated[float, typer.Option(help="Deadline of a call in seconds.", min=0.001)]
@@ -48,6 +50,10 @@ Truncation = Annotated[float | None, typer.Option(help="Truncation ψ, 0 to 1.")
 Encoding = Annotated[Format | None, typer.Option("--format", help="Encoding. Default: as the output ends, else png.")]
 Quality = Annotated[int | None, typer.Option(help="Of jpeg and webp, 1 to 100.")]
 CodeTexts = Annotated[list[str] | None, typer.Option("--code", metavar="NAME=VALUE", help="Sets a code; repeatable.")]
+AttributeTexts = Annotated[
+    list[str] | None, typer.Option("--attribute", metavar="NAME=NUMBER", help="Sets an attribute; repeatable.")
+]
+Columns = Annotated[int | None, typer.Option(help="Tiles per row of the grid.", min=1)]
 Seeds = Annotated[list[int] | None, typer.Option(help="A seed of this term of a - b + c; repeatable.")]
 
 _log = logging.getLogger(__name__)
@@ -164,19 +170,22 @@ def sample(
     ] = None,
     each_class: Annotated[bool, typer.Option("--each-class", help="Make --count pictures of every class.")] = False,
     code: CodeTexts = None,
+    attribute: AttributeTexts = None,
     count: Annotated[int | None, typer.Option(help="Number of pictures.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the first picture; those after it count on.")] = None,
     truncation: Truncation = None,
     image_format: Encoding = None,
     quality: Quality = None,
     version: Version = None,
-    grid: Annotated[bool, typer.Option("--grid", help="Write one picture with all samples as tiles.")] = False,
-    columns: Annotated[int | None, typer.Option(help="Tiles per row of the grid.")] = None,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Write one picture with all samples, enlarged and labelled.")
+    ] = False,
+    columns: Columns = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder, or file for one picture.")] = Path("samples"),
     address: Address = DEFAULT_ADDRESS,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Sample pictures from a running gateway into files, and print their names."""
+    """Sample pictures from a running gateway into files, and print their names; of a grid also a seed not given."""
     with _errors_told("sample", GantryError, ValueError, OSError), _client(address, timeout) as client:
         target = destination(out, image_format)
         if target.is_file and not grid and (each_class or (count or 1) > 1 or len(label or ()) > 1):
@@ -185,17 +194,20 @@ def sample(
             version=version,
             labels=read_labels(label) if label else None,
             each_class=each_class,
-            codes=_codes(client, model, version, code),
+            codes=_codes(client, model, version, code, "--code"),
+            attributes=read_attributes(attribute) if attribute else None,
             count=count,
             seed=seed,
             truncation=truncation,
-            format=target.format,
+            format="png" if grid else target.format,
             quality=quality,
         )
+        images = client.sample_stream(model, **options)
         if grid:
-            typer.echo(target.write(client.sample_grid(model, columns=columns, **options), model))
+            sheet = sample_sheet(images, by_class=each_class, columns=columns, format=target.format, quality=quality)
+            typer.echo(_told_seed(target.write(sheet, model), sheet.seed, is_given=seed is not None))
             return
-        for image in client.sample_stream(model, **options):
+        for image in images:
             typer.echo(target.write(image, model))
 
 
@@ -204,12 +216,13 @@ def traverse(
     model: Model,
     x: Annotated[
         str | None,
-        typer.Option(metavar="NAME[=START:END:STEPS]", help="Sweep a code, or 'class'; also NAME=VALUE,VALUE,…"),
+        typer.Option(metavar="NAME[=START:END:STEPS]", help="Sweep a code, an attribute or 'class'; also NAME=VALUE,…"),
     ] = None,
     y: Annotated[str | None, typer.Option(metavar="NAME[=…]", help="What to sweep from row to row.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of a sweep.")] = None,
     label: Annotated[str | None, typer.Option(help="Class that is held, by id or name.")] = None,
     code: CodeTexts = None,
+    attribute: AttributeTexts = None,
     from_seed: Annotated[int | None, typer.Option(help="Interpolate from the latent of this seed")] = None,
     to_seed: Annotated[int | None, typer.Option(help="to that of this one.")] = None,
     steps: Annotated[int | None, typer.Option(help="Frames of an interpolation.")] = None,
@@ -221,6 +234,12 @@ def traverse(
     to_code: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A code of its last frame; repeatable.")
     ] = None,
+    from_attribute: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="An attribute of its first frame; repeatable.")
+    ] = None,
+    to_attribute: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="An attribute of its last frame; repeatable.")
+    ] = None,
     a: Seeds = None,
     b: Seeds = None,
     c: Seeds = None,
@@ -228,8 +247,10 @@ def traverse(
     image_format: Encoding = None,
     quality: Quality = None,
     version: Version = None,
-    grid: Annotated[bool, typer.Option("--grid", help="Write one picture with all frames as tiles.")] = False,
-    columns: Annotated[int | None, typer.Option(help="Tiles per row of the grid.")] = None,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Write one picture with all frames, enlarged and labelled.")
+    ] = False,
+    columns: Columns = None,
     animation: Annotated[bool, typer.Option("--animation", help="Write all frames as an animated WEBP.")] = False,
     frame_milliseconds: Annotated[int | None, typer.Option(help="How long a frame of it stands.")] = None,
     back_and_forth: Annotated[bool, typer.Option("--back-and-forth", help="Let it go back as it came.")] = False,
@@ -237,9 +258,9 @@ def traverse(
     address: Address = DEFAULT_ADDRESS,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
-    """Walk through a model's latents and codes: write the frames, a grid or an animation, and print their names.
+    """Walk through what a model takes: write the frames, a grid or an animation, and print their names.
 
-    Sweep one code or two (--x, --y), interpolate (--from-seed, --to-seed), or add latents (--a, --b, --c).
+    Sweep one input or two (--x, --y), interpolate (--from-seed, --to-seed), or add latents (--a, --b, --c).
     """
     with _errors_told("traverse", GantryError, ValueError, OSError), _client(address, timeout) as client:
         target = destination(out, image_format)
@@ -250,25 +271,33 @@ def traverse(
         if target.is_file and not (grid or animation):
             raise ValueError(f"--out {out} is one file, for all frames: name a folder, or add --grid or --animation")
         path = read_path(
-            x=read_axis(x) if x else None,
-            y=read_axis(y) if y else None,
+            x=read_axis(x, "--x") if x else None,
+            y=read_axis(y, "--y") if y else None,
             seed=seed,
             label=read_label(label) if label else None,
-            codes=_codes(client, model, version, code),
+            codes=_codes(client, model, version, code, "--code"),
+            attributes=read_attributes(attribute) if attribute else None,
             from_seed=from_seed,
             to_seed=to_seed,
             steps=steps,
             from_label=read_label(from_label) if from_label else None,
             to_label=read_label(to_label) if to_label else None,
-            from_codes=_codes(client, model, version, from_code),
-            to_codes=_codes(client, model, version, to_code),
+            from_codes=_codes(client, model, version, from_code, "--from-code"),
+            to_codes=_codes(client, model, version, to_code, "--to-code"),
+            from_attributes=read_attributes(from_attribute, "--from-attribute") if from_attribute else None,
+            to_attributes=read_attributes(to_attribute, "--to-attribute") if to_attribute else None,
             a=a,
             b=b,
             c=c,
         )
-        options = TraverseOptions(version=version, truncation=truncation, format=target.format, quality=quality)
+        options = TraverseOptions(
+            version=version, truncation=truncation, format="png" if grid else target.format, quality=quality
+        )
         if grid:
-            typer.echo(target.write(client.traverse_grid(model, path, columns=columns, **options), model))
+            frames = client.traverse(model, path, **options)
+            sheet = traversal_sheet(frames, path, columns=columns, format=target.format, quality=quality)
+            is_given = not isinstance(path, Sweep) or path.seed is not None
+            typer.echo(_told_seed(target.write(sheet, model), sheet.frames[0].seed, is_given=is_given))
         elif animation:
             animated = client.traverse_animation(
                 model, path, frame_milliseconds=frame_milliseconds, back_and_forth=back_and_forth, **options
@@ -360,9 +389,14 @@ def _write_translation(result: Translation, path: Path) -> str:
     return f"{path} {cycled} cycle L1 {result.cycle_l1:.3f}"
 
 
-def _codes(client: Client, model: str, version: str | None, texts: list[str] | None) -> Codes | None:
+def _told_seed(file: Path, seed: int, *, is_given: bool) -> str:
+    """Name a grid's file, and the seed that makes it again where the gateway picked it."""
+    return str(file) if is_given else f"{file} seed {seed}"
+
+
+def _codes(client: Client, model: str, version: str | None, texts: list[str] | None, flag: str) -> Codes | None:
     """Read codes by the model's card, which tells numbers from names."""
-    return read_codes(texts, client.model(model, version).card) if texts else None
+    return read_codes(texts, client.model(model, version).card, flag) if texts else None
 
 
 @contextmanager

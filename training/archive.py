@@ -57,20 +57,20 @@ class ArchivingError(ValueError):
 
 
 def export_generator(generator: nn.Module, latent_size: int, condition_size: int) -> bytes:
-    """Export a generator of a class- or code-conditional model as a program with a dynamic batch.
+    """Export a generator as a program with a dynamic batch.
 
     Args:
         generator: `forward(latents float32 [B, latent_size], condition float32 [B, condition_size])` → float32
-            [B, C, H, W]; on the CPU.
+            [B, C, H, W]; on the CPU. Without a condition it is `forward(latents)`.
         latent_size: Number of values of a latent.
-        condition_size: Number of values of a condition.
+        condition_size: Number of values of a condition; 0 for none.
 
     Returns:
         The content of a `.pt2` file: raw tensors and a graph, nothing pickled, no paths of this machine.
     """
     batch = torch.export.Dim("batch", min=1, max=1024)
-    example = (torch.zeros(2, latent_size), torch.zeros(2, condition_size))
-    return _export(generator, example, ({0: batch}, {0: batch}))
+    example = tuple(torch.zeros(2, size) for size in (latent_size, condition_size) if size)
+    return _export(generator, example, ({0: batch},) * len(example))
 
 
 def export_translator(translator: nn.Module, multiple: int) -> bytes:
@@ -95,9 +95,10 @@ def write_archive(path: Path, card: models_pb2.ModelCard, graphs: Mapping[str, b
 
     Args:
         path: The `.mar` file to write; replaced in one step where it exists.
-        card: The card; its `member_sha256`, `execution` and `library_versions` are filled in.
-        graphs: Member name → exported program: `model.pt2` from `export_generator`, or `a_to_b.pt2` and `b_to_a.pt2`
-            from `export_translator`.
+        card: The card; its `member_sha256`, `execution` and `library_versions` are filled in, and `graphs` where it
+            lists none: their inputs are then all that the card describes, in its order.
+        graphs: Member name → exported program: `model.pt2` from `export_generator`, or `a_to_b.pt2`, `b_to_a.pt2` or
+            both from `export_translator`.
 
     Returns:
         The archive's digest: SHA-256 of its card, 64 hexadecimal digits.
@@ -109,7 +110,9 @@ def write_archive(path: Path, card: models_pb2.ModelCard, graphs: Mapping[str, b
         raise ArchivingError(f"--version {card.version}: must be a semantic version, for example 1.0.0")
     if not _NAME.fullmatch(card.name):
         raise ArchivingError(f"--name {card.name}: must be 1 to 63 of a-z, 0-9 and '-', beginning with a letter")
-    translates = card.kind == models_pb2.MODEL_KIND_TRANSLATION
+    if not card.graphs:
+        card.graphs.extend(_graph(card, member) for member in graphs)
+    translates = "picture" in card.graphs[0].inputs
     members = {**graphs, "model-config.yaml": _model_config(translates), **_worker_sources()}
     members["MAR-INF/MANIFEST.json"] = _manifest(card, serialized_file=min(graphs))
     card.execution.CopyFrom(TRANSLATION_EXECUTION if translates else LATENT_EXECUTION)
@@ -127,6 +130,18 @@ def git_commit() -> str:
         return f"{commit}-dirty" if _git("status", "--porcelain", "--", *_CODE) else commit
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _graph(card: models_pb2.ModelCard, member: str) -> models_pb2.Graph:
+    """The entry of a graph that takes all that the card describes."""
+    if card.HasField("translation"):
+        domains = [card.translation.domain_a, card.translation.domain_b]
+        source, target = reversed(domains) if member == "b_to_a.pt2" else domains
+        return models_pb2.Graph(member=member, inputs=["picture"], source_domain=source, target_domain=target)
+    codes = [*(code.id for code in card.categorical_codes), *(code.id for code in card.continuous_codes)]
+    attributes = [attribute.name for attribute in card.attributes]
+    label = ["class"] if card.classes else []
+    return models_pb2.Graph(member=member, inputs=["latent", *label, *codes, *attributes])
 
 
 def _export(module: nn.Module, example: tuple[Tensor, ...], dynamic_shapes: tuple[Any, ...]) -> bytes:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
-from services.worker.card import condition_size
 from services.worker.decoding import LEAST_SIDE
 from services.worker.imaging import encode
+from services.worker.inputs import PICTURE, neutral_condition, takes, ways_of
 
 # A probe that takes longer than this has failed. It waits for the envelopes that run already, which takes minutes where
 # they hold large pictures.
@@ -129,8 +129,7 @@ async def try_out(
         card: The model's card.
         run: Runs an envelope within some seconds.
     """
-    translates = card.kind == models_pb2.MODEL_KIND_TRANSLATION
-    seconds = TRANSLATION_PROBE_SECONDS if translates else PROBE_SECONDS
+    seconds = TRANSLATION_PROBE_SECONDS if takes(card, PICTURE) else PROBE_SECONDS
     reply = await run(worker_pb2.WorkRequest(items=[probe_item(card)]), seconds)
     if [result.WhichOneof("outcome") for result in reply.results] != ["image"]:
         raise BackendFailedError("the probe brought no picture back")
@@ -138,11 +137,11 @@ async def try_out(
 
 def probe_item(card: models_pb2.ModelCard) -> worker_pb2.WorkItem:
     """Return the least work that a model can be asked for."""
-    if card.kind == models_pb2.MODEL_KIND_TRANSLATION:
+    if takes(card, PICTURE):
         grey = encode(np.full((LEAST_SIDE, LEAST_SIDE, 3), 128, np.uint8), generation_pb2.IMAGE_FORMAT_PNG, 0, {})
         work = worker_pb2.TranslateWork(
-            image=grey.data, direction=generation_pb2.DIRECTION_A_TO_B, max_pixels=LEAST_SIDE * LEAST_SIDE
+            image=grey.data, direction=next(iter(ways_of(card))), max_pixels=LEAST_SIDE * LEAST_SIDE
         )
         return worker_pb2.WorkItem(translate=work, format=generation_pb2.IMAGE_FORMAT_RAW)
-    generate = worker_pb2.GenerateWork(seed=0, condition=[0.0] * condition_size(card), truncation=1.0)
+    generate = worker_pb2.GenerateWork(seed=0, condition=neutral_condition(card), truncation=1.0)
     return worker_pb2.WorkItem(generate=generate, format=generation_pb2.IMAGE_FORMAT_RAW)

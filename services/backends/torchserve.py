@@ -26,6 +26,7 @@ from services.backends.torchserve_api import (
 )
 from services.backends.torchserve_roster import Roster, Served
 from services.worker.execution import Device, Execution
+from services.worker.inputs import PICTURE, takes
 
 if TYPE_CHECKING:
     from services.backends.torchserve_process import TorchServeProcess
@@ -245,7 +246,7 @@ class TorchServeBackend(Backend):
             return list(cut(request.items, card.image, self._message_bytes))
 
         # Reading the headers of pictures is not for the event loop; all else takes less time than a thread.
-        return await asyncio.to_thread(parts) if card.kind == models_pb2.MODEL_KIND_TRANSLATION else parts()
+        return await asyncio.to_thread(parts) if takes(card, PICTURE) else parts()
 
     async def _run_twice(self, served: Served, request: worker_pb2.WorkRequest, give_up: float) -> worker_pb2.WorkReply:
         """Run an envelope, and once more where its worker died: a picture is a function, so that does no harm.

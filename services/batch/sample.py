@@ -8,7 +8,7 @@ from services.batch.faults import JobError
 from services.batch.job import Maker
 from services.batch.sample_plan import DataSet, plan_data_set
 from services.client import SampleOptions
-from services.client.typed import read_codes
+from services.client.typed import read_attributes, read_codes
 
 FileFormat = Literal["png", "jpeg", "webp"]
 """What the files of a data set are encoded as."""
@@ -25,6 +25,7 @@ class SampleRequest:
         seed: Of picture 0 of class 0, 0 to 2^64 - 1.
         labels: Classes by name or id, or values of the categorical code that is balanced; None for all.
         codes: Codes that are held, each NAME=VALUE; the others are drawn.
+        attributes: Attributes that are held, each NAME=NUMBER; the others are drawn.
         truncation: Truncation ψ, 0 to 1.
         format: How pictures are encoded.
         quality: Of jpeg and webp, 1 to 100; None for the API's default.
@@ -36,6 +37,7 @@ class SampleRequest:
     seed: int = 0
     labels: tuple[str, ...] | None = None
     codes: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
     truncation: float = 1.0
     format: FileFormat = "png"
     quality: int | None = None
@@ -43,7 +45,8 @@ class SampleRequest:
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Self:
         """Read what `to_json` wrote."""
-        lists = {name: tuple(found[name]) for name in ("labels", "codes") if found.get(name) is not None}
+        names = "labels", "codes", "attributes"
+        lists = {name: tuple(found[name]) for name in names if found.get(name) is not None}
         return cls(**{**found, **lists})
 
     def to_json(self) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def settle(request: SampleRequest, loaded: models_pb2.LoadedModel) -> Settled:
     """
     card = loaded.card
     try:
-        codes = read_codes(request.codes, card)
+        codes, attributes = read_codes(request.codes, card), read_attributes(request.attributes)
         data_set = plan_data_set(
             card,
             count=request.count,
@@ -92,4 +95,6 @@ def settle(request: SampleRequest, loaded: models_pb2.LoadedModel) -> Settled:
     options = SampleOptions(version=card.version, truncation=request.truncation, format=request.format)
     if request.quality is not None:
         options["quality"] = request.quality
+    if attributes:
+        options["attributes"] = attributes
     return Settled(Maker.of(loaded, {"codes": codes, **options}), data_set, options)

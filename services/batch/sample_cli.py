@@ -36,6 +36,10 @@ def sample(
         list[str] | None,
         typer.Option("--code", metavar="NAME=VALUE", help="A code that is held; repeatable. The others are drawn."),
     ] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", metavar="NAME=NUMBER", help="An attribute that is held; repeatable."),
+    ] = None,
     truncation: Annotated[float, typer.Option(help="Truncation ψ.", min=0, max=1)] = 1.0,
     seed: Annotated[int, typer.Option(help="Another one gives another data set.", min=0)] = 0,
     image_format: Annotated[FileFormat, typer.Option("--format", help="Encoding of pictures.")] = "png",
@@ -57,9 +61,10 @@ def sample(
 ) -> None:
     """Make a data set of pictures with labels, balanced over the classes of a model, or over a categorical code.
 
-    The pictures are in OUT/images, one folder a class; OUT/labels.csv tells class, seed and codes of each. What is
-    finished is not done again when the command is repeated, and a larger --count adds to it. Exit code: 0 all finished,
-    3 items failed, 1 the job is at fault, 143 stopped by SIGTERM.
+    The pictures are in OUT/images, one folder a class, or the folder "all" where the model has nothing to balance;
+    OUT/labels.csv tells class, seed, codes and attributes of each. What is finished is not done again when the command
+    is repeated, and a larger --count adds to it. Exit code: 0 all finished, 3 items failed, 1 the job is at fault, 143
+    stopped by SIGTERM.
     """
 
     def work() -> int:
@@ -83,6 +88,7 @@ def sample(
             seed=seed,
             labels=tuple(label) if label else None,
             codes=tuple(code or ()),
+            attributes=tuple(attribute or ()),
             truncation=truncation,
             format=image_format,
             quality=quality,

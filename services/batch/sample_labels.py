@@ -16,9 +16,13 @@ from services.batch.manifest import Index, Record, load_shard
 from services.batch.sample_plan import DataSet
 from services.batch.shards import Shard
 from services.batch.storage import Store
-from services.gateway.conditions import codes_of, number_text
+from services.gateway.conditions import number_text
+from services.worker.inputs import codes_of
 
 LABELS = "labels.csv"
+_COLUMNS = {"path", "label", "class", "seed", "truncation", "sha256"}
+# Ids of codes and names of attributes, in the order of the card.
+_Inputs = tuple[Sequence[str], Sequence[str]]
 
 
 def write_labels(store: Store, data_set: DataSet, shard: Shard, card: models_pb2.ModelCard, options: str) -> bool:
@@ -34,11 +38,11 @@ def write_labels(store: Store, data_set: DataSet, shard: Shard, card: models_pb2
     Returns:
         Whether the table is there now; else other shards have still to finish.
     """
-    codes = [code.id for code in codes_of(card)]
-    header = ["path", "label", "class", "seed", "truncation", *codes, "sha256"]
+    codes, attributes = [code.id for code in codes_of(card)], [attribute.name for attribute in card.attributes]
+    header = ["path", "label", "class", "seed", "truncation", *codes, *map(_column_of, attributes), "sha256"]
     name = f"labels-{options}-{data_set.count}"
     with closing(load_shard(store, shard)) as index:
-        store.write_private(f"{name}-{shard}.csv", _part(index, data_set, shard, codes, options))
+        store.write_private(f"{name}-{shard}.csv", _part(index, data_set, shard, (codes, attributes), options))
     parts = [store.read_private(f"{name}-{Shard(place, shard.count)}.csv") for place in range(shard.count)]
     whole = [part for part in parts if part is not None]
     if len(whole) < shard.count:
@@ -56,16 +60,22 @@ def write_labels(store: Store, data_set: DataSet, shard: Shard, card: models_pb2
     return True
 
 
-def _part(index: Index, data_set: DataSet, shard: Shard, codes: Sequence[str], options: str) -> bytes:
+def _column_of(attribute: str) -> str:
+    """Name the column of an attribute: as the attribute, unless a column of another sense has that name."""
+    return f"attribute-{attribute}" if attribute in _COLUMNS else attribute
+
+
+def _part(index: Index, data_set: DataSet, shard: Shard, inputs: _Inputs, options: str) -> bytes:
     """Return the lines of a shard's pictures, without those that could not be made, ordered by path."""
     outputs = sorted(data_set.file_of(run.category, number) for run in data_set.runs(shard) for number in run.numbers)
     records = (entry.record for output in outputs if (entry := index.find(output)) is not None)
-    return _lines(_row(record, codes) for record in records if record.status == "done" and record.options == options)
+    return _lines(_row(record, inputs) for record in records if record.status == "done" and record.options == options)
 
 
-def _row(record: Record, codes: Sequence[str]) -> list[str]:
-    facts = record.facts or {}
+def _row(record: Record, inputs: _Inputs) -> list[str]:
+    facts, (codes, attributes) = record.facts or {}, inputs
     values = [_text(facts["codes"][code]) for code in codes]
+    values += [_text(facts["attributes"][name]) for name in attributes]
     truncation = _text(facts["truncation"])
     seen = [str(facts[key]) for key in ("label", "class", "seed")]
     return [record.output or "", *seen, truncation, *values, record.output_digest or ""]

@@ -13,6 +13,7 @@ from gantry.v1 import models_pb2
 from services.batch.shards import Shard
 from services.client.paths import Codes
 from services.client.requests import SampleOptions
+from services.worker.inputs import CLASS, LATENT, takes
 
 # Folder of the pictures: the data set for an ImageFolder; beside it are the table of labels and the job's own files.
 PICTURES = "images"
@@ -121,14 +122,14 @@ def plan_data_set(
     Raises:
         ValueError: The model translates, there is no such class, or a number is out of range.
     """
-    if card.kind == models_pb2.MODEL_KIND_TRANSLATION:
+    if not takes(card, LATENT):
         raise ValueError(f"model {card.name} translates pictures; gantry batch translate runs it")
     categories = _chosen(card, _categories(card, codes), labels)
     most = _SEEDS_OF_A_CLASS * len(categories)
     if not len(categories) <= count <= most:
-        raise ValueError(f"count: must be {len(categories)} (one picture of each class) to {most}, got {count}")
+        raise ValueError(f"--count must be {len(categories)} (one picture of each class) to {most}, got {count}")
     if not 0 <= seed < _SEEDS:
-        raise ValueError(f"seed: must be 0 to 2^64 - 1, got {seed}")
+        raise ValueError(f"--seed must be 0 to 2^64 - 1, got {seed}")
     return DataSet(categories, count, seed, ending)
 
 
@@ -148,9 +149,9 @@ def safe_folder(name: str) -> str:
 
 
 def _categories(card: models_pb2.ModelCard, codes: Codes | None) -> list[Category]:
-    """List the classes of a model, or the values of the first categorical code that is not held."""
+    """List the classes of a model, or the values of the first categorical code that is not held, else one for all."""
     held = dict(codes or {})
-    if card.classes:
+    if takes(card, CLASS):
         named = [(info.id, info.name) for info in card.classes]
         return _named(named, {number: SampleOptions(labels=number, codes=codes) for number, _ in named})
     code = next((code for code in card.categorical_codes if not {code.id, code.name} & held.keys()), None)
@@ -178,6 +179,6 @@ def _chosen(
     for label in labels:
         if label not in known:
             allowed = ", ".join(f"{category.id} {category.name!r}" for category in categories)
-            raise ValueError(f"labels: model {card.name} has no class {label!r}; its classes: {allowed}")
+            raise ValueError(f"--label: model {card.name} has no class {label!r}; its classes: {allowed}")
     wanted = {known[label].id for label in labels}
     return [category for category in categories if category.id in wanted]

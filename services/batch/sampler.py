@@ -189,4 +189,5 @@ def _facts(picture: SampledImage, name: str, number: int) -> dict[str, Any]:
         "seed": picture.seed,
         "truncation": picture.truncation,
         "codes": dict(picture.codes),
+        "attributes": dict(picture.attributes),
     }

@@ -14,7 +14,10 @@ from services.batch.inputs import Input
 from services.batch.items import Item
 from services.batch.job import Made, Maker
 from services.client import AsyncClient, Direction, Format, GantryError, TranslateOptions
+from services.client.cards import summarise_inputs
+from services.client.pictures import DIRECTION_NAMES
 from services.client.translator import Translator
+from services.worker.inputs import PICTURE, takes, ways_of
 
 # What a gateway takes of one stream at once unless its settings say otherwise.
 PICTURES_PER_STREAM = 16
@@ -28,8 +31,8 @@ class Request:
     Attributes:
         model: Name of the model.
         version: Its version; None for the newest.
-        to: Name of the domain that pictures are to be of; None where `direction` says it.
-        direction: By the domains of the card; None where `to` says it.
+        to: Name of the domain that pictures are to be of; None where `direction` says it, or there is one way.
+        direction: By the domains of the card; None where `to` says it, or there is one way.
         format: How outputs are encoded.
         quality: Of jpeg and webp, 1 to 100; None for the API's default.
         max_side: The longer side in pixels to work at; None for each picture's own.
@@ -77,7 +80,7 @@ def settle(request: Request, loaded: models_pb2.LoadedModel) -> Settled:
         JobError: The model does not do that.
     """
     card = loaded.card
-    if card.kind != models_pb2.MODEL_KIND_TRANSLATION:
+    if not takes(card, PICTURE):
         raise JobError(f"model {card.name} does not translate pictures")
     options = TranslateOptions(version=card.version, direction=_direction(request, card), format=request.format)
     if request.quality is not None and request.format in _LOSSY:
@@ -88,13 +91,15 @@ def settle(request: Request, loaded: models_pb2.LoadedModel) -> Settled:
 
 
 def _direction(request: Request, card: models_pb2.ModelCard) -> Direction:
-    a, b = card.translation.domain_a, card.translation.domain_b
-    ways: dict[str, Direction] = {b: "a_to_b", a: "b_to_a"}
+    ways = {graph.target_domain: DIRECTION_NAMES[way] for way, graph in ways_of(card).items()}
+    there_are = f"model {card.name} translates {summarise_inputs(card)}"
     if request.to is not None and request.to not in ways:
-        raise JobError(f"--to {request.to!r} is not known; model {card.name} translates between {a!r} and {b!r}")
-    meant = {way for way in (request.direction, ways.get(request.to or "")) if way is not None}
+        raise JobError(f"--to {request.to}: {there_are}")
+    if request.direction is not None and request.direction not in ways.values():
+        raise JobError(f"--direction {request.direction}: {there_are}")
+    meant = {way for way in (request.direction, ways.get(request.to or "")) if way is not None} or set(ways.values())
     if len(meant) != 1:
-        raise JobError(f"give --to {a!r} or {b!r}, or --direction; if both, such that they agree")
+        raise JobError(f"give --to {' or '.join(sorted(ways))}, or --direction; if both, such that they agree")
     return meant.pop()
 
 

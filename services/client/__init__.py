@@ -12,7 +12,7 @@ from services.client.credentials import Credentials
 from services.client.errors import FieldViolation, GantryError
 from services.client.exchange import Translated
 from services.client.images import ImageLike
-from services.client.paths import Arithmetic, Axis, Codes, Interpolation, Label, Sweep
+from services.client.paths import Arithmetic, Attributes, Axis, Codes, Interpolation, Label, Sweep
 from services.client.pictures import (
     Coordinate,
     Direction,
@@ -31,6 +31,7 @@ from services.client.requests import Labels, SampleOptions, TranslateOptions, Tr
 __all__ = [
     "Arithmetic",
     "AsyncClient",
+    "Attributes",
     "Axis",
     "Client",
     "Codes",

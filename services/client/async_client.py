@@ -92,7 +92,7 @@ class AsyncClient:
         )
 
     def traverse(self, model: str, path: Path, **options: Unpack[TraverseOptions]) -> AsyncGenerator[Frame, None]:
-        """Walk through a model's latents and codes, frame by frame; see `Client.traverse`."""
+        """Walk through a model's latents and other inputs, frame by frame; see `Client.traverse`."""
         request = traverse_request(model, path, **options)
         return self._stream(self._generation.Traverse, request, lambda answer: Frame.from_message(answer.frame))
 
@@ -105,7 +105,7 @@ class AsyncClient:
         gap: int | None = None,
         **options: Unpack[TraverseOptions],
     ) -> Traversal:
-        """Walk through a model's latents and codes, as the tiles of one picture; see `Client.traverse_grid`."""
+        """Walk through a model's latents and other inputs, as the tiles of one picture; see `Client.traverse_grid`."""
         return await self._assemble(traverse_request(model, path, grid=grid_options(columns, gap), **options))
 
     async def traverse_animation(
@@ -117,7 +117,7 @@ class AsyncClient:
         back_and_forth: bool = False,
         **options: Unpack[TraverseOptions],
     ) -> Traversal:
-        """Walk through a model's latents and codes, as an animated WEBP; see `Client.traverse_animation`."""
+        """Walk through a model's latents and other inputs, as an animated WEBP; see `Client.traverse_animation`."""
         animation = animation_options(frame_milliseconds, back_and_forth)
         return await self._assemble(traverse_request(model, path, animation=animation, **options))
 

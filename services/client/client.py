@@ -139,7 +139,7 @@ class Client:
         )
 
     def traverse(self, model: str, path: Path, **options: Unpack[TraverseOptions]) -> Generator[Frame, None, None]:
-        """Walk through a model's latents and codes, and get each frame as soon as it and those before it are made.
+        """Walk through a model's latents and other inputs, and get each frame as soon as all up to it are made.
 
         Args:
             model: Name of the model.
@@ -161,7 +161,7 @@ class Client:
         gap: int | None = None,
         **options: Unpack[TraverseOptions],
     ) -> Traversal:
-        """Walk through a model's latents and codes, and get the frames as the tiles of one picture.
+        """Walk through a model's latents and other inputs, and get the frames as the tiles of one picture.
 
         Args:
             model: Name of the model.
@@ -187,7 +187,7 @@ class Client:
         back_and_forth: bool = False,
         **options: Unpack[TraverseOptions],
     ) -> Traversal:
-        """Walk through a model's latents and codes, and get the frames as an animated WEBP.
+        """Walk through a model's latents and other inputs, and get the frames as an animated WEBP.
 
         Args:
             model: Name of the model.

@@ -141,7 +141,7 @@ def _facts(picture: Named) -> str:
             return f"traversal-seed{picture.frames[0].seed}"
         case Frame():
             return f"frame{picture.index:0{len(str(picture.frames - 1))}}"
-    shown = [f"{code}={value:g}" for code, value in picture.codes.items()]
+    shown = [f"{name}={value:g}" for name, value in {**picture.codes, **picture.attributes}.items()]
     if picture.label is not None:
         shown.append(f"label{picture.label}")
     return "-".join([*shown, f"seed{picture.seed}"])

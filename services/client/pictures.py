@@ -27,7 +27,7 @@ DIRECTIONS: dict[Direction, WireDirection.ValueType] = {
     "b_to_a": WireDirection.DIRECTION_B_TO_A,
 }
 _FORMAT_NAMES = {number: name for name, number in FORMATS.items()}
-_DIRECTION_NAMES = {number: name for name, number in DIRECTIONS.items()}
+DIRECTION_NAMES = {number: name for name, number in DIRECTIONS.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,7 @@ class Origin(Maker):
         label_name: Name of its class; None where the model has no classes.
         codes: Every code of a model that has codes, by id: the index of a categorical one, the number of a
             continuous one.
+        attributes: Every attribute of a model that has attributes, by name.
         truncation: Truncation ψ, 0 to 1.
     """
 
@@ -92,6 +93,7 @@ class Origin(Maker):
     label: int | None
     label_name: str | None
     codes: Mapping[str, int | float]
+    attributes: Mapping[str, float]
     truncation: float
 
 
@@ -128,7 +130,7 @@ class Coordinate(NamedTuple):
     """A stop on one axis of a traversal.
 
     Attributes:
-        axis: The id of a code, "class", "position" (0 to 1) or "term".
+        axis: The id of a code, the name of an attribute, "class", "position" (0 to 1) or "term".
         value: The stop: a number, an index, or a share of the way.
         name: The stop's name; None where it has none.
     """
@@ -213,7 +215,7 @@ class Translation(Picture, Maker):
         return cls(
             **_picture_fields(message.image),
             **_maker_fields(message),
-            direction=_DIRECTION_NAMES[message.direction],
+            direction=DIRECTION_NAMES[message.direction],
             source=message.source_domain,
             target=message.target_domain,
             cycled=Picture(**_picture_fields(message.cycled)) if message.HasField("cycled") else None,
@@ -249,5 +251,6 @@ def _origin_fields(message: generation_pb2.Image) -> dict[str, Any]:
         "label": message.label_id if message.label_name else None,
         "label_name": message.label_name or None,
         "codes": {code.code: code.index if code.HasField("index") else code.number for code in message.codes},
+        "attributes": dict(message.attributes),
         "truncation": message.truncation,
     }

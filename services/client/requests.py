@@ -1,14 +1,14 @@
 """Python arguments → requests. What only the gateway can judge, such as which classes there are, is left to it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from gantry.v1 import generation_pb2
-from services.client.paths import Arithmetic, Axis, Codes, Interpolation, Label, Path, Sweep
+from services.client.paths import Arithmetic, Attributes, Axis, Codes, Interpolation, Label, Path, Sweep
 from services.client.pictures import DIRECTIONS, FORMATS, Direction, Format
 
 Labels = Label | Sequence[int] | Sequence[str]
@@ -43,6 +43,8 @@ class SampleOptions(_PictureOptions, total=False):
         each_class: Makes `count` pictures of every class, ordered by class; then without `labels`.
         codes: Codes of all pictures, by id or name: a float for a continuous code; the index (int) or name (str) of a
             value for a categorical one. Default: each picture's are drawn from its seed.
+        attributes: Attributes of all pictures, by name: a number in the range that the card says. Default: each
+            picture's are drawn from its seed.
         count: Number of pictures, at least 1. Default: the number of labels, or 1.
         seed: Seed of the first picture, 0 to 2^64 - 1; picture i has seed + i. Default: the gateway picks one.
         truncation: Truncation ψ, 0 to 1. Default: 1.
@@ -51,6 +53,7 @@ class SampleOptions(_PictureOptions, total=False):
     labels: Labels | None
     each_class: bool
     codes: Codes | None
+    attributes: Attributes | None
     count: int | None
     seed: int | None
     truncation: float | None
@@ -70,7 +73,9 @@ class TraverseOptions(_PictureOptions, total=False):
 
 
 class TranslateOptions(_PictureOptions, total=False):
-    """Which way to translate and how: at least one of `to`, `source` and `direction` is needed.
+    """Which way to translate and how.
+
+    Of a model with two ways, at least one of `to`, `source` and `direction` is needed.
 
     Attributes:
         version: Version of the model. Default: the newest.
@@ -81,7 +86,7 @@ class TranslateOptions(_PictureOptions, total=False):
         direction: "a_to_b" or "b_to_a", by the domains of the card.
         max_side: The longer side in pixels, at least 16, that the net works at where a picture is larger; the answer
             is scaled back. Default: the picture's own size.
-        cycle: Whether to translate the result back as well.
+        cycle: Whether to translate the result back as well; for models with two ways.
     """
 
     to: str | None
@@ -205,22 +210,26 @@ def translate_request(model: str, **options: Unpack[TranslateOptions]) -> genera
 
 
 def _sweep(path: Sweep) -> generation_pb2.Sweep:
-    condition = _condition({"label": path.label, "codes": path.codes})
+    condition = _condition(_held(path))
     return _filled(generation_pb2.Sweep(condition=condition), {"x": path.x, "y": path.y, "seed": path.seed})
 
 
 def _interpolation(path: Interpolation) -> generation_pb2.Interpolation:
     conditions = {
-        "from_condition": {"label": path.from_label, "codes": path.from_codes},
-        "to_condition": {"label": path.to_label, "codes": path.to_codes},
+        "from_condition": {"label": path.from_label, "codes": path.from_codes, "attributes": path.from_attributes},
+        "to_condition": {"label": path.to_label, "codes": path.to_codes, "attributes": path.to_attributes},
     }
     numbers = {"from_seed": path.from_seed, "to_seed": path.to_seed, "steps": path.steps}
     return _filled(generation_pb2.Interpolation(), conditions | numbers)
 
 
 def _arithmetic(path: Arithmetic) -> generation_pb2.Arithmetic:
-    condition = _condition({"label": path.label, "codes": path.codes})
+    condition = _condition(_held(path))
     return _filled(generation_pb2.Arithmetic(condition=condition), {"a": path.a, "b": path.b, "c": path.c})
+
+
+def _held(path: Sweep | Arithmetic) -> dict[str, Any]:
+    return {"label": path.label, "codes": path.codes, "attributes": path.attributes}
 
 
 def _condition(shown: Mapping[str, Any]) -> generation_pb2.Condition | None:
@@ -268,6 +277,8 @@ def _fields_of(option: str, value: Any) -> dict[str, Any]:
             return {"label_name" if isinstance(value, str) else "label_id": value}
         case "codes":
             return {"codes": [_code_value(code, setting) for code, setting in value.items()]}
+        case "attributes":
+            return {"attributes": {name: _attribute_value(name, number) for name, number in value.items()}}
         case "format":
             return {"format": _one_of(FORMATS, value)}
         case "direction":
@@ -302,6 +313,12 @@ def _fields_of_labels(labels: Any) -> dict[str, Any]:
 def _code_value(code: str, value: Any) -> generation_pb2.CodeValue:
     kind = "name" if isinstance(value, str) else "index" if isinstance(value, Integral) else "number"
     return _filled(generation_pb2.CodeValue(code=code), {kind: value})
+
+
+def _attribute_value(name: str, value: Any) -> float:
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return float(value)
 
 
 def _axis(axis: Axis) -> generation_pb2.Axis:

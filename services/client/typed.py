@@ -1,11 +1,11 @@
-"""What a person types on a command line, as arguments of the client: labels, codes, axes, ways of a traversal."""
+"""What a person types on a command line, as the client's arguments: labels, codes, attributes, axes, traversals."""
 
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
 from gantry.v1 import models_pb2
-from services.client.paths import Arithmetic, Axis, Codes, Interpolation, Label, Path, Sweep
+from services.client.paths import Arithmetic, Attributes, Axis, Codes, Interpolation, Label, Path, Sweep
 from services.client.requests import Labels
 
 # The option that tells which way is meant.
@@ -22,13 +22,14 @@ def read_labels(texts: Sequence[str]) -> Labels:
     return [int(text) for text in texts] if all(text.isdecimal() for text in texts) else list(texts)
 
 
-def read_codes(texts: Sequence[str], card: models_pb2.ModelCard) -> Codes:
+def read_codes(texts: Sequence[str], card: models_pb2.ModelCard, flag: str = "--code") -> Codes:
     """Read settings of codes.
 
     Args:
         texts: Each NAME=VALUE: a number for a continuous code, the name or else the index of a value for a
             categorical one.
         card: Says which codes are which.
+        flag: How the user gave them, for errors.
 
     Returns:
         What each code is set to. What the card does not know is left to the gateway to refuse.
@@ -36,30 +37,51 @@ def read_codes(texts: Sequence[str], card: models_pb2.ModelCard) -> Codes:
     Raises:
         ValueError: A text is not of that form, or a code stands twice.
     """
-    codes: dict[str, int | float | str] = {}
+    return {code: _setting(code, value, card, flag) for code, value in _settings(texts, flag).items()}
+
+
+def read_attributes(texts: Sequence[str], flag: str = "--attribute") -> Attributes:
+    """Read settings of attributes.
+
+    Args:
+        texts: Each NAME=NUMBER.
+        flag: How the user gave them, for errors.
+
+    Returns:
+        What each attribute is set to.
+
+    Raises:
+        ValueError: A text is not of that form, or an attribute stands twice.
+    """
+    return {name: _number(value, f"{flag} {name}={value}") for name, value in _settings(texts, flag).items()}
+
+
+def _settings(texts: Sequence[str], flag: str) -> dict[str, str]:
+    settings: dict[str, str] = {}
     for text in texts:
-        code, equals, value = text.partition("=")
-        if not (code and equals and value):
-            raise ValueError(f"code {text!r}: must be NAME=VALUE")
-        if code in codes:
-            raise ValueError(f"code {code!r}: is set twice")
-        codes[code] = _setting(code, value, card)
-    return codes
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{flag} {text}: must be NAME=VALUE")
+        if name in settings:
+            raise ValueError(f"{flag} {text}: {name} is set twice")
+        settings[name] = value
+    return settings
 
 
-def _setting(code: str, value: str, card: models_pb2.ModelCard) -> int | float | str:
+def _setting(code: str, value: str, card: models_pb2.ModelCard, flag: str) -> int | float | str:
     if any(code in (known.id, known.name) for known in card.continuous_codes):
-        return _number(value, f"code {code!r}")
+        return _number(value, f"{flag} {code}={value}")
     named = [known for known in card.categorical_codes if code in (known.id, known.name)]
     names = {meaning.name for known in named for meaning in known.values}
     return int(value) if value.isdecimal() and value not in names else value
 
 
-def read_axis(text: str) -> Axis:
+def read_axis(text: str, flag: str) -> Axis:
     """Read an axis of a sweep.
 
     Args:
         text: NAME, NAME=START:END:STEPS or NAME=VALUE,VALUE,…
+        flag: How the user gave it, for errors.
 
     Raises:
         ValueError: It is none of these.
@@ -68,12 +90,12 @@ def read_axis(text: str) -> Axis:
     if not equals:
         return Axis(code)
     if ":" not in stops:
-        return Axis(code, values=[_number(stop, f"axis {text!r}") for stop in stops.split(",")])
+        return Axis(code, values=[_number(stop, f"{flag} {text}") for stop in stops.split(",")])
     start, _, rest = stops.partition(":")
     end, _, steps = rest.partition(":")
     if not steps.isdecimal():
-        raise ValueError(f"axis {text!r}: must be NAME, NAME=START:END:STEPS or NAME=VALUE,VALUE,…")
-    return Axis(code, start=_number(start, f"axis {text!r}"), end=_number(end, f"axis {text!r}"), steps=int(steps))
+        raise ValueError(f"{flag} {text}: must be NAME, NAME=START:END:STEPS or NAME=VALUE,VALUE,…")
+    return Axis(code, start=_number(start, f"{flag} {text}"), end=_number(end, f"{flag} {text}"), steps=int(steps))
 
 
 def read_path(**options: Any) -> Path:
@@ -102,8 +124,8 @@ def read_path(**options: Any) -> Path:
 
 
 def _flag(option: str) -> str:
-    """Return an option as it is typed: that of `from_codes` is given code by code."""
-    return "--" + option.replace("codes", "code").replace("_", "-")
+    """Return an option as it is typed: those of codes and attributes are given one by one."""
+    return "--" + option.replace("codes", "code").replace("attributes", "attribute").replace("_", "-")
 
 
 def _number(text: str, what: str) -> float:

@@ -1,13 +1,13 @@
-"""The stops of a sweep's axis: which code moves, or the class, and through which values."""
+"""The stops of a sweep's axis: which code or attribute moves, or the class, and through which values."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gantry.v1 import generation_pb2, models_pb2
-from services.gateway.conditions import allowed_values, code_list, find_code, number_text
+from services.gateway.conditions import allowed_values, axis_list, find_input, number_text
 from services.gateway.errors import Violation
+from services.worker.inputs import CLASS, takes
 
-CLASS_AXIS = "class"
 DEFAULT_STOPS = 9
 
 
@@ -16,7 +16,7 @@ class Stop:
     """A place on an axis.
 
     Attributes:
-        axis: The id of a code, "class", "position" or "term".
+        axis: The id of a code, the name of an attribute, "class", "position" or "term".
         value: A number, an index, or a share of the way.
         name: What the value is called; empty where it has no name.
     """
@@ -39,8 +39,8 @@ class _Scale:
     """What an axis may run through.
 
     Attributes:
-        axis: The id of a code, or "class".
-        names: Names of the values of a categorical code or of the classes; None of a continuous code.
+        axis: The id of a code, the name of an attribute, or "class".
+        names: Names of the values of a categorical code or of the classes; None of a number.
         low: The least value.
         high: The greatest value.
         allowed: The range in words.
@@ -53,7 +53,7 @@ class _Scale:
     allowed: str
 
     def holds(self, value: float) -> bool:
-        """Whether the value is in range and, unless the code is continuous, whole; never true of NaN."""
+        """Whether the value is in range and, unless it is a number's, whole; never true of NaN."""
         return self.low <= value <= self.high and (self.names is None or value.is_integer())
 
     def stop(self, value: float) -> Stop:
@@ -77,9 +77,8 @@ def axis_violations(
     """
     scale = _scale(card, axis.code)
     if scale is None:
-        known = f'"{CLASS_AXIS}"' if card.classes else code_list(card)
         told = f"model {card.name} has no axis {axis.code[:80]!r}" if axis.code else "required"
-        yield Violation(f"{field}.code", f"{told}; its axes: {known}")
+        yield Violation(f"{field}.code", f"{told}; its axes: {axis_list(card)}")
         return
     if axis.values and axis.HasField("range"):
         yield Violation(f"{field}.range", "give at most one of values and range; values is given too")
@@ -120,7 +119,8 @@ def plan_axis(card: models_pb2.ModelCard, axis: generation_pb2.Axis) -> list[Sto
 
 def _range_violations(scale: _Scale, given: generation_pb2.Range, field: str, max_stops: int) -> Iterator[Violation]:
     if scale.names is not None:
-        yield Violation(field, f"only continuous codes have a range; give values of {scale.axis}, {scale.allowed}")
+        told = f"only continuous codes and attributes have a range; give values of {scale.axis}, {scale.allowed}"
+        yield Violation(field, told)
         return
     for end in ("start", "end"):
         if not scale.holds(value := getattr(given, end)):
@@ -131,16 +131,19 @@ def _range_violations(scale: _Scale, given: generation_pb2.Range, field: str, ma
 
 def _scale(card: models_pb2.ModelCard, name: str) -> _Scale | None:
     """Find what a name stands for; None where the model has nothing of that name."""
-    if name == CLASS_AXIS and card.classes:
+    if name == CLASS and takes(card, CLASS):
         names = [info.name for info in card.classes]
-        return _Scale(CLASS_AXIS, names, 0.0, len(names) - 1.0, f"a whole number, 0 to {len(names) - 1}")
-    code = find_code(card, name)
-    if isinstance(code, models_pb2.CategoricalCode):
-        names = [value.name for value in code.values]
-        return _Scale(code.id, names, 0.0, len(names) - 1.0, f"a whole number, {allowed_values(code)}")
-    if isinstance(code, models_pb2.ContinuousCode):
-        return _Scale(code.id, None, code.min, code.max, allowed_values(code))
-    return None
+        return _Scale(CLASS, names, 0.0, len(names) - 1.0, f"a whole number, 0 to {len(names) - 1}")
+    match found := find_input(card, name):
+        case models_pb2.CategoricalCode():
+            names = [value.name for value in found.values]
+            return _Scale(found.id, names, 0.0, len(names) - 1.0, f"a whole number, {allowed_values(found)}")
+        case models_pb2.ContinuousCode():
+            return _Scale(found.id, None, found.min, found.max, allowed_values(found))
+        case models_pb2.Attribute():
+            return _Scale(found.name, None, found.min, found.max, allowed_values(found))
+        case _:
+            return None
 
 
 def _steps(start: float, end: float, count: int) -> list[float]:

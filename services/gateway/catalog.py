@@ -7,6 +7,7 @@ from gantry.v1 import models_pb2
 from services.backends.base import ModelKey
 from services.gateway.auth import caller_may_use
 from services.gateway.errors import InvalidRequestError, ModelForbiddenError, UnknownModelError, Violation
+from services.worker.inputs import LATENT, PICTURE, takes
 
 
 class Catalog:
@@ -64,7 +65,7 @@ class Catalog:
             InvalidRequestError: It translates pictures; the message says which calls are for that.
         """
         loaded = self.find(name, version, field)
-        if loaded.card.kind == models_pb2.MODEL_KIND_TRANSLATION:
+        if not takes(loaded.card, LATENT):
             raise InvalidRequestError(
                 Violation(field, f"model {name} translates pictures; use Translate or TranslateStream")
             )
@@ -77,7 +78,7 @@ class Catalog:
             InvalidRequestError: It makes pictures from latents; the message says which calls are for that.
         """
         loaded = self.find(name, version, field)
-        if loaded.card.kind != models_pb2.MODEL_KIND_TRANSLATION:
+        if not takes(loaded.card, PICTURE):
             raise InvalidRequestError(
                 Violation(field, f"model {name} makes pictures from latents; use Sample, SampleStream or Traverse")
             )

@@ -1,21 +1,25 @@
-"""What a picture is to show: classes and codes as a caller names them, turned into what the graph takes.
+"""What a picture is to show: classes, codes and attributes as a caller names them, turned into what the graph takes.
 
 One place for Sample and Traverse. What a caller leaves open is drawn from the picture's seed.
 """
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
 from services.gateway.errors import Violation
-from services.worker.latents import draw_category, draw_label, draw_number
+from services.worker.inputs import CLASS, LATENT, Code, Input, codes_of, condition_inputs, described_inputs, takes
+from services.worker.latents import draw_attribute, draw_category, draw_label, draw_number
 
-Code = models_pb2.CategoricalCode | models_pb2.ContinuousCode
-# Values of codes by id: the index of a categorical one, the number of a continuous one.
-CodeValues = Mapping[str, int | float]
+# What an input is set to, by "class", a code's id or an attribute's name: the index of a class or of a categorical
+# code's value, the number of a continuous code or an attribute.
+Values = Mapping[str, int | float]
+# The messages in which a caller sets codes and attributes.
+Given = generation_pb2.SampleRequest | generation_pb2.Condition
 
 _LIST_LENGTH = 400
 
@@ -25,15 +29,17 @@ class Shown:
     """What one picture shows, complete.
 
     Attributes:
-        vector: What the graph takes beside the latent: one-hot class, or one-hot categorical codes and then the
-            continuous ones.
+        vector: What the graph takes beside the latent, in the order of its inputs: a class and a categorical code as
+            one-hot, a continuous code and an attribute as the number.
         label: The class; None where the model has none.
         codes: Every code in the order of the card, by id, with index or number.
+        attributes: Every attribute in the order of the card, by name.
     """
 
     vector: Sequence[float]
     label: models_pb2.ClassInfo | None
-    codes: Sequence[generation_pb2.CodeValue]
+    codes: Sequence[generation_pb2.CodeValue] = ()
+    attributes: Mapping[str, float] = field(default_factory=dict)
 
     def facts(self, prefix: str = "") -> list[worker_pb2.Fact]:
         """Say what a PNG tells of it.
@@ -42,7 +48,8 @@ class Shown:
             prefix: Set before each key's last words, for example "from_".
 
         Returns:
-            `gantry:label_id` and `gantry:label_name`, or `gantry:code:<id>` for every code.
+            `gantry:label_id` and `gantry:label_name` of a class, `gantry:code:<id>` for every code, and
+            `gantry:attribute:<name>` for every attribute.
         """
         facts = []
         if self.label is not None:
@@ -51,49 +58,57 @@ class Shown:
         facts += [
             worker_pb2.Fact(key=f"gantry:{prefix}code:{code.code}", value=value_text(code)) for code in self.codes
         ]
+        facts += [
+            worker_pb2.Fact(key=f"gantry:{prefix}attribute:{name}", value=number_text(number))
+            for name, number in self.attributes.items()
+        ]
         return facts
 
 
-def show(card: models_pb2.ModelCard, seed: int, label_id: int | None, values: CodeValues) -> Shown:
+def show(card: models_pb2.ModelCard, seed: int, values: Values) -> Shown:
     """Complete a condition.
 
     Args:
         card: The card of the model.
         seed: What is left open is drawn from it.
-        label_id: The class, for models with classes; None to draw it.
-        values: Codes by id, for models with codes; those that are missing are drawn.
+        values: What is set, of what the model takes.
 
     Returns:
         What the picture shows.
     """
-    label = None
-    vector: list[float] = []
-    if card.classes:
-        label = card.classes[draw_label(seed, len(card.classes)) if label_id is None else label_id]
-        vector += _one_hot(label.id, len(card.classes))
-    codes = []
+    label, codes, attributes = None, [], {}
+    parts: dict[str, Sequence[float]] = {}
+    if takes(card, CLASS):
+        size = len(card.classes)
+        label = card.classes[int(values[CLASS]) if CLASS in values else draw_label(seed, size)]
+        parts[CLASS] = _one_hot(label.id, size)
     for place, category in enumerate(card.categorical_codes):
         size = len(category.values)
         index = int(values[category.id]) if category.id in values else draw_category(seed, place, size)
         codes.append(generation_pb2.CodeValue(code=category.id, index=index))
-        vector += _one_hot(index, size)
+        parts[category.id] = _one_hot(index, size)
+    # Numbers in single precision, as messages hold them: what is reported is what was used.
     for place, code in enumerate(card.continuous_codes):
         number = values[code.id] if code.id in values else draw_number(seed, place, code.min, code.max)
         codes.append(generation_pb2.CodeValue(code=code.id, number=number))
-        # As the message holds it, in single precision: what is reported is what was used.
-        vector.append(codes[-1].number)
-    return Shown(vector, label, codes)
-
-
-def codes_of(card: models_pb2.ModelCard) -> list[Code]:
-    """List a model's codes in the order of the graph."""
-    return [*card.categorical_codes, *card.continuous_codes]
+        parts[code.id] = [codes[-1].number]
+    for place, known in enumerate(card.attributes):
+        number = values[known.name] if known.name in values else draw_attribute(seed, place, known.min, known.max)
+        attributes[known.name] = float(np.float32(number))
+        parts[known.name] = [attributes[known.name]]
+    vector = [value for name in condition_inputs(card) for value in parts[name]]
+    return Shown(vector, label, codes, attributes)
 
 
 def find_code(card: models_pb2.ModelCard, name: str) -> Code | None:
     """Find a code by its id or its name; None where there is none."""
     known = {code.name: code for code in codes_of(card) if code.name} | {code.id: code for code in codes_of(card)}
     return known.get(name)
+
+
+def find_input(card: models_pb2.ModelCard, name: str) -> Input | None:
+    """Find a code by its id or its name, or an attribute by its name; None where there is none."""
+    return find_code(card, name) or described_inputs(card).get(name)
 
 
 def label_fault(card: models_pb2.ModelCard, labels: Iterable[int | str]) -> tuple[int, str] | None:
@@ -114,7 +129,7 @@ def label_fault(card: models_pb2.ModelCard, labels: Iterable[int | str]) -> tupl
         return None
     place, label = unknown
     if not known:
-        return place, f"model {card.name} has no classes; its codes: {code_list(card)}"
+        return place, f"model {card.name} has no classes; its inputs: {input_list(card)}"
     asked = repr(label[:80]) if isinstance(label, str) else str(label)
     return place, f"model {card.name} has no class {asked}; its classes: {class_list(card)}"
 
@@ -124,34 +139,36 @@ def label_id_of(card: models_pb2.ModelCard, name: str) -> int:
     return next(info.id for info in card.classes if info.name == name)
 
 
-def code_violations(
-    card: models_pb2.ModelCard, codes: Sequence[generation_pb2.CodeValue], field: str
-) -> Iterator[Violation]:
-    """Check codes that a caller gave.
+def input_violations(card: models_pb2.ModelCard, given: Given, prefix: str = "") -> Iterator[Violation]:
+    """Check the codes and attributes that a caller gave.
 
     Args:
         card: The card of the model.
-        codes: What the caller gave.
-        field: Path of the list in the request.
+        given: What the caller gave.
+        prefix: Set before the paths of its fields, for example "sweep.condition.".
 
     Yields:
-        The first fault, which stands for all.
+        The first fault of the codes and the first of the attributes; each stands for all of its list.
     """
-    if codes and not codes_of(card):
-        yield Violation(field, f"model {card.name} has no codes; its classes: {class_list(card)}")
-        return
-    yield from itertools.islice(_code_faults(card, codes, field), 1)
+    for name, known in (("codes", codes_of(card)), ("attributes", card.attributes)):
+        if getattr(given, name) and not known:
+            yield Violation(f"{prefix}{name}", f"model {card.name} has no {name}; its inputs: {input_list(card)}")
+    if codes_of(card):
+        yield from itertools.islice(_code_faults(card, given.codes, f"{prefix}codes"), 1)
+    if card.attributes:
+        yield from itertools.islice(_attribute_faults(card, given.attributes, f"{prefix}attributes"), 1)
 
 
-def code_values(card: models_pb2.ModelCard, codes: Sequence[generation_pb2.CodeValue]) -> dict[str, int | float]:
-    """Turn codes without faults into values by id."""
-    values: dict[str, int | float] = {}
-    for given in codes:
-        code = find_code(card, given.code)
+def input_values(card: models_pb2.ModelCard, given: Given) -> dict[str, int | float]:
+    """Turn codes and attributes without faults into values by id and name."""
+    values: dict[str, int | float] = dict(given.attributes)
+    for code_value in given.codes:
+        code = find_code(card, code_value.code)
         if isinstance(code, models_pb2.CategoricalCode):
-            values[code.id] = _index_of(code, given.name) if given.WhichOneof("value") == "name" else given.index
+            is_named = code_value.WhichOneof("value") == "name"
+            values[code.id] = _index_of(code, code_value.name) if is_named else code_value.index
         elif code is not None:
-            values[code.id] = given.number
+            values[code.id] = code_value.number
     return values
 
 
@@ -162,7 +179,25 @@ def class_list(card: models_pb2.ModelCard) -> str:
 
 def code_list(card: models_pb2.ModelCard) -> str:
     """List a model's codes for a message, not more of them than is useful."""
-    return _shortened([f"{code.id} {code.name!r}" if code.name else code.id for code in codes_of(card)])
+    return _shortened(_code_names(card))
+
+
+def input_list(card: models_pb2.ModelCard) -> str:
+    """List what a model takes for a message, not more of it than is useful."""
+    label = [CLASS] if takes(card, CLASS) else []
+    return _shortened([LATENT, *label, *_code_names(card), *(attribute.name for attribute in card.attributes)])
+
+
+def axis_list(card: models_pb2.ModelCard) -> str:
+    """List what can move in a sweep for a message, not more of it than is useful."""
+    label = [f'"{CLASS}"'] if takes(card, CLASS) else []
+    axes = [*label, *_code_names(card), *(attribute.name for attribute in card.attributes)]
+    return _shortened(axes) or "none; use interpolation or arithmetic"
+
+
+def attribute_path(name: str, prefix: str = "attributes") -> str:
+    """Return the path of an attribute in a request, for example `attributes["smile"]`."""
+    return f"{prefix}[{json.dumps(name[:80], ensure_ascii=False)}]"
 
 
 def value_text(code: generation_pb2.CodeValue) -> str:
@@ -192,11 +227,23 @@ def _code_faults(
             yield from _value_faults(code, given, path)
 
 
-def allowed_values(code: Code) -> str:
-    """Say what values a code takes."""
-    if isinstance(code, models_pb2.CategoricalCode):
-        return f"0 to {len(code.values) - 1}"
-    return f"{number_text(code.min)} to {number_text(code.max)}"
+def _attribute_faults(card: models_pb2.ModelCard, attributes: Mapping[str, float], field: str) -> Iterator[Violation]:
+    known = {attribute.name: attribute for attribute in card.attributes}
+    for name in sorted(attributes):
+        path = attribute_path(name, field)
+        if name not in known:
+            allowed = _shortened([f"{one.name} {allowed_values(one)}" for one in card.attributes])
+            told = f"model {card.name} has no attribute {name[:80]!r}; its attributes: {allowed}"
+            yield Violation(path, told)
+        elif not known[name].min <= attributes[name] <= known[name].max:
+            yield Violation(path, f"must be {allowed_values(known[name])}, got {number_text(attributes[name])}")
+
+
+def allowed_values(known: Input) -> str:
+    """Say what values a code or an attribute takes."""
+    if isinstance(known, models_pb2.CategoricalCode):
+        return f"0 to {len(known.values) - 1}"
+    return f"{number_text(known.min)} to {number_text(known.max)}"
 
 
 def _value_faults(code: Code, given: generation_pb2.CodeValue, path: str) -> Iterator[Violation]:
@@ -219,6 +266,10 @@ def _value_faults(code: Code, given: generation_pb2.CodeValue, path: str) -> Ite
 
 def _index_of(code: models_pb2.CategoricalCode, name: str) -> int:
     return next(value.index for value in code.values if value.name == name)
+
+
+def _code_names(card: models_pb2.ModelCard) -> list[str]:
+    return [f"{code.id} {code.name!r}" if code.name else code.id for code in codes_of(card)]
 
 
 def _one_hot(index: int, size: int) -> list[float]:

@@ -9,11 +9,13 @@ from gantry.v1 import generation_pb2, models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_RAW
 from services.gateway.conditions import (
     Shown,
-    code_list,
-    code_values,
-    code_violations,
+    Values,
+    input_list,
+    input_values,
+    input_violations,
     label_fault,
     label_id_of,
+    number_text,
     show,
     value_text,
 )
@@ -31,6 +33,7 @@ from services.gateway.encoding import (
     truncation_violations,
 )
 from services.gateway.errors import InvalidRequestError, Violation
+from services.worker.inputs import CLASS, takes
 
 _SEEDS = 1 << 64
 
@@ -41,7 +44,7 @@ class SamplePlan:
 
     Attributes:
         items: One work item per image, in order.
-        images: What is known of each image before it is made: seed, class, codes, truncation.
+        images: What is known of each image before it is made: seed, class, codes, attributes, truncation.
         seed: Seed of the first image.
         grid: The grid, where one was asked for; the items then bring raw pixels.
     """
@@ -52,12 +55,15 @@ class SamplePlan:
     grid: GridPlan | None
 
     def grid_facts(self) -> list[worker_pb2.Fact]:
-        """Say what a grid tells of itself: the seed, the classes or codes of all tiles in order, the truncation."""
+        """Say what a grid tells of itself: the seed, what all tiles show in order, the truncation."""
         told = {"gantry:seed": str(self.seed)}
         if self.images[0].label_name:
             told["gantry:labels"] = ",".join(str(image.label_id) for image in self.images)
         for place, code in enumerate(self.images[0].codes):
             told[f"gantry:codes:{code.code}"] = ",".join(value_text(image.codes[place]) for image in self.images)
+        for name in self.images[0].attributes:
+            numbers = (number_text(image.attributes[name]) for image in self.images)
+            told[f"gantry:attributes:{name}"] = ",".join(numbers)
         told["gantry:truncation"] = f"{self.images[0].truncation:g}"
         return [worker_pb2.Fact(key=key, value=value) for key, value in told.items()]
 
@@ -91,10 +97,10 @@ def plan_sample(
         raise InvalidRequestError(*(Violation(prefix + field, description) for field, description in violations))
     seed = request.seed if request.HasField("seed") else secrets.randbits(32)
     truncation = request.truncation if request.HasField("truncation") else 1.0
-    values = code_values(card, request.codes)
+    values = input_values(card, request)
     pictures = [
-        (image_seed, show(card, image_seed, label_id, values))
-        for image_seed, label_id in _seeds_and_labels(request, card, seed)
+        (image_seed, show(card, image_seed, {**values, **label}))
+        for image_seed, label in _seeds_and_labels(request, card, seed)
     ]
     grid = _plan_grid(request, card)
     encoding = plan_encoding(request)
@@ -132,7 +138,7 @@ def _count_or(request: generation_pb2.SampleRequest, default: int) -> int:
 
 
 def _image(seed: int, shown: Shown, truncation: float) -> generation_pb2.Image:
-    image = generation_pb2.Image(seed=seed, truncation=truncation, codes=shown.codes)
+    image = generation_pb2.Image(seed=seed, truncation=truncation, codes=shown.codes, attributes=shown.attributes)
     if shown.label is not None:
         image.label_id, image.label_name = shown.label.id, shown.label.name
     return image
@@ -143,7 +149,7 @@ def _violations(
 ) -> Iterator[Violation]:
     yield from _count_violations(request, card, limits)
     yield from _label_violations(request, card)
-    yield from code_violations(card, request.codes, "codes")
+    yield from input_violations(card, request)
     yield from truncation_violations(request)
     yield from encoding_violations(request)
     if request.HasField("grid") and streamed:
@@ -166,9 +172,8 @@ def _label_violations(request: generation_pb2.SampleRequest, card: models_pb2.Mo
     given = [field for field in ("label_ids", "label_names", "each_class") if getattr(request, field)]
     for field in given[1:]:
         yield Violation(field, f"give at most one of label_ids, label_names and each_class; {given[0]} is given too")
-    if request.each_class and not card.classes:
-        told = f"model {card.name} has no classes; Traverse sweeps its codes: {code_list(card)}"
-        yield Violation("each_class", told)
+    if request.each_class and not takes(card, CLASS):
+        yield Violation("each_class", f"model {card.name} has no classes; its inputs: {input_list(card)}")
     for field, labels in (("label_ids", request.label_ids), ("label_names", request.label_names)):
         if fault := label_fault(card, labels):
             yield Violation(f"{field}[{fault[0]}]", fault[1])
@@ -193,17 +198,18 @@ def _size_violations(
 
 def _seeds_and_labels(
     request: generation_pb2.SampleRequest, card: models_pb2.ModelCard, first_seed: int
-) -> Iterator[tuple[int, int | None]]:
+) -> Iterator[tuple[int, Values]]:
+    """Return each image's seed, and its class where that is not left open."""
     labels = list(request.label_ids) or [label_id_of(card, name) for name in request.label_names]
     count = image_count(request, card)
     for index in range(count):
         seed = (first_seed + index) % _SEEDS
         if request.each_class:
-            yield seed, index * len(card.classes) // count
+            yield seed, {CLASS: index * len(card.classes) // count}
         elif labels:
-            yield seed, labels[index] if len(labels) > 1 else labels[0]
+            yield seed, {CLASS: labels[index] if len(labels) > 1 else labels[0]}
         else:
-            yield seed, None
+            yield seed, {}
 
 
 def _plan_grid(request: generation_pb2.SampleRequest, card: models_pb2.ModelCard) -> GridPlan | None:

@@ -17,6 +17,7 @@ from services.gateway.encoding import (
 from services.gateway.errors import InvalidRequestError, ItemFailedError, Violation
 from services.worker.decoding import LEAST_SIDE, ImageError, ImageFacts, ImageTooLargeError, inspect
 from services.worker.imaging import LOSSY_FORMATS
+from services.worker.inputs import ways_of
 
 _OPPOSITE = {DIRECTION_A_TO_B: DIRECTION_B_TO_A, DIRECTION_B_TO_A: DIRECTION_A_TO_B}
 # Bytes that noise takes per pixel, the worst there is: measured at most 1.42 in JPEG and 1.12 in WEBP at quality 95.
@@ -139,6 +140,8 @@ def check_bytes(size: int, limits: Limits) -> None:
 def _violations(request: generation_pb2.TranslateRequest, card: models_pb2.ModelCard) -> Iterator[Violation]:
     yield from _direction_violations(request, card)
     yield from encoding_violations(request)
+    if request.cycle and len(ways_of(card)) == 1:
+        yield Violation("cycle", f"must be false: {_domains(card)}, and not back")
     if request.HasField("max_side") and request.max_side < LEAST_SIDE:
         yield Violation("max_side", f"must be at least {LEAST_SIDE}, got {request.max_side}")
     if not request.image:
@@ -146,25 +149,40 @@ def _violations(request: generation_pb2.TranslateRequest, card: models_pb2.Model
 
 
 def _direction_violations(request: generation_pb2.TranslateRequest, card: models_pb2.ModelCard) -> Iterator[Violation]:
-    domains = f"{card.translation.domain_a!r} (A) and {card.translation.domain_b!r} (B)"
+    ways, domains = ways_of(card), _domains(card)
     first: tuple[str, Direction.ValueType] | None = None
     for field, direction in _directions(request, card):
         if direction is None:
             asked = getattr(request, field)
             told = repr(asked[:80]) if isinstance(asked, str) else str(asked)
-            yield Violation(field, f"{told} is not known; model {card.name} translates between {domains}")
+            yield Violation(field, f"{told} is not known; {domains}")
+        elif direction not in ways:
+            yield Violation(field, f"not possible; {domains}")
         elif first is None:
             first = field, direction
         elif direction != first[1]:
-            yield Violation(field, f"contradicts {first[0]}; model {card.name} translates between {domains}")
-    if request.direction == DIRECTION_UNSPECIFIED and not request.source_domain and not request.target_domain:
-        told = f"give direction, source_domain or target_domain; model {card.name} translates between {domains}"
-        yield Violation("direction", told)
+            yield Violation(field, f"contradicts {first[0]}; {domains}")
+    if len(ways) > 1 and not any((request.direction, request.source_domain, request.target_domain)):
+        yield Violation("direction", f"give direction, source_domain or target_domain; {domains}")
 
 
 def _direction(request: generation_pb2.TranslateRequest, card: models_pb2.ModelCard) -> "Direction.ValueType":
-    """Return the way that a sound request wants."""
-    return next((direction for _, direction in _directions(request, card) if direction), DIRECTION_UNSPECIFIED)
+    """Return the way that a sound request wants: that which it gives, or the only one."""
+    given = (direction for _, direction in _directions(request, card) if direction)
+    return next(given, next(iter(ways_of(card))))
+
+
+def _domains(card: models_pb2.ModelCard) -> str:
+    """Say in which way, or both, a model translates."""
+    ways = ways_of(card)
+    domain_a, domain_b = f"{card.translation.domain_a!r} (A)", f"{card.translation.domain_b!r} (B)"
+    if len(ways) > 1:
+        way = f"between {domain_a} and {domain_b}"
+    elif DIRECTION_A_TO_B in ways:
+        way = f"from {domain_a} to {domain_b}"
+    else:
+        way = f"from {domain_b} to {domain_a}"
+    return f"model {card.name} translates {way}"
 
 
 def _directions(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_RAW, IMAGE_FORMAT_WEBP
-from services.gateway.axes import CLASS_AXIS, axis_violations, plan_axis
-from services.gateway.conditions import code_violations, find_code, label_fault
+from services.gateway.axes import axis_violations, plan_axis
+from services.gateway.conditions import attribute_path, find_code, input_violations, label_fault
 from services.gateway.encoding import (
     OVERHEAD_BYTES,
     Encoding,
@@ -23,6 +23,7 @@ from services.gateway.encoding import (
 )
 from services.gateway.errors import InvalidRequestError, Violation
 from services.gateway.walks import Walk, plan_walk, steps_of
+from services.worker.inputs import CLASS
 
 DEFAULT_FRAME_MILLISECONDS = 100
 _MILLISECONDS = range(10, 10_001)
@@ -191,14 +192,14 @@ def _condition_violations(
     """Check a condition that a caller gave; `field` is its path in the request."""
     if (label := condition.WhichOneof("label")) and (fault := label_fault(card, [getattr(condition, label)])):
         yield Violation(f"{field}.{label}", fault[1])
-    yield from code_violations(card, condition.codes, f"{field}.codes")
+    yield from input_violations(card, condition, f"{field}.")
 
 
 def _held_fields(card: models_pb2.ModelCard, condition: generation_pb2.Condition) -> dict[str, str]:
     """Which field of a sound condition holds what: axis → path within the condition."""
-    held = {}
+    held = {name: attribute_path(name) for name in condition.attributes}
     if label := condition.WhichOneof("label"):
-        held[CLASS_AXIS] = str(label)
+        held[CLASS] = str(label)
     for place, given in enumerate(condition.codes):
         if code := find_code(card, given.code):
             held[code.id] = f"codes[{place}].code"

@@ -5,13 +5,14 @@ What comes here has been checked against the model's card.
 
 import itertools
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
-from services.gateway.axes import CLASS_AXIS, Stop, plan_axis
-from services.gateway.conditions import Shown, code_values, label_id_of, show
+from services.gateway.axes import Stop, plan_axis
+from services.gateway.conditions import Shown, Values, input_values, label_id_of, show
 from services.gateway.sampling import seed_facts
+from services.worker.inputs import CLASS
 
 DEFAULT_STEPS = 9
 
@@ -75,28 +76,26 @@ def steps_of(path: generation_pb2.Interpolation) -> int:
 
 def _walk_sweep(sweep: generation_pb2.Sweep, card: models_pb2.ModelCard, truncation: float) -> Walk:
     seed = sweep.seed if sweep.HasField("seed") else secrets.randbits(32)
-    label_id, values = _given(card, sweep.condition)
+    values = _given(card, sweep.condition)
     axes = [plan_axis(card, axis) for axis in ([sweep.x, sweep.y] if sweep.HasField("y") else [sweep.x])]
     steps = []
     # The first axis moves fastest.
     for stops in itertools.product(*reversed(axes)):
-        moved = {stop.axis: stop.value for stop in stops}
-        at = int(moved.pop(CLASS_AXIS)) if CLASS_AXIS in moved else label_id
-        shown = show(card, seed, at, {**values, **moved})
+        shown = show(card, seed, {**values, **{stop.axis: stop.value for stop in stops}})
         work = worker_pb2.GenerateWork(seed=seed, condition=shown.vector, truncation=truncation)
         coordinates = [stop.coordinate() for stop in reversed(stops)]
         steps.append(Step(work, coordinates, seed_facts(seed, shown, truncation)))
     ways = {name: _axis_text(stops) for name, stops in zip("xy", axes, strict=False)}
-    held = _without({stops[0].axis for stops in axes}, show(card, seed, label_id, values))
+    held = _without({stops[0].axis for stops in axes}, show(card, seed, values))
     return Walk(seed, steps, [*_facts(seed=seed, **ways, truncation=f"{truncation:g}"), *held.facts()], len(axes[0]))
 
 
 def _walk_interpolation(path: generation_pb2.Interpolation, card: models_pb2.ModelCard, truncation: float) -> Walk:
-    start = show(card, path.from_seed, *_given(card, path.from_condition))
+    start = show(card, path.from_seed, _given(card, path.from_condition))
     if path.HasField("from_condition") and not path.HasField("to_condition"):
         end = start
     else:
-        end = show(card, path.to_seed, *_given(card, path.to_condition))
+        end = show(card, path.to_seed, _given(card, path.to_condition))
     ends = [
         *_facts(from_seed=path.from_seed, to_seed=path.to_seed, truncation=f"{truncation:g}"),
         *start.facts("from_"),
@@ -116,7 +115,7 @@ def _walk_interpolation(path: generation_pb2.Interpolation, card: models_pb2.Mod
 
 
 def _walk_arithmetic(path: generation_pb2.Arithmetic, card: models_pb2.ModelCard, truncation: float) -> Walk:
-    shown = show(card, path.a[0], *_given(card, path.condition))
+    shown = show(card, path.a[0], _given(card, path.condition))
     seeds = {name: ",".join(map(str, term)) for name, term in (("a", path.a), ("b", path.b), ("c", path.c))}
     facts = [*_facts(**seeds, truncation=f"{truncation:g}"), *shown.facts()]
     a, b, c = (worker_pb2.LatentTerm(seeds=term, weight=1.0) for term in (path.a, path.b, path.c))
@@ -130,19 +129,20 @@ def _walk_arithmetic(path: generation_pb2.Arithmetic, card: models_pb2.ModelCard
     return Walk(path.a[0], steps, facts, len(steps))
 
 
-def _given(
-    card: models_pb2.ModelCard, condition: generation_pb2.Condition
-) -> tuple[int | None, Mapping[str, int | float]]:
-    """What a sound condition sets: the class's id or None, and codes by id."""
-    label = condition.WhichOneof("label")
-    label_id = label_id_of(card, condition.label_name) if label == "label_name" else condition.label_id
-    return (label_id if label else None), code_values(card, condition.codes)
+def _given(card: models_pb2.ModelCard, condition: generation_pb2.Condition) -> Values:
+    """What a sound condition sets."""
+    values = input_values(card, condition)
+    if label := condition.WhichOneof("label"):
+        is_named = label == "label_name"
+        values[CLASS] = label_id_of(card, condition.label_name) if is_named else condition.label_id
+    return values
 
 
 def _without(moved: set[str], shown: Shown) -> Shown:
     """What is held while some axes move."""
-    label = None if CLASS_AXIS in moved else shown.label
-    return Shown((), label, [code for code in shown.codes if code.code not in moved])
+    label = None if CLASS in moved else shown.label
+    attributes = {name: number for name, number in shown.attributes.items() if name not in moved}
+    return Shown((), label, [code for code in shown.codes if code.code not in moved], attributes)
 
 
 def _axis_text(stops: Sequence[Stop]) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 from google.protobuf import json_format
 
 from gantry.v1 import models_pb2
-from services.worker.card import find_fault, graph_members
+from services.worker.card import find_fault
+from services.worker.inputs import fill_in_graphs
 
 CARD_MEMBER = "card.json"
 MAX_MEMBER_BYTES = 1 << 30
@@ -33,7 +34,7 @@ class Archive:
         card: The model card.
         card_json: The card as it stands in the archive, byte for byte.
         digest: SHA-256 of `card_json`, 64 lower-case hexadecimal digits.
-        graphs: Member name → exported program, for each of `services.worker.card.graph_members`.
+        graphs: Member name → exported program, for each graph of the card.
     """
 
     card: models_pb2.ModelCard
@@ -76,7 +77,7 @@ def parse_card(card_json: bytes) -> models_pb2.ModelCard:
         card_json: The card in protobuf's JSON form.
 
     Returns:
-        The card.
+        The card, with its graphs filled in where it is of before them.
 
     Raises:
         ArchiveError: The text is not a card, or a field has a value that cannot be served.
@@ -86,6 +87,7 @@ def parse_card(card_json: bytes) -> models_pb2.ModelCard:
         json_format.Parse(card_json, card)
     except (json_format.ParseError, UnicodeDecodeError) as error:
         raise ArchiveError(f"{CARD_MEMBER}: not a model card: {error}") from error
+    fill_in_graphs(card)
     if fault := find_fault(card):
         raise ArchiveError(f"{CARD_MEMBER}: {fault}")
     return card
@@ -99,7 +101,7 @@ def card_digest(card_json: bytes) -> str:
 def _check(read: Callable[[str], bytes]) -> Archive:
     card_json = _read_member(read, CARD_MEMBER)
     card = parse_card(card_json)
-    graphs = dict.fromkeys(graph_members(card), b"")
+    graphs = dict.fromkeys((graph.member for graph in card.graphs), b"")
     for member in graphs:
         if member not in card.member_sha256:
             raise ArchiveError(f"{CARD_MEMBER}: member_sha256: must list {member}")

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from gantry.v1 import worker_pb2
 from services.worker.archive import Archive
-from services.worker.card import condition_size, graph_members
 from services.worker.execution import Plan
 from services.worker.graph import load_graph
 from services.worker.imaging import to_pixels
+from services.worker.inputs import condition_bounds, neutral_condition
 from services.worker.latents import draw_latent, find_latent_fault, latent_of
 from services.worker.lowering import prepare, run_graph
 from services.worker.outcome import Outcome, Picture
@@ -27,13 +27,13 @@ Floats = NDArray[np.float32]
 
 
 class Generation:
-    """Makes pictures of classes or codes."""
+    """Makes pictures from latents, and conditions where the graph takes them."""
 
     def __init__(self, archive: Archive, plan: Plan, threads: Executor) -> None:
         """Load the graph and run it once.
 
         Args:
-            archive: Of a class- or code-conditional model.
+            archive: Of a model that takes a latent.
             plan: How the graph runs.
             threads: Where the chunks of an envelope share the cores.
 
@@ -43,10 +43,10 @@ class Generation:
         """
         self._card = archive.card
         self._threads = threads
-        self._condition_size = condition_size(archive.card)
+        self._condition_size = len(condition_bounds(archive.card))
         self._chunk_items = archive.card.execution.chunk_items
-        (member,) = graph_members(archive.card)
-        self._graph = prepare(load_graph(archive.graphs[member]), plan)
+        (graph,) = archive.card.graphs
+        self._graph = prepare(load_graph(archive.graphs[graph.member]), plan)
         self._warm_up()
 
     def find_fault(self, item: worker_pb2.WorkItem) -> str:
@@ -75,9 +75,9 @@ class Generation:
 
     def _warm_up(self) -> None:
         """Run a chunk with every condition, or as many as it holds, and see whether its pictures are the same alone."""
-        image, size = self._card.image, self._condition_size
+        image = self._card.image
         latents = np.stack([draw_latent(seed, self._card.latent.size) for seed in range(self._chunk_items)])
-        conditions = np.eye(size, dtype=np.float32)[[-1 - row % size for row in range(self._chunk_items)]]
+        conditions = self._extremes(self._chunk_items)
         pictures = self._run_chunk(latents, conditions)
         expected = (len(latents), image.height, image.width, image.channels)
         if pictures.shape != expected:
@@ -85,6 +85,13 @@ class Generation:
         alone = [self._run_chunk(latents[row : row + 1], conditions[row : row + 1]) for row in range(len(latents))]
         if not np.array_equal(np.concatenate(alone), pictures, equal_nan=True):
             self._chunk_items = 1
+
+    def _extremes(self, rows: int) -> Floats:
+        """Neutral conditions, but for one value of each, in turn, that is the greatest it can be."""
+        neutral = np.array(neutral_condition(self._card), np.float32)
+        greatest = np.array([high for _, high in condition_bounds(self._card)], np.float32)
+        chosen = np.resize(np.eye(len(neutral), dtype=bool)[::-1], (rows, len(neutral)))
+        return np.where(chosen, greatest, neutral)
 
     def _run(self, works: Sequence[worker_pb2.GenerateWork]) -> list[Floats]:
         size = self._chunk_items
@@ -101,8 +108,8 @@ class Generation:
     def _run_chunk(self, latents: Floats, conditions: Floats) -> Floats:
         """Run at most one chunk, padded with zeros; float32 [rows, height, width, channels]."""
         rows, missing = len(latents), self._chunk_items - len(latents)
-        padding = ((0, missing), (0, 0))
-        return run_graph(self._graph, np.pad(latents, padding), np.pad(conditions, padding))[:rows]
+        inputs = (latents, conditions) if self._condition_size else (latents,)
+        return run_graph(self._graph, *(np.pad(values, ((0, missing), (0, 0))) for values in inputs))[:rows]
 
     def _outcome(self, values: Floats) -> Outcome:
         if not np.isfinite(values).all():

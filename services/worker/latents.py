@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from gantry.v1 import worker_pb2
 
-# Streams of one seed: what is drawn from one never moves what is drawn from another. From these on every second
-# stream is that of a categorical code, and every second that of a continuous one.
+# Streams of one seed: what is drawn from one never moves what is drawn from another. From 2 on every second stream is
+# that of a categorical code, and every second that of a continuous one; attributes begin above all of them.
 _LATENT_STREAM = 0
 _LABEL_STREAM = 1
 _CATEGORY_STREAM = 2
 _NUMBER_STREAM = 3
+_ATTRIBUTE_STREAM = 1 << 32
 
 # Below this sine the angle between two latents says nothing about the way between them.
 _LEAST_SINE = 1e-6
@@ -82,9 +83,22 @@ def draw_number(seed: int, code_number: int, low: float, high: float) -> float:
     Returns:
         A number, uniformly from `low` to `high`, that float32 holds exactly.
     """
-    drawn = _generator(seed, _NUMBER_STREAM + 2 * code_number).uniform(low, high)
-    # Rounding may lead over the bounds, which are float32 themselves.
-    return float(np.float32(drawn).clip(np.float32(low), np.float32(high)))
+    return _draw_uniform(seed, _NUMBER_STREAM + 2 * code_number, low, high)
+
+
+def draw_attribute(seed: int, attribute_number: int, low: float, high: float) -> float:
+    """Draw the value of an attribute that the caller did not set.
+
+    Args:
+        seed: 0 to 2^64 - 1.
+        attribute_number: The attribute's place among the attributes of its model, from 0.
+        low: The least value.
+        high: The greatest value.
+
+    Returns:
+        A number, uniformly from `low` to `high`, that float32 holds exactly.
+    """
+    return _draw_uniform(seed, _ATTRIBUTE_STREAM + attribute_number, low, high)
 
 
 def find_latent_fault(work: worker_pb2.GenerateWork) -> str:
@@ -163,6 +177,12 @@ def _sum(latent_sum: worker_pb2.LatentSum, size: int) -> NDArray[np.float32]:
     for term in latent_sum.terms:
         total += term.weight * np.mean([draw_latent(seed, size) for seed in term.seeds], axis=0, dtype=np.float64)
     return total.astype(np.float32)
+
+
+def _draw_uniform(seed: int, stream: int, low: float, high: float) -> float:
+    drawn = _generator(seed, stream).uniform(low, high)
+    # Rounding may lead over the bounds, which are float32 themselves.
+    return float(np.float32(drawn).clip(np.float32(low), np.float32(high)))
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:

@@ -4,13 +4,13 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from gantry.v1 import generation_pb2, models_pb2, worker_pb2
+from gantry.v1 import generation_pb2, worker_pb2
 from services.worker.archive import Archive, ArchiveError
-from services.worker.card import graph_members
 from services.worker.cores import count_cores
 from services.worker.execution import Execution, plan_of
 from services.worker.generation import Generation
 from services.worker.imaging import FORMATS, LOSSY_FORMATS, Pixels, encode, picture_facts
+from services.worker.inputs import PICTURE, takes
 from services.worker.outcome import Outcome
 from services.worker.translation import Translation
 
@@ -37,7 +37,7 @@ class Runner:
         plan = plan_of(archive.card, execution, device)
         self.execution = plan.name
         self._threads = ThreadPoolExecutor(count_cores(), thread_name_prefix="gantry-chunk")
-        translates = archive.card.kind == models_pb2.MODEL_KIND_TRANSLATION
+        translates = takes(archive.card, PICTURE)
         make = Translation if translates else Generation
         # Small pictures are encoded sooner than they are handed to a thread.
         self._encode_all = self._threads.map if translates else map
@@ -45,7 +45,7 @@ class Runner:
             self._model: Generation | Translation = make(archive, plan, self._threads)
         except Exception as error:
             # A graph that does not belong to its card can fail in any way.
-            raise ArchiveError(f"{' or '.join(graph_members(archive.card))}: {error}") from error
+            raise ArchiveError(f"{' or '.join(archive.graphs)}: {error}") from error
 
     def run(self, request: worker_pb2.WorkRequest) -> worker_pb2.WorkReply:
         """Run one envelope.

@@ -14,27 +14,27 @@ from PIL import Image
 from gantry.v1 import worker_pb2
 from gantry.v1.generation_pb2 import DIRECTION_A_TO_B, DIRECTION_B_TO_A, Direction
 from services.worker.archive import Archive
-from services.worker.card import graph_members
 from services.worker.decoding import LEAST_SIDE, ImageError, decode
 from services.worker.execution import Plan
 from services.worker.graph import load_graph
 from services.worker.imaging import Pixels, to_pixels, to_values
+from services.worker.inputs import ways_of
 from services.worker.lowering import prepare, run_graph
 from services.worker.outcome import Outcome, Picture
 
 Floats = NDArray[np.float32]
 
-_DIRECTIONS = (DIRECTION_A_TO_B, DIRECTION_B_TO_A)
+_OPPOSITE = {DIRECTION_A_TO_B: DIRECTION_B_TO_A, DIRECTION_B_TO_A: DIRECTION_A_TO_B}
 
 
 class Translation:
-    """Turns pictures of one domain into pictures of the other, both ways."""
+    """Turns pictures of one domain into pictures of the other, one way or both."""
 
     def __init__(self, archive: Archive, plan: Plan, threads: Executor) -> None:
-        """Load both graphs and run each once, which compiles them where the plan says so.
+        """Load the graphs and run each once, which compiles them where the plan says so.
 
         Args:
-            archive: Of a translation model.
+            archive: Of a model that takes a picture.
             plan: How the graphs run.
             threads: Where the pictures of an envelope share the cores.
 
@@ -45,10 +45,11 @@ class Translation:
         self._image = archive.card.image
         self._multiple = archive.card.translation.multiple
         self._threads = threads
-        programs = [archive.graphs[member] for member in graph_members(archive.card)]
-        graphs = [prepare(load_graph(program), plan) for program in programs]
-        self._graphs = dict(zip(_DIRECTIONS, graphs, strict=True))
-        for direction in _DIRECTIONS:
+        self._graphs = {
+            direction: prepare(load_graph(archive.graphs[graph.member]), plan)
+            for direction, graph in ways_of(archive.card).items()
+        }
+        for direction in self._graphs:
             self._warm_up(direction)
 
     def find_fault(self, item: worker_pb2.WorkItem) -> str:
@@ -56,8 +57,11 @@ class Translation:
         if not item.HasField("translate"):
             return "work: must be `translate` for this model"
         work = item.translate
-        if work.direction not in _DIRECTIONS:
-            return f"direction {work.direction}: must be DIRECTION_A_TO_B or DIRECTION_B_TO_A"
+        if work.direction not in self._graphs:
+            known = " or ".join(Direction.Name(direction) for direction in self._graphs)
+            return f"direction {work.direction}: must be {known}"
+        if work.cycle and len(self._graphs) == 1:
+            return "cycle: must be false, since the model translates one way"
         if 0 < work.max_side < LEAST_SIDE:
             return f"max_side {work.max_side}: must be at least {LEAST_SIDE}, or 0"
         return ""
@@ -86,7 +90,7 @@ class Translation:
         sent = decode(work.image, work.max_pixels)
         small = _shrink(sent, work.max_side)
         there = self._run(work.direction, to_values(self._pad(small), self._image))
-        back = self._run(_opposite(work.direction), there) if work.cycle else None
+        back = self._run(_OPPOSITE[work.direction], there) if work.cycle else None
         if not all(np.isfinite(values).all() for values in (there, back) if values is not None):
             return worker_pb2.WorkResult(error="the model gave values that are not finite")
         translated = self._restore(there, small, sent)
@@ -120,10 +124,6 @@ class Translation:
         """Cut the padding off, and bring a picture to the size of the one that was sent."""
         height, width = small.shape[:2]
         return _resize(to_pixels(values[:height, :width], self._image), sent.shape[1], sent.shape[0])
-
-
-def _opposite(direction: "Direction.ValueType") -> "Direction.ValueType":
-    return _DIRECTIONS[1 - _DIRECTIONS.index(direction)]
 
 
 def _shrink(pixels: Pixels, max_side: int) -> Pixels:

@@ -1,5 +1,6 @@
 """One store of archives, served by real gateways: one per backend, each started once."""
 
+import json
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -10,7 +11,14 @@ import pytest
 
 from services.gateway.server import make_backend
 from services.gateway.settings import Settings
-from tests.archives import write_tiny_archive, write_tiny_code_archive, write_tiny_translation_archive
+from tests.archives import (
+    write_tiny_archive,
+    write_tiny_attribute_archive,
+    write_tiny_code_archive,
+    write_tiny_one_way_archive,
+    write_tiny_translation_archive,
+    write_tiny_unconditional_archive,
+)
 from tests.conformance.harness import EventLoop, Served, serving
 
 BACKENDS = ["embedded", pytest.param("torchserve", marks=pytest.mark.torchserve)]
@@ -18,13 +26,19 @@ BACKENDS = ["embedded", pytest.param("torchserve", marks=pytest.mark.torchserve)
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sound archives of models of every kind, one with a tampered member, and a file that is no archive."""
+    """Sound archives of models of every kind, one with a tampered member, and a file that is no archive.
+
+    The archive of "rgb" is one of before cards listed their graphs.
+    """
     folder = tmp_path_factory.mktemp("store")
     grey = write_tiny_archive(folder, "grey", "1.9.0")
     write_tiny_archive(folder, "grey", "1.10.0", seed=1)
-    write_tiny_archive(folder, "rgb", "2.0.0", channels=3)
+    _forget_graphs(write_tiny_archive(folder, "rgb", "2.0.0", channels=3))
     write_tiny_code_archive(folder, "codes")
     write_tiny_translation_archive(folder, "horse2zebra")
+    write_tiny_unconditional_archive(folder, "plain")
+    write_tiny_attribute_archive(folder, "faces")
+    write_tiny_one_way_archive(folder, "sketch2photo")
     (folder / "garbage.mar").write_bytes(b"PK, but not a zip")
     _tamper(grey, folder / "tampered.mar", "handler.py")
     return folder
@@ -66,6 +80,17 @@ def gateways(loop: EventLoop, store: Path) -> Iterator[Callable[[str], Served]]:
 def served(request: pytest.FixtureRequest, gateways: Callable[[str], Served]) -> Served:
     """Every backend in turn."""
     return gateways(request.param)
+
+
+def _forget_graphs(archive: Path) -> None:
+    """Take the graphs out of an archive's card."""
+    with zipfile.ZipFile(archive) as mar:
+        members = {name: mar.read(name) for name in mar.namelist()}
+    card = json.loads(members["card.json"])
+    del card["graphs"]
+    with zipfile.ZipFile(archive, "w") as mar:
+        for name, content in {**members, "card.json": json.dumps(card).encode()}.items():
+            mar.writestr(name, content)
 
 
 def _tamper(archive: Path, into: Path, member: str) -> None:

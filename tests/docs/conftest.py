@@ -14,7 +14,10 @@ from tests.archives import (
     TinyGenerator,
     tiny_card,
     tiny_code_card,
+    write_tiny_attribute_archive,
+    write_tiny_one_way_archive,
     write_tiny_translation_archive,
+    write_tiny_unconditional_archive,
 )
 from tests.conformance.harness import EventLoop, serving
 from training.archive import export_generator, write_archive
@@ -31,6 +34,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     write_latent_model(store, class_card("fashion-cgan", CLOTHES), condition_size=len(CLOTHES))
     write_latent_model(store, digit_code_card("mnist-infogan"), condition_size=len(DIGITS) + 2)
     write_tiny_translation_archive(store, "horse2zebra")
+    write_tiny_attribute_archive(store, "faces")
+    write_tiny_unconditional_archive(store, "textures")
+    write_tiny_one_way_archive(store, "sketch2photo")
     settings = Settings(backend="embedded", execution="float32", model_store=store, port=0, metrics_port=0)
     loop = EventLoop()
     try:
@@ -61,10 +67,10 @@ def write_latent_model(store: Path, card: models_pb2.ModelCard, condition_size: 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: with a horse, a folder of photos, and an empty one for zebras."""
+    """The working folder: with a horse, a sketch, a folder of photos, and an empty one for zebras."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "zebras").mkdir()
-    for name in ("horse.jpg", "photos/a.jpg", "photos/b.png"):
+    for name in ("horse.jpg", "sketch.png", "photos/a.jpg", "photos/b.png"):
         Image.effect_noise((40, 30), 90).save(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path

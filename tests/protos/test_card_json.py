@@ -35,6 +35,11 @@ FULL = models_pb2.ModelCard(
     continuous_codes=[models_pb2.ContinuousCode(id="c1", name="slant", min=-1, max=1, correlations={"slant": 0.5})],
     translation=models_pb2.TranslationSpec(domain_a="horse", domain_b="zebra", multiple=4, trained_side=128),
     figures=[models_pb2.Figure(name="traversal-c1", description="A sweep.", png=b"\x89PNG")],
+    graphs=[
+        models_pb2.Graph(member="model.pt2", inputs=["latent", "class", "k1", "c1", "smile"]),
+        models_pb2.Graph(member="a_to_b.pt2", inputs=["picture"], source_domain="horse", target_domain="zebra"),
+    ],
+    attributes=[models_pb2.Attribute(name="smile", description="How much it smiles.", min=0, max=1)],
 )
 FULL.created.FromJsonString("2026-01-02T03:04:05Z")
 

@@ -1,6 +1,7 @@
 """The commands that call a gateway, against a real one."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,9 +24,15 @@ def test_models_lists_what_is_loaded_and_what_was_refused(address: str) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["model", "version", "kind", "w×h×channels", "takes", "digest"]
     assert lines[1].split()[:6] == ["rgb", "2.0.0", "class_conditional", "6×8×3", "3", "classes"]
-    assert lines[4].split()[2:8] == ["code_conditional", "6×8×1", "shape", "(3),", "slant,", "c2"]
-    assert lines[5].split()[2:7] == ["translation", "any×3", "horse", "↔", "zebra"]
-    assert len(lines) == 6
+    assert [re.split(r"\s{2,}", line)[4] for line in lines[3:]] == [
+        "3 classes",
+        "smile 0..1, age 18..80",
+        "shape (3), slant, c2",
+        "sketch → photo",
+        "latent only",
+        "horse ↔ zebra",
+    ]
+    assert lines[5].split()[2:4] == ["code_conditional", "6×8×1"]
     assert result.stderr.startswith("refused garbage.mar: ")
 
 
@@ -56,9 +63,21 @@ def test_sample_writes_one_file_in_the_format_of_its_name(address: str, tmp_path
 def test_sample_writes_a_grid(address: str, tmp_path: Path) -> None:
     file = tmp_path / "grid.png"
     result = gantry(address, "sample", "rgb", "--each-class", "--count", 4, "--grid", "--out", file)
-    assert result.exit_code == 0
+    (told,) = result.stdout.splitlines()
+    assert told.startswith(f"{file} seed ")
+    grid = read(file)
+    again = gantry(
+        address, "sample", "rgb", "--each-class", "--count", 4, "--grid", "--seed", told.split()[-1], "-o", file
+    )
+    assert again.stdout.splitlines() == [str(file)]
+    assert read(file) == grid
+    assert grid[0] > (4 * 76, 3 * 100)
+
+
+def read(file: Path) -> tuple[tuple[int, int], bytes]:
+    """The size and the pixels of a picture."""
     with Image.open(file) as image:
-        assert image.size == (4 * 8 - 2, 3 * 10 - 2)
+        return image.size, image.tobytes()
 
 
 @pytest.mark.parametrize("several", [("--count", "2"), ("--each-class",), ("--label", "0", "--label", "1")])
@@ -77,6 +96,11 @@ def test_several_pictures_do_not_go_into_one_file(address: str, tmp_path: Path, 
         (("tiny", "--label", "1", "--label", "circle"), "has no class '1'"),
         (("tiny", "--truncation", "2"), "truncation: must be 0 to 1, got 2"),
         (("tiny", "--seed", "-1"), "seed: "),
+        (("tiny-attributes", "--attribute", "smile"), "--attribute smile: must be NAME=VALUE"),
+        (("tiny-attributes", "--attribute", "smile=wide"), "--attribute smile=wide: 'wide' is not a number"),
+        (("tiny-attributes", "--attribute", "smile=3"), 'attributes["smile"]: must be 0 to 1, got 3'),
+        (("tiny-attributes", "--attribute", "hat=1"), "smile"),
+        (("tiny-plain", "--label", "3"), "latent"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_1(
@@ -95,6 +119,34 @@ def test_sample_takes_codes_by_name(address: str, tmp_path: Path) -> None:
     assert result.stdout.splitlines() == [str(tmp_path / "tiny-codes-k1=2-c1=1-c2=-0.5-seed1.png")]
 
 
+def test_sample_takes_attributes_by_name(address: str, tmp_path: Path) -> None:
+    attributes = "--attribute", "smile=0.5", "--attribute", "age=30"
+    result = gantry(address, "sample", "tiny-attributes", *attributes, "--seed", 1, "--out", tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert result.stdout.splitlines() == [str(file)]
+    assert set(file.stem.split("-")[2:]) == {"smile=0.5", "age=30", "seed1"}
+
+
+def test_traverse_takes_attributes_held_and_at_both_ends(address: str, tmp_path: Path) -> None:
+    held = "--x", "age=20:60:3", "--attribute", "smile=1"
+    ends = "--from-seed", 1, "--to-seed", 1, "--steps", 3, "--from-attribute", "age=20", "--from-attribute", "smile=1"
+    ends += "--to-attribute", "age=60", "--to-attribute", "smile=1"
+    assert gantry(address, "traverse", "tiny-attributes", *held, "--seed", 1, "-o", tmp_path / "x").exit_code == 0
+    assert gantry(address, "traverse", "tiny-attributes", *ends, "-o", tmp_path / "mixed").exit_code == 0
+    for frame in range(3):
+        name = f"tiny-attributes-frame{frame}.png"
+        assert read(tmp_path / "x" / name) == read(tmp_path / "mixed" / name)
+
+
+def test_traverse_tells_the_seed_of_a_grid_that_nobody_gave(address: str, tmp_path: Path) -> None:
+    file = tmp_path / "grid.png"
+    sweep = "traverse", "tiny-codes", "--x", "slant", "--y", "shape", "--grid", "--out", file
+    (told,) = gantry(address, *sweep).stdout.splitlines()
+    grid = read(file)
+    assert gantry(address, *sweep, "--seed", told.removeprefix(f"{file} seed ")).stdout.splitlines() == [str(file)]
+    assert read(file) == grid
+
+
 def test_traverse_writes_a_file_per_frame(address: str, tmp_path: Path) -> None:
     axes = "--x", "slant=-1:1:5", "--y", "shape"
     result = gantry(address, "traverse", "tiny-codes", *axes, "--seed", 1, "--code", "c2=0", "--out", tmp_path)
@@ -110,8 +162,7 @@ def test_traverse_writes_a_grid(address: str, tmp_path: Path) -> None:
     ends = "--from-seed", 1, "--to-seed", 2, "--from-label", "circle", "--to-label", 1, "--steps", 4
     result = gantry(address, "traverse", "rgb", *ends, "--grid", "--columns", 2, "--out", file)
     assert result.stdout.splitlines() == [str(file)]
-    with Image.open(file) as image:
-        assert image.size == (2 * 8 - 2, 2 * 10 - 2)
+    assert read(file)[0] == (2 * 76 + 4, 2 * 118 + 4)
 
 
 def test_traverse_writes_an_animation(address: str, tmp_path: Path) -> None:
@@ -127,7 +178,7 @@ def test_traverse_writes_an_animation(address: str, tmp_path: Path) -> None:
     [
         ((), "give one way: --x for a sweep"),
         (("--x", "slant", "--steps", "3"), "--steps does not go with --x"),
-        (("--x", "slant=0:1"), "axis 'slant=0:1': must be NAME"),
+        (("--x", "slant=0:1"), "--x slant=0:1: must be NAME"),
         (("--x", "slant", "--grid", "--animation"), "give --grid or --animation, not both"),
         (("--x", "slant", "--animation", "--out", "a.png"), "an animation is a WEBP: end --out a.png in .webp"),
         (("--x", "slant", "--out", "a.png"), "--out a.png is one file, for all frames"),
@@ -188,6 +239,14 @@ def test_translate_never_replaces_an_input(address: str, photos: Path) -> None:
     assert "would replace an input: name another folder" in result.stderr
     assert (photos / "deep" / "b.png").read_bytes() == before
     assert not (photos / "a.png").exists()
+
+
+def test_translate_needs_no_direction_where_there_is_one(address: str, photos: Path, tmp_path: Path) -> None:
+    result = gantry(address, "translate", "tiny-one-way", photos / "a.jpg", "-o", tmp_path / "photo.png")
+    assert result.stdout.splitlines() == [str(tmp_path / "photo.png")]
+    back = gantry(address, "translate", "tiny-one-way", photos / "a.jpg", "--to", "sketch", "-o", tmp_path / "b.png")
+    assert back.exit_code == 1
+    assert "sketch" in back.stderr
 
 
 def test_translate_names_the_domains_there_are(address: str, photos: Path, tmp_path: Path) -> None:

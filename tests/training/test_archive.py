@@ -12,14 +12,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from gantry.v1 import models_pb2
 from services.worker.archive import open_archive
+from services.worker.graph import load_graph
 from tests.archives import (
     CLASS_NAMES,
     LATENT_SIZE,
     MULTIPLE,
     TinyGenerator,
     TinyTranslator,
+    tiny_attribute_card,
     tiny_card,
+    tiny_code_card,
+    tiny_translation_card,
     write_tiny_archive,
     write_tiny_code_archive,
     write_tiny_translation_archive,
@@ -91,6 +96,30 @@ def test_the_manifest_names_what_torchserve_loads(mar: Path) -> None:
     assert manifest["runtime"] == "python"
     assert (model["modelName"], model["modelVersion"]) == ("tiny", "1.0.0")
     assert {model["serializedFile"], model["handler"], model["configFile"]} <= set(members)
+
+
+@pytest.mark.parametrize("card", [tiny_card(), tiny_code_card(), tiny_attribute_card()], ids=lambda card: card.name)
+def test_graphs_that_a_card_does_not_list_take_all_that_it_describes(
+    card: models_pb2.ModelCard, tmp_path: Path
+) -> None:
+    expected = list(card.graphs)
+    card.ClearField("graphs")
+    write_archive(tmp_path / "x.mar", card, {"model.pt2": b""})
+    assert list(open_archive(tmp_path / "x.mar").card.graphs) == expected
+
+
+@pytest.mark.parametrize("members", [("a_to_b.pt2",), ("b_to_a.pt2",), ("a_to_b.pt2", "b_to_a.pt2")])
+def test_graphs_of_a_translator_go_the_ways_that_their_members_name(members: tuple[str, ...], tmp_path: Path) -> None:
+    card = tiny_translation_card()
+    expected = [graph for graph in card.graphs if graph.member in members]
+    card.ClearField("graphs")
+    write_archive(tmp_path / "x.mar", card, dict.fromkeys(members, b""))
+    assert list(open_archive(tmp_path / "x.mar").card.graphs) == expected
+
+
+def test_a_graph_of_latents_alone_has_one_argument() -> None:
+    graph = export_generator(TinyGenerator(channels=1, seed=0, condition_size=0), LATENT_SIZE, 0)
+    assert load_graph(graph)(torch.zeros(3, LATENT_SIZE)).shape == (3, 1, 8, 6)
 
 
 def test_a_translation_model_says_how_it_runs(translation_mar: Path) -> None:

@@ -8,7 +8,15 @@ import torch
 from gantry.v1 import worker_pb2
 from services.backends.base import BackendTimeoutError, BackendUnavailableError, ModelKey, probe_item
 from services.backends.embedded import EmbeddedBackend
-from tests.archives import tiny_card, write_tiny_archive, write_tiny_code_archive, write_tiny_translation_archive
+from tests.archives import (
+    tiny_card,
+    write_tiny_archive,
+    write_tiny_attribute_archive,
+    write_tiny_code_archive,
+    write_tiny_one_way_archive,
+    write_tiny_translation_archive,
+    write_tiny_unconditional_archive,
+)
 from training.archive import write_archive
 
 KEY = ModelKey("tiny", "1.0.0")
@@ -31,12 +39,19 @@ async def test_models_of_the_store_are_served_and_a_broken_graph_is_refused(tmp_
 
 
 async def test_every_kind_of_model_can_be_probed(tmp_path: Path) -> None:
-    for write in (write_tiny_archive, write_tiny_code_archive, write_tiny_translation_archive):
+    for write in (
+        write_tiny_archive,
+        write_tiny_attribute_archive,
+        write_tiny_code_archive,
+        write_tiny_one_way_archive,
+        write_tiny_translation_archive,
+        write_tiny_unconditional_archive,
+    ):
         write(tmp_path)
     backend = EmbeddedBackend(tmp_path, threads=1, execution="float32")
     await backend.start()
     try:
-        assert [key.name for key in backend.models] == ["tiny", "tiny-codes", "tiny-translation"]
+        assert len(backend.models) == 6
         for key in backend.models:
             await backend.probe(key)
     finally:

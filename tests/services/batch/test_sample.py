@@ -82,6 +82,23 @@ def test_codes_stand_in_the_table(address: str, tmp_path: Path) -> None:
         assert online.data == (tmp_path / rows[0]["path"]).read_bytes()
 
 
+def test_attributes_stand_in_the_table(address: str, tmp_path: Path) -> None:
+    assert sample(address, tmp_path, "--attribute", "smile=0.3", model="tiny-attributes", count=5).exit_code == 0
+    rows = labels(tmp_path)
+    assert list(rows[0]) == ["path", "label", "class", "seed", "truncation", "smile", "age", "sha256"]
+    assert {(row["class"], row["label"], row["smile"]) for row in rows} == {("all", "0", "0.3")}
+    assert len({row["age"] for row in rows}) == 5
+    with Client(address) as client:
+        held = {"smile": 0.3, "age": float(rows[4]["age"])}
+        (online,) = client.sample("tiny-attributes", attributes=held, seed=int(rows[4]["seed"]))
+        assert online.data == (tmp_path / rows[4]["path"]).read_bytes()
+
+
+def test_a_model_without_a_condition_has_one_class(address: str, tmp_path: Path) -> None:
+    assert sample(address, tmp_path, model="tiny-plain", count=3).exit_code == 0
+    assert [row["path"] for row in labels(tmp_path)] == [f"images/all/0000000{number}.png" for number in range(3)]
+
+
 def test_shards_make_the_same_files_and_the_same_table(address: str, data_set: Path, tmp_path: Path) -> None:
     for shard in ("1/3", "0/3", "2/3"):
         assert not (tmp_path / "labels.csv").exists()
@@ -133,8 +150,10 @@ def test_a_run_that_ends_early_leaves_no_table(address: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--label", "dog"), "labels: model tiny has no class 'dog'; its classes: 0 'circle'"),
+        (("--label", "dog"), "--label: model tiny has no class 'dog'; its classes: 0 'circle'"),
         (("--code", "slant=1"), "model tiny has no codes"),
+        (("--attribute", "smile=1"), "model tiny has no attributes"),
+        (("--attribute", "smile"), "--attribute smile: must be NAME=VALUE"),
         (("--shard", "3/3"), "shard 3/3: must be i/n"),
     ],
 )

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gantry.v1 import models_pb2
 from services.batch.sample_plan import CALL_PICTURES, DataSet, plan_data_set, safe_folder
 from services.batch.shards import Shard
-from tests.archives import tiny_card, tiny_code_card, tiny_translation_card
+from services.worker.inputs import fill_in_graphs
+from tests.archives import tiny_card, tiny_code_card, tiny_translation_card, tiny_unconditional_card
 
 
 def card_of(*names: str) -> models_pb2.ModelCard:
@@ -22,6 +23,7 @@ def card_of(*names: str) -> models_pb2.ModelCard:
 
 
 def plan(card: models_pb2.ModelCard, count: int = 12, **options: object) -> DataSet:
+    fill_in_graphs(card)
     given = {"seed": 0, "labels": None, "codes": None, "ending": "png"} | options
     return plan_data_set(card, count=count, **given)  # type: ignore[arg-type]
 
@@ -101,6 +103,12 @@ def test_a_code_that_is_held_is_not_balanced(held: str) -> None:
     assert only.condition == {"codes": {held: 2}}
 
 
+def test_a_model_with_nothing_to_balance_has_one_class_of_all() -> None:
+    card = tiny_unconditional_card()
+    card.graphs.add(member="model.pt2", inputs=["latent"])
+    assert files(plan(card, 2, seed=5)) == {"images/all/00000000.png": 5, "images/all/00000001.png": 6}
+
+
 def test_a_value_without_a_name_is_called_by_its_index() -> None:
     card = tiny_code_card()
     card.categorical_codes[0].values[1].ClearField("name")
@@ -143,10 +151,10 @@ def test_names_that_differ_in_case_alone_carry_their_ids() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"count": 2}, r"count: must be 3 \(one picture of each class\) to 12884901888, got 2"),
-        ({"seed": -1}, r"seed: must be 0 to 2\^64 - 1, got -1"),
-        ({"seed": 2**64}, r"seed: must be 0 to 2\^64 - 1"),
-        ({"labels": ["triangle"]}, r"labels: model tiny has no class 'triangle'; its classes: 0 'circle', 1 'square'"),
+        ({"count": 2}, r"--count must be 3 \(one picture of each class\) to 12884901888, got 2"),
+        ({"seed": -1}, r"--seed must be 0 to 2\^64 - 1, got -1"),
+        ({"seed": 2**64}, r"--seed must be 0 to 2\^64 - 1"),
+        ({"labels": ["triangle"]}, r"--label: model tiny has no class 'triangle'; its classes: 0 'circle', 1 'square'"),
     ],
 )
 def test_faults_are_named(options: dict[str, object], told: str) -> None:

@@ -81,6 +81,12 @@ async def test_codes_are_balanced_and_the_others_drawn(address: str, tmp_path: P
         assert (tmp_path / str(record.output)).read_bytes() == online.data
 
 
+async def test_a_request_of_before_attributes_is_the_same_without_any() -> None:
+    request = SampleRequest(model="tiny", count=9)
+    written = {name: value for name, value in request.to_json().items() if name != "attributes"}
+    assert SampleRequest.from_json(written) == request
+
+
 async def test_shards_and_repeats_make_the_same_set(address: str, tmp_path: Path) -> None:
     request = SampleRequest(model="tiny", count=200)
     await make(address, tmp_path / "one", request)
@@ -217,8 +223,8 @@ async def test_nobody_waits_for_a_job_that_stops(address: str) -> None:
 @pytest.mark.parametrize(
     ("request_", "told"),
     [
-        (SampleRequest(model="tiny", count=9, codes=("slant",)), "code 'slant': must be NAME=VALUE"),
-        (SampleRequest(model="tiny", count=9, labels=("dog",)), "labels: model tiny has no class 'dog'"),
+        (SampleRequest(model="tiny", count=9, codes=("slant",)), "--code slant: must be NAME=VALUE"),
+        (SampleRequest(model="tiny", count=9, labels=("dog",)), "--label: model tiny has no class 'dog'"),
         (SampleRequest(model="tiny-translation", count=9), "gantry batch translate runs it"),
     ],
 )
@@ -231,5 +237,7 @@ async def test_what_the_card_does_not_know_is_a_fault_of_the_job(
 
 
 def test_a_request_survives_its_file() -> None:
-    request = SampleRequest(model="tiny", count=9, labels=("square",), codes=("a=1",), quality=3, format="jpeg")
+    request = SampleRequest(
+        model="tiny", count=9, labels=("square",), codes=("a=1",), attributes=("b=2",), quality=3, format="jpeg"
+    )
     assert SampleRequest.from_json(request.to_json()) == request

@@ -71,12 +71,12 @@ def outputs_of(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
-def online(address: str, inputs: dict[str, bytes], **fields: Any) -> dict[str, bytes]:
+def online(address: str, inputs: dict[str, bytes], model: str = MODEL, **fields: Any) -> dict[str, bytes]:
     """What Translate, called once for each picture, gives for inputs."""
     with grpc.insecure_channel(address) as channel:
         stub = generation_pb2_grpc.GenerationServiceStub(channel)
         requests = {
-            name: generation_pb2.TranslateRequest(model=MODEL, image=data, **fields) for name, data in inputs.items()
+            name: generation_pb2.TranslateRequest(model=model, image=data, **fields) for name, data in inputs.items()
         }
         return {name: stub.Translate(request).image.data for name, request in requests.items()}
 
@@ -184,13 +184,22 @@ def test_the_manifest_may_be_elsewhere(address: str, tmp_path: Path) -> None:
     assert json.loads(batch("status", tmp_path / "job", "--json"))["done"] == 3
 
 
+def test_a_model_with_one_way_needs_no_direction(address: str, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "in", 2)
+    batch("translate", "tiny-one-way", tmp_path / "in", "--out", tmp_path / "out", "--address", address)
+    sent = outputs_of(tmp_path / "in")
+    assert outputs_of(tmp_path / "out") == online(address, sent, model="tiny-one-way", target_domain="photo")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["none", "IN", "--to", "zebra"], "model 'none'"),
         (["tiny", "IN", "--to", "zebra"], "does not translate pictures"),
-        ([MODEL, "IN", "--to", "cow"], "--to 'cow' is not known"),
-        ([MODEL, "IN"], "give --to 'horse' or 'zebra', or --direction"),
+        ([MODEL, "IN", "--to", "cow"], "--to cow: model tiny-translation translates horse ↔ zebra"),
+        ([MODEL, "IN"], "give --to horse or zebra, or --direction"),
+        (["tiny-one-way", "IN", "--to", "sketch"], "--to sketch: model tiny-one-way translates sketch → photo"),
+        (["tiny-one-way", "IN", "--direction", "b_to_a"], "--direction b_to_a: model tiny-one-way translates sketch"),
         ([MODEL, "IN", "--to", "zebra", "--direction", "b_to_a"], "such that they agree"),
         ([MODEL, "IN/none.jpg", "--to", "zebra"], "no such file"),
         ([MODEL, "--to", "zebra"], "at least one input"),

@@ -42,6 +42,8 @@ def test_both_clients_have_the_same_calls() -> None:
     [
         ("sample", ("tiny",), {"labels": [0, 2], "seed": 4}),
         ("sample_grid", ("tiny-codes",), {"codes": {"slant": 0.5}, "count": 5, "seed": 4, "columns": 2}),
+        ("sample", ("tiny-attributes",), {"attributes": {"smile": 0.5}, "seed": 4}),
+        ("traverse_grid", ("tiny-attributes", Sweep(x=Axis("age"), seed=1, attributes={"smile": 1})), {}),
         ("traverse_grid", ("tiny", Interpolation(from_seed=1, to_seed=2, from_label=0)), {"gap": 0}),
         ("traverse_animation", ("tiny", Arithmetic(a=[1], b=[2], c=[3], label=0)), {"back_and_forth": True}),
         ("translate", ("tiny-translation", IMAGE), {"to": "zebra", "cycle": True}),

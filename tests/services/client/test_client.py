@@ -102,7 +102,8 @@ def test_a_stream_can_be_left_early(client: Client) -> None:
 
 def test_models_and_refused_archives(client: Client) -> None:
     loaded = [(model.card.name, model.card.version) for model in client.models()]
-    assert [name for name, _ in loaded] == ["rgb", "tiny", "tiny", "tiny-codes", "tiny-translation"]
+    others = ["tiny-attributes", "tiny-codes", "tiny-one-way", "tiny-plain", "tiny-translation"]
+    assert [name for name, _ in loaded] == ["rgb", "tiny", "tiny", *others]
     assert [version for name, version in loaded if name == "tiny"] == ["1.0.0", "1.1.0"]
     assert [refused.archive for refused in client.refused_archives()] == ["garbage.mar"]
     assert [known.name for known in client.model("tiny").card.classes] == list(CLASS_NAMES)
@@ -114,6 +115,28 @@ def test_a_picture_of_codes_can_be_made_again(client: Client) -> None:
     assert image.codes == {"k1": SHAPES.index("long"), "c1": 0.5, "c2": image.codes["c2"]}
     (again,) = client.sample(image.model, labels=image.label, codes=image.codes, seed=image.seed)
     assert again == image
+
+
+def test_a_picture_of_attributes_can_be_made_again(client: Client) -> None:
+    image = client.sample("tiny-attributes", attributes={"smile": 0.5}, count=2, seed=4)[1]
+    assert image.attributes == {"smile": 0.5, "age": image.attributes["age"]}
+    assert 18 <= image.attributes["age"] <= 80
+    (again,) = client.sample(image.model, attributes=image.attributes, seed=image.seed)
+    assert again == image
+    assert client.sample("tiny-attributes", attributes={"smile": 0.6}, seed=5)[0].data != image.data
+
+
+def test_a_model_without_a_condition_takes_a_seed_alone(client: Client) -> None:
+    first, second = client.sample("tiny-plain", count=2, seed=4)
+    assert (first.label, first.label_name, first.codes, first.attributes) == (None, None, {}, {})
+    assert first.data != second.data
+    assert client.sample("tiny-plain", seed=5) == [second]
+
+
+def test_an_attribute_out_of_range_is_named(client: Client) -> None:
+    with pytest.raises(GantryError) as caught:
+        client.sample("tiny-attributes", attributes={"smile": 3})
+    assert caught.value.field_violations == (FieldViolation('attributes["smile"]', "must be 0 to 1, got 3"),)
 
 
 def test_every_picture_names_its_execution_plan(client: Client) -> None:

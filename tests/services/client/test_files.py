@@ -10,7 +10,15 @@ from services.client import Format, Frame, Origin, SampledGrid, SampledImage, Tr
 from services.client.files import destination, plan_outputs
 
 MAKER: dict[str, Any] = {"model": "m", "version": "1", "digest": "d", "execution": "e"}
-ORIGIN: dict[str, Any] = {**MAKER, "seed": 7, "label": 3, "label_name": "a/b", "codes": {}, "truncation": 1.0}
+ORIGIN: dict[str, Any] = {
+    **MAKER,
+    "seed": 7,
+    "label": 3,
+    "label_name": "a/b",
+    "codes": {},
+    "attributes": {},
+    "truncation": 1.0,
+}
 SIZE: dict[str, Any] = {"width": 1, "height": 1, "channels": 1}
 IMAGE = SampledImage(data=b"i", format="jpeg", **SIZE, **ORIGIN)
 GRID = SampledGrid(data=b"g", format="png", seed=7, tiles=(Origin(**ORIGIN),), **SIZE)
@@ -61,6 +69,8 @@ def test_names_tell_what_a_picture_shows(tmp_path: Path) -> None:
     target = destination(tmp_path, None)
     of_codes = replace(IMAGE, label=None, label_name=None, codes={"k1": 7, "c1": -0.5, "c2": 1 / 3})
     assert target.write(of_codes, "m").name == "m-k1=7-c1=-0.5-c2=0.333333-seed7.jpeg"
+    of_attributes = replace(IMAGE, attributes={"smile": 0.5})
+    assert target.write(of_attributes, "m").name == "m-smile=0.5-label3-seed7.jpeg"
     assert target.write(FRAME, "m").name == "m-frame03.png"
     assert target.write(TRAVERSAL, "m").name == "m-traversal-seed7.webp"
 

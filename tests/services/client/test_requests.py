@@ -38,6 +38,17 @@ def test_all_options_arrive() -> None:
     assert sample_request("m", each_class=True).each_class
 
 
+def test_attributes_are_numbers_by_name() -> None:
+    request = sample_request("m", attributes={"smile": np.float32(0.5), "age": 30})
+    assert request == generation_pb2.SampleRequest(model="m", attributes={"smile": 0.5, "age": 30.0})
+
+
+@pytest.mark.parametrize("value", ["broad", None])
+def test_attributes_that_are_no_numbers(value: object) -> None:
+    with pytest.raises(TypeError, match=f"^attributes: smile must be a number, got {value!r}"):
+        sample_request("m", attributes={"smile": value})  # type: ignore[dict-item]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -130,6 +141,18 @@ def test_arithmetic() -> None:
         condition=generation_pb2.Condition(codes=[generation_pb2.CodeValue(code="k1", index=1)]),
     )
     assert request.animation == generation_pb2.Animation(frame_milliseconds=50, back_and_forth=True)
+
+
+def test_every_way_takes_attributes() -> None:
+    held = generation_pb2.Condition(attributes={"smile": 1.0})
+    smiles = {"smile": 1.0}
+    sweep = traverse_request("m", Sweep(x=Axis("age"), attributes=smiles)).sweep
+    assert sweep == generation_pb2.Sweep(x=generation_pb2.Axis(code="age"), condition=held)
+    sums = traverse_request("m", Arithmetic(a=[1], b=[2], c=[3], attributes=smiles)).arithmetic
+    assert sums.condition == held
+    ends = Interpolation(from_seed=1, to_seed=2, from_attributes=smiles, to_attributes={"age": 30.0})
+    mixed = traverse_request("m", ends).interpolation
+    assert (mixed.from_condition, mixed.to_condition.attributes) == (held, {"age": 30.0})
 
 
 @pytest.mark.parametrize(

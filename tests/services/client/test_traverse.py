@@ -33,6 +33,33 @@ def test_a_sweep_of_classes(client: Client) -> None:
     ]
 
 
+def test_a_sweep_of_an_attribute(client: Client) -> None:
+    path = Sweep(x=Axis("age", start=20, end=60, steps=3), y=Axis("smile", values=[1]), seed=5)
+    frames = list(client.traverse("tiny-attributes", path))
+    assert frames[1].coordinates == (Coordinate("age", 40.0, None), Coordinate("smile", 1.0, None))
+    (alone,) = client.sample("tiny-attributes", attributes={"age": 40, "smile": 1}, seed=5)
+    assert frames[1].image.tobytes() == alone.image.tobytes()
+
+
+def test_an_interpolation_mixes_attributes(client: Client) -> None:
+    old, young = {"age": 80, "smile": 0.5}, {"age": 18, "smile": 0.5}
+    path = Interpolation(from_seed=3, to_seed=3, from_attributes=old, to_attributes=young, steps=3)
+    middle = list(client.traverse("tiny-attributes", path, format="raw"))[1]
+    (alone,) = client.sample("tiny-attributes", attributes={"age": 49, "smile": 0.5}, seed=3, format="raw")
+    assert middle.data == alone.data
+
+
+def test_arithmetic_holds_attributes(client: Client) -> None:
+    held = {"age": 30, "smile": 0}
+    first, *_ = client.traverse("tiny-attributes", Arithmetic(a=[1], b=[2], c=[3], attributes=held), format="raw")
+    assert first.data == client.sample("tiny-attributes", attributes=held, seed=1, format="raw")[0].data
+
+
+def test_a_model_without_a_condition_is_walked_through(client: Client) -> None:
+    frames = list(client.traverse("tiny-plain", Interpolation(from_seed=1, to_seed=2, steps=3), format="raw"))
+    assert frames[2].data == client.sample("tiny-plain", seed=2, format="raw")[0].data
+
+
 def test_an_interpolation_begins_and_ends_with_ordinary_samples(client: Client) -> None:
     path = Interpolation(from_seed=1, to_seed=2, from_label=0, to_label="square", steps=4)
     frames = list(client.traverse("tiny", path, truncation=0.5))

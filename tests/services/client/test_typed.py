@@ -6,7 +6,7 @@ import pytest
 
 from services.client import Arithmetic, Axis, Interpolation, Sweep
 from services.client.paths import Path
-from services.client.typed import read_axis, read_codes, read_label, read_labels, read_path
+from services.client.typed import read_attributes, read_axis, read_codes, read_label, read_labels, read_path
 from tests.archives import tiny_code_card
 
 
@@ -36,16 +36,33 @@ def test_what_the_card_does_not_know_is_left_to_the_gateway() -> None:
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["slant"], "code 'slant': must be NAME=VALUE"),
+        (["slant"], "^--code slant: must be NAME=VALUE"),
         (["=1"], "must be NAME=VALUE"),
         (["slant="], "must be NAME=VALUE"),
-        (["slant=1", "slant=2"], "code 'slant': is set twice"),
-        (["slant=left"], "code 'slant': 'left' is not a number"),
+        (["slant=1", "slant=2"], "^--code slant=2: slant is set twice"),
+        (["slant=left"], "^--code slant=left: 'left' is not a number"),
     ],
 )
 def test_codes_that_cannot_be_read(texts: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_codes(texts, tiny_code_card())
+
+
+def test_attributes_are_numbers() -> None:
+    assert read_attributes(["smile=.7", "age=30"]) == {"smile": 0.7, "age": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["smile"], "^--to-attribute smile: must be NAME=VALUE"),
+        (["smile=0", "smile=1"], "^--to-attribute smile=1: smile is set twice"),
+        (["smile=broad"], "^--to-attribute smile=broad: 'broad' is not a number"),
+    ],
+)
+def test_attributes_that_cannot_be_read(texts: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_attributes(texts, "--to-attribute")
 
 
 @pytest.mark.parametrize(
@@ -58,13 +75,13 @@ def test_codes_that_cannot_be_read(texts: list[str], message: str) -> None:
     ],
 )
 def test_axes(text: str, axis: Axis) -> None:
-    assert read_axis(text) == axis
+    assert read_axis(text, "--x") == axis
 
 
 @pytest.mark.parametrize("text", ["slant=0:1", "slant=0:1:two", "slant=:1:2", "slant=left", "slant="])
 def test_axes_that_cannot_be_read(text: str) -> None:
-    with pytest.raises(ValueError, match=f"axis '{text}': "):
-        read_axis(text)
+    with pytest.raises(ValueError, match=f"^--y {text}: "):
+        read_axis(text, "--y")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +103,7 @@ def test_ways(options: dict[str, Any], path: Path) -> None:
         ({"x": Axis("c1"), "a": [1]}, "give one way"),
         ({"x": Axis("c1"), "steps": 3}, "--steps does not go with --x"),
         ({"from_seed": 1, "to_seed": 2, "codes": {"c1": 0.5}}, "--code does not go with --from-seed"),
+        ({"x": Axis("c1"), "to_attributes": {"smile": 1.0}}, "--to-attribute does not go with --x"),
         ({"from_seed": 1}, "--from-seed needs --to-seed too"),
         ({"a": [1], "c": [1]}, "--a needs --b too"),
     ],

@@ -65,6 +65,8 @@ def test_kinds_are_told_in_lower_case() -> None:
     assert kind_label(models_pb2.MODEL_KIND_CLASS_CONDITIONAL) == "class_conditional"
     assert kind_label(models_pb2.MODEL_KIND_CODE_CONDITIONAL) == "code_conditional"
     assert kind_label(models_pb2.MODEL_KIND_TRANSLATION) == "translation"
+    assert kind_label(models_pb2.MODEL_KIND_UNCONDITIONAL) == "unconditional"
+    assert kind_label(models_pb2.MODEL_KIND_ATTRIBUTE_CONDITIONAL) == "attribute_conditional"
 
 
 async def test_calls_are_counted_by_code(gateway: Gateway) -> None:

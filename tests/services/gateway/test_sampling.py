@@ -11,8 +11,8 @@ from gantry.v1 import generation_pb2, models_pb2
 from services.gateway.encoding import DEFAULT_GAP, DEFAULT_QUALITY, Limits
 from services.gateway.errors import InvalidRequestError
 from services.gateway.sampling import SamplePlan, plan_sample
-from services.worker.latents import draw_category, draw_label, draw_number
-from tests.services.gateway.cards import code_card, limits_of, tiny_card
+from services.worker.latents import draw_attribute, draw_category, draw_label, draw_number
+from tests.services.gateway.cards import code_card, face_card, limits_of, mixed_card, plain_card, tiny_card
 
 LIMITS = limits_of(max_images=20)
 PNG, RAW = generation_pb2.IMAGE_FORMAT_PNG, generation_pb2.IMAGE_FORMAT_RAW
@@ -241,8 +241,12 @@ def test_an_image_is_planned_again_from_its_seed_and_codes() -> None:
 @pytest.mark.parametrize(
     ("fields", "field", "description"),
     [
-        ({"each_class": True}, "each_class", "model codes has no classes; Traverse sweeps its codes: k1 'shape', c1"),
-        ({"label_ids": [0]}, "label_ids[0]", "model codes has no classes; its codes: k1 'shape', c1 'slant', c2"),
+        ({"each_class": True}, "each_class", "model codes has no classes; its inputs: latent, k1 'shape', c1"),
+        (
+            {"label_ids": [0]},
+            "label_ids[0]",
+            "model codes has no classes; its inputs: latent, k1 'shape', c1 'slant', c2",
+        ),
         ({"label_names": ["round"]}, "label_names[0]", "model codes has no classes"),
     ],
 )
@@ -252,6 +256,53 @@ def test_classes_of_a_model_without_classes_are_refused(fields: dict[str, Any], 
     ((named, text),) = error.value.violations
     assert named == field
     assert description in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"label_ids": [0]}, "label_ids[0]"),
+        ({"label_names": ["a"]}, "label_names[0]"),
+        ({"each_class": True}, "each_class"),
+    ],
+)
+def test_a_model_of_latents_alone_refuses_classes(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidRequestError) as error:
+        plan_sample(request(**fields), plain_card(), LIMITS)
+    assert error.value.violations == ((field, "model plain has no classes; its inputs: latent"),)
+
+
+def test_a_model_of_latents_alone_makes_pictures_from_seeds() -> None:
+    plan = plan_sample(request(seed=5, count=3), plain_card(), LIMITS)
+    assert [(item.generate.seed, list(item.generate.condition)) for item in plan.items] == [(5, []), (6, []), (7, [])]
+    assert plan.images[0] == generation_pb2.Image(seed=5, truncation=1.0)
+    assert [fact.key for fact in plan.items[0].facts] == ["gantry:seed", "gantry:truncation"]
+
+
+def test_attributes_reach_every_item_and_the_rest_is_drawn_from_each_seed() -> None:
+    asked = request(seed=5, count=3, attributes={"smile": 0.25}, grid=generation_pb2.GridOptions())
+    plan = plan_sample(asked, face_card(), LIMITS)
+    ages = [draw_attribute(5 + index, 1, 18.0, 80.0) for index in range(3)]
+    assert len(set(ages)) == 3
+    assert [list(item.generate.condition) for item in plan.items] == [[0.25, age] for age in ages]
+    assert [dict(image.attributes) for image in plan.images] == [{"smile": 0.25, "age": age} for age in ages]
+    assert {fact.key: fact.value for fact in plan.items[0].facts}["gantry:attribute:smile"] == "0.25"
+    sheet = {fact.key: fact.value for fact in plan.grid_facts()}
+    assert sheet["gantry:attributes:smile"] == "0.25,0.25,0.25"
+    told = [float(age) for age in sheet["gantry:attributes:age"].split(",")]
+    assert [generation_pb2.CodeValue(number=age).number for age in told] == ages
+
+
+def test_classes_and_attributes_go_together() -> None:
+    plan = plan_sample(request(seed=1, each_class=True, attributes={"age": 40}), mixed_card(), LIMITS)
+    assert [list(item.generate.condition)[2:] for item in plan.items] == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert {item.generate.condition[0] for item in plan.items} == {40.0}
+
+
+def test_the_path_of_an_attribute_of_a_stream_lies_in_its_sample() -> None:
+    with pytest.raises(InvalidRequestError) as error:
+        plan_sample(request(attributes={"smile": 3}), face_card(), LIMITS, streamed=True)
+    assert error.value.violations == (('sample.attributes["smile"]', "must be 0 to 1, got 3"),)
 
 
 def test_what_a_png_and_a_grid_tell() -> None:
@@ -290,6 +341,7 @@ _REQUESTS = st.builds(
         | st.builds(generation_pb2.CodeValue, code=st.sampled_from(["c1", "c2"]), number=st.floats(width=32)),
         max_size=3,
     ),
+    attributes=st.dictionaries(st.sampled_from(["smile", "age", ""]), st.floats(width=32), max_size=2),
     grid=st.none()
     | st.builds(
         generation_pb2.GridOptions,
@@ -300,7 +352,11 @@ _REQUESTS = st.builds(
 
 
 @settings(max_examples=400, deadline=None)
-@given(asked=_REQUESTS, card=st.sampled_from([tiny_card(), code_card()]), streamed=st.booleans())
+@given(
+    asked=_REQUESTS,
+    card=st.sampled_from([tiny_card(), code_card(), plain_card(), face_card(), mixed_card()]),
+    streamed=st.booleans(),
+)
 @example(
     asked=generation_pb2.SampleRequest(count=0, grid=generation_pb2.GridOptions(columns=0)),
     card=tiny_card(),
@@ -323,6 +379,6 @@ def check_plan(plan: SamplePlan, *, streamed: bool) -> None:
     assert 1 <= len(plan.items) <= LIMITS.max_images
     for index, item in enumerate(plan.items):
         assert item.generate.seed == plan.images[index].seed == (plan.seed + index) % 2**64
-        assert len(item.generate.condition) in (3, 5)
+        assert len(item.generate.condition) in (3, 5, 0, 2)
         assert 0 <= item.generate.truncation <= 1
     assert plan.grid is None or not streamed

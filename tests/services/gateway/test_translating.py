@@ -19,7 +19,7 @@ from services.gateway.errors import InvalidRequestError, ItemFailedError
 from services.gateway.translating import TranslatePlan, plan_translate, shape_answer
 from services.worker.decoding import ImageTooLargeError
 from tests.pictures import picture
-from tests.services.gateway.cards import limits_of, translation_card
+from tests.services.gateway.cards import limits_of, one_way_card, translation_card
 
 LIMITS = limits_of(max_image_pixels=10_000)
 LOADED = models_pb2.LoadedModel(card=translation_card(), digest="d" * 64)
@@ -52,6 +52,35 @@ def test_direction_and_domains_tell_the_same(given: dict[str, Any], direction: i
     planned = plan(**given)
     assert planned.item.translate.direction == planned.answer.direction == direction
     assert (planned.answer.source_domain, planned.answer.target_domain) == domains
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"direction": DIRECTION_B_TO_A}, {"source_domain": "zebra"}, {"target_domain": "horse"}]
+)
+def test_a_model_of_one_way_goes_it_without_being_told(given: dict[str, Any]) -> None:
+    planned = plan_translate(TranslateRequest(image=picture(), **given), one_way_card(), LIMITS)
+    assert planned.item.translate.direction == planned.answer.direction == DIRECTION_B_TO_A
+    assert (planned.answer.source_domain, planned.answer.target_domain) == ("zebra", "horse")
+
+
+ONE_WAY = "model zebra2horse translates from 'zebra' (B) to 'horse' (A)"
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "description"),
+    [
+        ({"direction": DIRECTION_A_TO_B}, "direction", f"not possible; {ONE_WAY}"),
+        ({"source_domain": "horse"}, "source_domain", f"not possible; {ONE_WAY}"),
+        ({"target_domain": "zebra"}, "target_domain", f"not possible; {ONE_WAY}"),
+        ({"source_domain": "zebra", "target_domain": "zebra"}, "target_domain", f"not possible; {ONE_WAY}"),
+        ({"source_domain": "cow"}, "source_domain", f"'cow' is not known; {ONE_WAY}"),
+        ({"cycle": True}, "cycle", f"must be false: {ONE_WAY}, and not back"),
+    ],
+)
+def test_a_model_of_one_way_refuses_the_other(given: dict[str, Any], field: str, description: str) -> None:
+    with pytest.raises(InvalidRequestError) as error:
+        plan_translate(TranslateRequest(image=picture(), **given), one_way_card(), LIMITS)
+    assert error.value.violations == ((field, description),)
 
 
 def test_everything_reaches_the_worker() -> None:

@@ -28,7 +28,8 @@ from services.gateway.conditions import show
 from services.gateway.encoding import GridPlan, Limits
 from services.gateway.errors import InvalidRequestError
 from services.gateway.traversing import AnimationPlan, TraversePlan, plan_traverse
-from tests.services.gateway.cards import code_card, limits_of, tiny_card
+from services.worker.inputs import condition_bounds
+from tests.services.gateway.cards import code_card, face_card, limits_of, mixed_card, plain_card, tiny_card
 
 LIMITS = limits_of(max_images=20)
 X = Axis(code="c1")
@@ -66,7 +67,7 @@ def test_a_continuous_code_takes_nine_steps_through_its_range() -> None:
     walk = plan(sweep=Sweep(x=Axis(code="slant"), seed=3))
     assert coordinates(walk)[0] == [("c1", -1.0, "")]
     assert values(walk) == [-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0]
-    held = show(code_card(), 3, None, {})
+    held = show(code_card(), 3, {})
     for condition, value in zip(conditions(walk), values(walk), strict=True):
         assert condition == [*held.vector[:3], value, held.vector[4]]
     assert {item.generate.seed for item in walk.items} == {frame.seed for frame in walk.frames} == {3}
@@ -112,6 +113,88 @@ def test_steps_never_leave_the_range(start: float, end: float, steps: int) -> No
     assert all(min(start, end) <= value <= max(start, end) for value in values(walk))
 
 
+def test_an_attribute_is_an_axis_by_its_name() -> None:
+    walk = plan(face_card(), sweep=Sweep(x=Axis(code="age", range=Range(start=20, end=80, steps=4)), seed=2))
+    assert coordinates(walk) == [[("age", age, "")] for age in (20, 40, 60, 80)]
+    smile = show(face_card(), 2, {}).attributes["smile"]
+    assert conditions(walk) == [[smile, age] for age in (20, 40, 60, 80)]
+    assert text(walk.items[0].facts)["gantry:attribute:age"] == "20"
+    assert (text(walk.facts)["gantry:x"], "gantry:attribute:age" in text(walk.facts)) == ("age: 20,40,60,80", False)
+    whole = plan(face_card(), sweep=Sweep(x=Axis(code="smile")))
+    assert values(whole) == [index / 8 for index in range(9)]
+
+
+def test_an_attribute_and_the_class_are_two_axes() -> None:
+    held = Condition(codes=[CodeValue(code="c1", number=0)])
+    sweep = Sweep(x=Axis(code="age", values=[20, 70]), y=Axis(code="class", values=[0, 2]), condition=held)
+    assert conditions(plan(mixed_card(), sweep=sweep)) == [
+        [age, 0, *label] for label in ([1, 0, 0], [0, 0, 1]) for age in (20, 70)
+    ]
+
+
+def test_held_attributes_are_held() -> None:
+    held = Condition(attributes={"smile": 0.5})
+    walk = plan(face_card(), sweep=Sweep(x=Axis(code="age", values=[20, 30]), condition=held), grid=GridOptions())
+    assert conditions(walk) == [[0.5, 20], [0.5, 30]]
+    assert text(walk.facts)["gantry:attribute:smile"] == "0.5"
+
+
+def test_an_interpolation_mixes_attributes_linearly() -> None:
+    ends = {"from_condition": {"smile": 0.0, "age": 20}, "to_condition": {"smile": 1.0, "age": 60}}
+    path = Interpolation(
+        from_seed=1, to_seed=2, steps=5, **{end: Condition(attributes=given) for end, given in ends.items()}
+    )
+    walk = plan(face_card(), interpolation=path)
+    assert conditions(walk) == [[0, 20], [0.25, 30], [0.5, 40], [0.75, 50], [1, 60]]
+    assert text(walk.items[0].facts)["gantry:to_attribute:age"] == "60"
+
+
+def test_arithmetic_holds_attributes() -> None:
+    path = Arithmetic(a=[1], b=[2], c=[3], condition=Condition(attributes={"smile": 1, "age": 30}))
+    assert conditions(plan(face_card(), arithmetic=path)) == [[1, 30]] * 4
+
+
+def test_a_model_of_latents_alone_interpolates_and_adds_but_has_no_axis() -> None:
+    assert conditions(plan(plain_card(), interpolation=Interpolation(from_seed=1, to_seed=2))) == [[]] * 9
+    assert conditions(plan(plain_card(), arithmetic=Arithmetic(a=[1], b=[2], c=[3]))) == [[]] * 4
+    ((field, told),) = violations(plain_card(), sweep=Sweep(x=X))
+    assert field == "sweep.x.code"
+    assert told == "model plain has no axis 'c1'; its axes: none; use interpolation or arithmetic"
+
+
+@pytest.mark.parametrize(
+    ("sweep", "field", "description"),
+    [
+        (Sweep(x=Axis(code="beard")), "sweep.x.code", "no axis 'beard'; its axes: smile, age"),
+        (Sweep(x=Axis(code="smile", values=[0, 2])), "sweep.x.values[1]", "must be 0 to 1, got 2"),
+        (
+            Sweep(x=Axis(code="age", range=Range(start=0, end=20, steps=2))),
+            "sweep.x.range.start",
+            "must be 18 to 80, got 0",
+        ),
+        (
+            Sweep(x=Axis(code="age"), condition=Condition(attributes={"age": 20})),
+            'sweep.condition.attributes["age"]',
+            "age is what moves",
+        ),
+        (
+            Sweep(x=Axis(code="age"), condition=Condition(attributes={"smile": -1})),
+            'sweep.condition.attributes["smile"]',
+            "must be 0 to 1, got -1",
+        ),
+        (
+            Sweep(x=Axis(code="age"), condition=Condition(label_id=0)),
+            "sweep.condition.label_id",
+            "model faces has no classes; its inputs: latent, smile, age",
+        ),
+    ],
+)
+def test_a_violation_of_an_attribute_names_its_field(sweep: Sweep, field: str, description: str) -> None:
+    ((named, told),) = violations(face_card(), sweep=sweep)
+    assert named == field
+    assert description in told
+
+
 def test_what_is_held_is_held() -> None:
     held = Condition(codes=[CodeValue(code="shape", name="long"), CodeValue(code="c2", number=0.25)])
     walk = plan(sweep=Sweep(x=Axis(code="c1", values=[0, 1]), condition=held))
@@ -120,7 +203,7 @@ def test_what_is_held_is_held() -> None:
 
 def test_a_frame_of_a_sweep_tells_what_makes_it_again_and_the_sheet_the_axes() -> None:
     walk = plan(sweep=Sweep(x=Axis(code="c1", values=[-1, 0.5]), seed=8), grid=GridOptions())
-    shown = show(code_card(), 8, None, {"c1": 0.5})
+    shown = show(code_card(), 8, {"c1": 0.5})
     told = {"gantry:seed": "8"} | text(shown.facts()) | {"gantry:truncation": "1"}
     assert text(walk.items[1].facts) == told
     sheet = {key: value for key, value in told.items() if key != "gantry:code:c1"} | {"gantry:x": "c1: -1,0.5"}
@@ -163,7 +246,7 @@ def test_ends_that_are_not_given_follow_the_first_or_their_seed(
     walk = plan(interpolation=Interpolation(from_seed=5, to_seed=6, **given_conditions))
     assert len(walk.items) == 9
     for place, (seed, codes) in ((0, start), (-1, end)):
-        assert conditions(walk)[place] == show(code_card(), seed, None, codes).vector
+        assert conditions(walk)[place] == show(code_card(), seed, codes).vector
 
 
 def test_arithmetic_shows_its_terms_and_the_result() -> None:
@@ -228,7 +311,7 @@ def test_defaults_of_assemblies() -> None:
         (
             {"sweep": Sweep(x=Axis(code="k1", range=Range(start=0, end=1, steps=2)))},
             "sweep.x.range",
-            "only continuous codes have a range; give values of k1, a whole number, 0 to 2",
+            "only continuous codes and attributes have a range; give values of k1, a whole number, 0 to 2",
         ),
         (
             {"sweep": Sweep(x=Axis(code="c1", range=Range(start=-1.5, end=1, steps=2)))},
@@ -264,7 +347,7 @@ def test_defaults_of_assemblies() -> None:
         (
             {"sweep": Sweep(x=X, condition=Condition(label_id=0))},
             "sweep.condition.label_id",
-            "model codes has no classes; its codes: k1",
+            "model codes has no classes; its inputs: latent, k1",
         ),
         ({"interpolation": Interpolation(to_seed=1)}, "interpolation.from_seed", "required"),
         ({"interpolation": Interpolation(from_seed=1)}, "interpolation.to_seed", "required"),
@@ -349,10 +432,11 @@ _CONDITIONS = st.none() | st.builds(
     Condition,
     label_id=st.integers(0, 4),
     codes=st.lists(st.builds(CodeValue, code=st.sampled_from(["k1", "c1"]), number=st.floats(width=32)), max_size=2),
+    attributes=st.dictionaries(st.sampled_from(["smile", "age"]), st.floats(width=32), max_size=2),
 )
 _AXES = st.builds(
     Axis,
-    code=st.sampled_from(["k1", "shape", "c1", "c2", "class", ""]),
+    code=st.sampled_from(["k1", "shape", "c1", "c2", "class", "age", ""]),
     values=st.lists(st.floats(width=32) | st.sampled_from([0.0, 1.0]), max_size=5),
     range=st.none()
     | st.builds(Range, start=st.floats(-3, 3, width=32), end=st.floats(-3, 3, width=32), steps=st.integers(0, 30)),
@@ -380,7 +464,7 @@ _REQUESTS = (
 )
 
 
-@given(asked=_REQUESTS, card=st.sampled_from([tiny_card(), code_card()]))
+@given(asked=_REQUESTS, card=st.sampled_from([tiny_card(), code_card(), plain_card(), face_card(), mixed_card()]))
 def test_any_request_is_work_or_a_violation(asked: TraverseRequest, card: models_pb2.ModelCard) -> None:
     faults: Any = ()
     try:
@@ -390,6 +474,6 @@ def test_any_request_is_work_or_a_violation(asked: TraverseRequest, card: models
     else:
         assert 1 <= len(walk.items) == len(walk.frames) <= LIMITS.max_images
         for item in walk.items:
-            assert len(item.generate.condition) == (len(card.classes) or 5)
+            assert len(item.generate.condition) == len(condition_bounds(card))
             assert item.generate.WhichOneof("latent")
     assert all(field and description for field, description in faults)

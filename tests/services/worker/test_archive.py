@@ -15,6 +15,7 @@ from services.worker import archive
 from services.worker.archive import ArchiveError, card_digest, open_archive, parse_card
 
 Members = dict[str, bytes]
+STORE = Path(__file__).resolve().parent.parent.parent.parent / "model_store"
 
 
 @pytest.fixture(scope="session")
@@ -152,6 +153,26 @@ def test_a_bad_field_is_refused_by_name(members: Members) -> None:
     card = json.loads(members["card.json"]) | {"version": "1.0"}
     with pytest.raises(ArchiveError, match=r"^card\.json: version: must be a semantic version"):
         parse_card(json.dumps(card).encode())
+
+
+@pytest.mark.parametrize("sort", ["tiny_mar", "code_mar", "translation_mar"])
+def test_an_archive_of_before_graphs_opens_as_one_that_lists_them(
+    sort: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    now = request.getfixturevalue(sort)
+    with zipfile.ZipFile(now) as mar:
+        members = {name: mar.read(name) for name in mar.namelist()}
+    path = write(tmp_path / "before.mar", with_card(members, lambda card: card.pop("graphs")))
+    before = open_archive(path)
+    assert b"graphs" not in before.card_json
+    assert before.digest == hashlib.sha256(before.card_json).hexdigest()
+    assert (before.card, before.graphs) == (open_archive(now).card, open_archive(now).graphs)
+
+
+@pytest.mark.parametrize("path", sorted(STORE.glob("*.mar")), ids=lambda path: path.stem)
+def test_the_archives_of_this_repository_open(path: Path) -> None:
+    with zipfile.ZipFile(path) as mar:
+        assert open_archive(path).digest == hashlib.sha256(mar.read("card.json")).hexdigest()
 
 
 def test_a_translation_model_needs_both_graphs(translation_mar: Path, tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.worker.archive import Archive, open_archive
-from services.worker.card import condition_size
 from services.worker.execution import FLOAT32
 from services.worker.generation import Generation
+from services.worker.inputs import condition_bounds
 from services.worker.latents import draw_latent
 from services.worker.outcome import Outcome, Picture
-from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator, tiny_card
+from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator, tiny_attribute_card, tiny_card
 from training.archive import LATENT_EXECUTION, export_generator
 
 Work = worker_pb2.GenerateWork
@@ -137,6 +137,41 @@ def test_every_code_makes_a_difference(code_mar: Path, threads: ThreadPoolExecut
     assert len(set(pixels_of(model.make(items)))) == len(items)
 
 
+def test_a_graph_of_latents_alone_takes_no_condition(plain_archive: Archive, threads: ThreadPoolExecutor) -> None:
+    model = Generation(plain_archive, FLOAT32, threads)
+    items = [Item(generate=Work(seed=seed, truncation=1)) for seed in range(11)]
+    assert not any(model.find_fault(item) for item in items)
+    made = pixels_of(model.make(items))
+    assert len(set(made)) == len(items)
+    assert pixels_of(model.make(items[9:10])) == made[9:10]
+    told = model.find_fault(Item(generate=Work(seed=1, condition=[1.0], truncation=1)))
+    assert told == "condition of 1 values: must be 0"
+
+
+def test_every_attribute_makes_a_difference(attribute_archive: Archive, threads: ThreadPoolExecutor) -> None:
+    model = Generation(attribute_archive, FLOAT32, threads)
+    conditions = [[0, 18], [1, 18], [0, 80], [0.5, 49]]
+    items = [Item(generate=Work(seed=0, condition=condition, truncation=1)) for condition in conditions]
+    assert not any(model.find_fault(item) for item in items)
+    assert len(set(pixels_of(model.make(items)))) == len(items)
+
+
+def test_a_graph_is_tried_within_the_ranges_of_its_attributes(threads: ThreadPoolExecutor) -> None:
+    """A graph may fail where a condition has no meaning."""
+
+    class Asserting(nn.Module):
+        def forward(self, latents: Tensor, condition: Tensor) -> Tensor:
+            torch._assert_async(((condition >= 18) & (condition <= 80)).all())
+            return latents[:, :1, None, None] + condition[:, :, None, None] + torch.zeros(1, 1, 8, 6)
+
+    card = tiny_attribute_card()
+    card.execution.CopyFrom(LATENT_EXECUTION)
+    del card.attributes[0]
+    card.graphs[0].inputs[:] = ["latent", "age"]
+    graph = export_generator(Asserting(), LATENT_SIZE, 1)
+    assert Generation(Archive(card, b"{}", "0" * 64, {"model.pt2": graph}), FLOAT32, threads)
+
+
 def test_the_value_range_of_the_card_becomes_pixels(threads: ThreadPoolExecutor) -> None:
     archive = archive_of(Formula(lambda latents, labels: labels - 2.0 + 0 * latents))
     archive.card.image.value_max = 3.0
@@ -202,7 +237,7 @@ def test_a_graph_of_another_latent_or_condition_than_the_card_is_refused(
         other_classes.classes.add(id=3, name="unknown to the graph")
     else:
         del other_classes.classes[2]
-    assert condition_size(other_classes) == len(CLASS_NAMES) + change
+    assert len(condition_bounds(other_classes)) == len(CLASS_NAMES) + change
     for card in (other_latent, other_classes):
         with pytest.raises(RuntimeError):
             Generation(Archive(card, b"", "", tiny_archive.graphs), FLOAT32, threads)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gantry.v1 import worker_pb2
 from services.worker.latents import (
+    draw_attribute,
     draw_category,
     draw_label,
     draw_latent,
@@ -108,6 +109,10 @@ def test_golden_values_of_codes(seed: int, categories: list[int], numbers: list[
     assert [draw_number(seed, code, -1.0, 1.0) for code in range(3)] == pytest.approx(numbers, rel=1e-6)
 
 
+def test_golden_values_of_attributes() -> None:
+    assert [draw_attribute(7, place, 18.0, 80.0) for place in range(2)] == pytest.approx([65.40352, 63.04995], rel=1e-6)
+
+
 def test_categories_are_uniform() -> None:
     counts = np.bincount([draw_category(seed, 1, 10) for seed in range(5000)], minlength=10)
     chi_squared = ((counts - 500) ** 2 / 500).sum()
@@ -136,6 +141,8 @@ def test_codes_of_a_seed_are_independent() -> None:
     drawn = [
         [draw_number(seed, 0, -1.0, 1.0) for seed in seeds],
         [draw_number(seed, 1, -1.0, 1.0) for seed in seeds],
+        [draw_attribute(seed, 0, 18.0, 80.0) for seed in seeds],
+        [draw_attribute(seed, 1, 18.0, 80.0) for seed in seeds],
         [draw_category(seed, 0, 2) for seed in seeds],
         [draw_category(seed, 1, 2) for seed in seeds],
         [draw_label(seed, 2) for seed in seeds],

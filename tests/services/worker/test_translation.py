@@ -264,6 +264,27 @@ def test_faults_are_named(translation: Translation, item: Item, fault: str) -> N
     assert translation.find_fault(item) == fault
 
 
+def test_a_model_of_one_way_translates_that_way_alone(one_way_archive: Archive, threads: ThreadPoolExecutor) -> None:
+    model = Translation(one_way_archive, FLOAT32, threads)
+    (made,) = make(model, work(picture(20, 30)))
+    assert made.pixels.shape == (20, 30, 3)
+    assert model.find_fault(work(picture(20, 30), DIRECTION_B_TO_A)) == "direction 2: must be DIRECTION_A_TO_B"
+    told = model.find_fault(work(picture(20, 30), cycle=True))
+    assert told == "cycle: must be false, since the model translates one way"
+
+
+def test_the_domains_of_a_graph_say_which_way_it_goes(
+    translation_archive: Archive, translation: Translation, threads: ThreadPoolExecutor
+) -> None:
+    card = tiny_translation_card()
+    for graph in card.graphs:
+        graph.source_domain, graph.target_domain = graph.target_domain, graph.source_domain
+    turned = Translation(Archive(card, b"{}", "0" * 64, translation_archive.graphs), FLOAT32, threads)
+    (there,) = make(translation, work(picture(20, 30)))
+    (back,) = make(turned, work(picture(20, 30), DIRECTION_B_TO_A))
+    assert same(there, back)
+
+
 def test_a_graph_that_changes_the_size_is_refused(threads: ThreadPoolExecutor) -> None:
     class Half(nn.Module):
         def forward(self, pictures: Tensor) -> Tensor:
