@@ -8,7 +8,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gantry.v1 import models_pb2
-from training.archive import export_generator, export_translator, write_archive
+from training.archive.export import export_generator, export_translator
+from training.archive.package import write_archive
 
 LATENT_SIZE = 8
 CLASS_NAMES = ("circle", "square", "three words here")

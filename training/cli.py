@@ -1,48 +1,57 @@
 """The commands that training adds to `gantry`; torch is imported only when one runs, so that --help is quick."""
 
+from __future__ import annotations
+
+import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.config import ConfigError, TrainConfig
-from training.presets import PRESETS, preset
-
-Family = Literal["cgan", "infogan", "cyclegan"]
+if TYPE_CHECKING:
+    from training.config import RunConfig
 
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
+def recipes() -> None:
+    """Lists what can be trained, with its paper and the data sets that it has settings for."""
+    from training.recipes import RECIPES
+
+    for name, recipe in RECIPES.items():
+        typer.echo(f"{name:<14}{recipe.line} ({recipe.paper})")
+        known = ", ".join(dict.fromkeys([recipe.defaults.data, *recipe.on]))
+        typer.echo(f"{'':<14}data: {known}, or your own pictures with --data-dir")
+
+
 def train(
-    family: Annotated[
-        Family | None, typer.Argument(help="What to train; that of --preset, or cgan.", show_default=False)
+    context: typer.Context,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="What to train, cgan if not given; `gantry recipes` lists them.", show_default=False),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            help="The data set: digits (the default), mnist or fashion-mnist; for cyclegan the name of a folder or "
-            "archive in --data-dir, horse2zebra if not given.",
-        ),
+        typer.Option(help="The data set: digits, mnist, fashion-mnist, or a folder or archive in --data-dir."),
     ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Where to look for the data set first. For cyclegan it may itself be the folder with trainA, trainB, "
-            "testA and testB, or a zip or tar of it.",
+            help="Your pictures: a folder, zip or tar, with a folder for each class or without (for a cyclegan with "
+            "trainA, trainB, testA and testB). Or a folder to look for --data in.",
             envvar="GANTRY_DATA_DIR",
         ),
     ] = None,
-    preset_name: Annotated[
-        str | None,
-        typer.Option(
-            "--preset",
-            help=f"Settings to begin with: {', '.join(PRESETS)}. If not given, <data>-<family>, for cyclegan "
-            "horse2zebra-lite.",
-        ),
+    size: Annotated[
+        int | None, typer.Option(help="Pixels that own pictures are cropped and resized to: 28, 32, 64 or 128.")
+    ] = None,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", help="Settings to begin with, as --dry-run prints them.", exists=True, dir_okay=False),
     ] = None,
     run_dir: Annotated[
-        Path | None, typer.Option(help="Where the run lives; runs/<data>-<family> if not given.")
+        Path | None, typer.Option(help="Where the run lives; runs/<data>-<recipe> if not given.")
     ] = None,
     images: Annotated[str | None, typer.Option(help="Images to train on in all, e.g. 200k or 3M.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
@@ -51,7 +60,9 @@ def train(
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"] | None, typer.Option(help="Arithmetic of the nets.")
     ] = None,
-    compile: Annotated[bool | None, typer.Option(help="Whether torch.compile makes the kernels.")] = None,
+    compile: Annotated[
+        bool | None, typer.Option(help="Whether torch.compile makes the kernels; if not given, on a GPU alone.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,6 +70,9 @@ def train(
         ),
     ] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where the nets run.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of torch on a CPU; if not given, as many as cores may be used.", min=1)
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the run in --run-dir and start over.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the configuration as JSON and train nothing.")
@@ -66,13 +80,23 @@ def train(
 ) -> None:
     """Trains a GAN; the same command again goes on where it stopped.
 
-    A preset gives the settings, and the options change them. Without any option it trains a cgan on scikit-learn's
+    A recipe gives the settings, and the options change them. Without any option it trains a cgan on scikit-learn's
     digits, for about a minute. Several processes, a GPU each, share the work: torchrun --standalone --nproc-per-node=N
     --no-python gantry train ...
     """
+    # Read when torch loads: threads that wait for each other must not keep the cores of those that they wait for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from training import distributed, engine
+    from training.config import ConfigError
+    from training.data import DataError
+    from training.evaluation.quality import validation_quality
+
+    source = context.get_parameter_source("data_dir")
+    is_told = source is None or source.name != "ENVIRONMENT"  # a flag is meant for this command, a variable for all
     try:
         given = {
-            "images": _count("--images", images),
+            "total_images": _count("--images", images),
+            "size": size,
             "batch": batch,
             "tick": _count("--tick", tick),
             "seed": seed,
@@ -80,26 +104,26 @@ def train(
             "compile": compile,
         }
         changes = {name: value for name, value in given.items() if value is not None}
-        config = _chosen(family, data, data_dir, preset_name).changed({**changes, **_assignments(settings or [])})
-    except ConfigError as error:
-        raise _failure(error) from error
-    if dry_run:
-        typer.echo(config.model_dump_json(indent=2))
-        return
-
-    from training import distributed, engine
-    from training.data import IdxError, MissingDataError, UnpairedDataError
-
-    place = run_dir or Path("runs", f"{config.data}-{config.family}")
-    try:
-        grid = engine.train(config, place, data_dir=data_dir, device=device, fresh=fresh)
+        config = _chosen(recipe, data, data_dir, config_file, is_told=is_told)
+        config = config.changed({**changes, **_assignments(settings or [])})
+        if dry_run:
+            typer.echo(config.model_dump_json(indent=2))
+            return
+        place = run_dir or Path("runs", f"{config.data}-{config.recipe}")
+        grid = engine.train(
+            config,
+            place,
+            data_dir=data_dir,
+            device=device,
+            threads=threads,
+            fresh=fresh,
+            quality=validation_quality,
+        )
     except engine.Interrupted as stop:
         if distributed.is_first():
             typer.echo(str(stop), err=True)
         raise typer.Exit(130) from stop
-    except (ConfigError, MissingDataError, IdxError, UnpairedDataError) as error:
-        raise _failure(error) from error
-    except (engine.CheckpointError, engine.DivergedError, distributed.PeerError) as error:
+    except (ConfigError, DataError, engine.CheckpointError, engine.DivergedError, distributed.PeerError) as error:
         raise _failure(error) from error
     if distributed.is_first():
         typer.echo(f"what it makes now: {grid}")
@@ -114,35 +138,36 @@ def evaluate(
     samples: Annotated[
         int,
         typer.Option(
-            help="Samples to judge, balanced over the classes; of no effect on a cyclegan, which is judged "
-            "on all test pictures."
+            help="Samples to measure, balanced over the classes; translators are measured on all test pictures."
         ),
     ] = 10_000,
     cache_dir: Annotated[
-        Path | None, typer.Option(help="Where trained judges are kept; .cache beside the run if not given.")
+        Path | None, typer.Option(help="Where trained classifiers are kept; .cache beside the run if not given.")
     ] = None,
     inception_weights: Annotated[
         Path | None,
         typer.Option(
-            help="torch-fidelity's file of Inception-v3 weights; a cyclegan's Inception FID is taken only with it.",
+            help="torch-fidelity's file of Inception-v3 weights; translations' Inception FID is taken only with it.",
             exists=True,
             dir_okay=False,
         ),
     ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="Measure the best checkpoint by the validation split, not the last.")
+    ] = False,
 ) -> None:
     """Measures a trained generator against the test split; writes figures and a report into the run's folder.
 
-    The first evaluation on a labelled data set trains its judge, a classifier of the real images; later ones reuse it.
+    The first evaluation on a labelled data set trains a classifier of the real images; later ones reuse it.
     """
-    from training.data import IdxError, MissingDataError, UnpairedDataError
+    from training.config import ConfigError
+    from training.data import DataError
     from training.engine import CheckpointError
-    from training.evaluation.evaluate import EVALUATION_FILE, REPORT_FILE, TooFewSamplesError, evaluate_run
+    from training.evaluation.evaluate import EVALUATION_FILE, REPORT_FILE, EvaluationError, evaluate_run
 
     try:
-        evaluation = evaluate_run(run, data_dir, samples, cache_dir, inception_weights)
-    except (ConfigError, MissingDataError, IdxError, UnpairedDataError) as error:
-        raise _failure(error) from error
-    except (CheckpointError, TooFewSamplesError) as error:
+        evaluation = evaluate_run(run, data_dir, samples, cache_dir, inception_weights, best=best)
+    except (ConfigError, DataError, CheckpointError, EvaluationError) as error:
         raise _failure(error) from error
     for name, value, reference in evaluation.table():
         typer.echo(f"{name:<44}{value:>12}{reference:>14}")
@@ -152,56 +177,48 @@ def evaluate(
     typer.echo(f"report: {run / REPORT_FILE}")
 
 
-def archive(
-    run: Annotated[Path, typer.Argument(help="Folder of an evaluated training run, e.g. runs/mnist-cgan.")],
-    name: Annotated[str | None, typer.Option(help="Name of the model; the folder's name if not given.")] = None,
-    version: Annotated[str, typer.Option(help="Version of the model.")] = "1.0.0",
-    out: Annotated[Path, typer.Option(help="Folder to write <name>.mar into.")] = Path("model_store"),
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("comparison.html"),
 ) -> None:
-    """Packs a trained generator with its figures into an archive that the gateway and TorchServe load."""
-    from training.archive import ArchivingError
-    from training.card import archive_run
-    from training.engine import CheckpointError
+    """Writes one page about several runs: curves, grids, figures, and the settings that differ."""
+    from training.config import ConfigError
+    from training.evaluation.compare import write_comparison
 
     try:
-        path = archive_run(run, out, name or run.resolve().name, version)
-    except (ArchivingError, ConfigError, CheckpointError) as error:
+        write_comparison(runs, out)
+    except ConfigError as error:
         raise _failure(error) from error
-    typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    typer.echo(f"the comparison: {out}")
 
 
-def _chosen(family: Family | None, data: str | None, data_dir: Path | None, name: str | None) -> TrainConfig:
-    """The preset that is named, or else the one for the family and the data; on these data."""
-    if name is None and family != "cyclegan":
-        return _of_labelled_data(family or "cgan", data or "digits")
-    config = preset(name or "horse2zebra-lite")
-    if family not in (None, config.family):
-        raise ConfigError(f"--preset {name} is for {config.family}, not for {family}")
-    if config.family == "cyclegan":
-        return _of_domains(config, data or _name_at(data_dir) or config.data)
-    return config.changed({"data": data or config.data})
+def _chosen(
+    name: str | None, data: str | None, data_dir: Path | None, config_file: Path | None, *, is_told: bool
+) -> RunConfig:
+    """The configuration of a recipe, or of a file, for the data that are meant."""
+    from training.config import ConfigError
+    from training.data import picture_set_at
+    from training.recipes import find_recipe, parse_config
 
-
-def _of_labelled_data(family: Family, data: str) -> TrainConfig:
-    known = [each().data for each in PRESETS.values() if each().family == family]
-    if data not in known:
-        raise ConfigError(f"--data {data}: {family} can be trained on {', '.join(known)}")
-    return preset(f"{data}-{family}")
-
-
-def _of_domains(config: TrainConfig, data: str) -> TrainConfig:
-    """A preset for horses and zebras, on other data: the domains then have no names but those of their folders."""
-    return config if data == config.data else config.changed({"data": data, "domain_a": "A", "domain_b": "B"})
-
-
-def _name_at(data_dir: Path | None) -> str | None:
-    from training.data import name_at
-
-    return name_at(data_dir) if data_dir else None
+    own = picture_set_at(data_dir) if data_dir and not data else None
+    if config_file:
+        config = parse_config(config_file.read_text())
+        if name not in (None, config.recipe):
+            raise ConfigError(f"--config {config_file} is of the recipe {config.recipe}, not of {name}")
+        return config.changed({"data": data or own}) if data or own else config
+    recipe = find_recipe(name or "cgan")
+    if data_dir and is_told and not data and not own and recipe.defaults.data == "digits":
+        raise ConfigError(
+            f"--data-dir {data_dir}: holds no pictures, neither itself nor in folders of its classes; to train on a "
+            "data set in it, name that with --data"
+        )
+    return recipe.config(data or own)
 
 
 def _count(flag: str, text: str | None) -> int | None:
     """Reads a number of images such as 500, 200k or 1.5M."""
+    from training.config import ConfigError
+
     if text is None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text.replace("_", "").replace(",", ""))
@@ -212,6 +229,8 @@ def _count(flag: str, text: str | None) -> int | None:
 
 def _assignments(texts: list[str]) -> dict[str, str]:
     """Splits NAME=VALUE."""
+    from training.config import ConfigError
+
     pairs = [text.partition("=") for text in texts]
     for name, equals, _ in pairs:
         if not equals:

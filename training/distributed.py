@@ -12,7 +12,8 @@ by gloo always, so that no step waits for a device.
 import dataclasses
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -74,19 +75,33 @@ def is_first() -> bool:
     return not _is_one_of_several() or os.environ["RANK"] == "0"
 
 
+def rank() -> int:
+    """The number of this process among those that train together, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def say(line: str) -> None:
+    """Prints a line to stderr, once for all processes."""
+    if is_first():
+        print(line, file=sys.stderr, flush=True)
+
+
 def own_share(batch: Any) -> Any:
     """This process's share of a batch.
 
     Args:
-        batch: A dataclass of tensors [B, ...]; B is divisible by the number of processes.
+        batch: A dataclass of tensors [B, ...] and of mappings of them; B is divisible by the number of processes.
 
     Returns:
         The same with tensors [B / processes, ...].
     """
     if count() == 1:
         return batch
-    shares = {name: tensor.chunk(count())[dist.get_rank()] for name, tensor in vars(batch).items()}
-    return dataclasses.replace(batch, **shares)
+
+    def share(whole: Tensor | Mapping[str, Tensor]) -> Any:
+        return whole.chunk(count())[rank()] if isinstance(whole, Tensor) else {k: share(v) for k, v in whole.items()}
+
+    return dataclasses.replace(batch, **share(vars(batch)))
 
 
 def gathered(share: Tensor) -> Tensor:
@@ -198,7 +213,7 @@ class _Gathered(torch.autograd.Function):
         total = gradient.clone(memory_format=torch.contiguous_format)
         with _collective():
             dist.all_reduce(total)
-        return total.chunk(count())[dist.get_rank()]
+        return total.chunk(count())[rank()]
 
 
 def _is_one_of_several() -> bool:

@@ -1,9 +1,10 @@
-"""Lays a batch of images out as one picture: the only place in training that makes grids."""
+"""Lays images out as one picture, with names beside rows and above columns: the only place in training that does."""
 
 import math
+from collections.abc import Sequence
 
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 GAP = 2
@@ -12,7 +13,11 @@ GAP = 2
 BACKGROUND = 255
 """Grey level of the gaps."""
 
-_SMALLEST_VIEW = 56  # pixels
+INK = 30
+"""Grey level of text."""
+
+_SIDE = 64  # pixels that small images are enlarged towards
+_TEXT = 15  # pixels
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -30,7 +35,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def grid(images: Tensor, columns: int, gap: int = GAP) -> Image.Image:
-    """Lays images out row by row.
+    """Lays images out row by row, at their own size.
 
     Args:
         images: [N, C, H, W] with C of 1 or 3, uint8, or floating point in [-1, 1]; on any device.
@@ -58,16 +63,42 @@ def grid(images: Tensor, columns: int, gap: int = GAP) -> Image.Image:
     return Image.fromarray(pixels.contiguous().numpy())
 
 
-def enlarged_grid(images: Tensor, columns: int) -> Image.Image:
-    """A grid whose small images are enlarged by a whole factor, so that one can judge them by eye.
+def enlarged_grid(
+    images: Tensor, columns: int, *, rows: Sequence[str] = (), heads: Sequence[str] = (), side: int = _SIDE
+) -> Image.Image:
+    """A grid to be judged by eye: small images are enlarged by a whole factor, rows and columns have names.
 
     Args:
         images: As in `grid`.
         columns: As in `grid`.
+        rows: A name for each row, written to its left; none where empty.
+        heads: A name for each column, written above it; none where empty.
+        side: Pixels that an image is about as high as; larger images keep their size.
 
     Returns:
         As `grid`.
     """
-    factor = max(1, _SMALLEST_VIEW // images.shape[2])
-    pixels = to_uint8(images)
-    return grid(pixels.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3), columns)
+    factor = max(1, round(side / images.shape[2]))
+    pixels = to_uint8(images).repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+    plain = grid(pixels, columns)
+    left = max((text_width(name) for name in rows), default=-8) + 8
+    top = _TEXT + 6 if heads else 0
+    sheet = Image.new(plain.mode, (left + plain.width, top + plain.height), (BACKGROUND,) * len(plain.getbands()))
+    sheet.paste(plain, (left, top))
+    pen, ink = ImageDraw.Draw(sheet), (INK,) * len(plain.getbands())
+    cell_height, cell_width = (length + GAP for length in pixels.shape[2:])
+    for number, name in enumerate(rows):
+        pen.text((left - 6, top + GAP + (number + 0.5) * cell_height), name, ink, font(), anchor="rm")
+    for number, name in enumerate(heads):
+        pen.text((left + GAP + (number + 0.5) * cell_width, top / 2), name, ink, font(), anchor="mm")
+    return sheet
+
+
+def font(size: int = _TEXT) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The font that comes with Pillow, so that a picture looks the same everywhere; size in pixels."""
+    return ImageFont.load_default(size)
+
+
+def text_width(text: str) -> int:
+    """Pixels that a name takes in `font()`."""
+    return round(font().getlength(text))

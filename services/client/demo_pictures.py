@@ -1,19 +1,44 @@
-"""The horses and zebras that the demo translates: the test split where it is there, else a few cut-out photographs."""
+"""The horses and zebras that the demo translates: the test split where it is there, else a few free photographs.
+
+A net trained on photographs lays patterns of its own over the flat colours of a drawing. So the cut-out animals stand
+on photographed meadows; two of the pictures are whole photographs.
+"""
 
 import os
 import tarfile
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
 Item = TypeVar("Item")
 
 SIDE = 256
+CAPTION_HEIGHT = 24
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-_ANIMALS = Path(__file__).with_name("demo_animals")
-_UNSTRIPED = ("horse", "donkey", "donkey-eating")
+_FOLDER = Path(__file__).with_name("demo_animals")
+_UNSTRIPED = ("horse", "donkey", "herd", "donkey-eating", "black-horse")
+_MEADOWS = ("meadow", "hillside")
+_WIDTHS = (0.92, 0.84, 0.76)
+_FOOT = 18
+"""Pixels between the hooves and the lower edge."""
+_SHADE = (20, 25, 10)
+
+
+class Translated(NamedTuple):
+    """One column of a sheet.
+
+    Attributes:
+        sent: The picture that was sent.
+        came: Its translation.
+        caption: One short line in Latin letters.
+    """
+
+    sent: Image.Image
+    came: Image.Image
+    caption: str
 
 
 def demo_pictures(count: int) -> tuple[list[Image.Image], list[Image.Image]]:
@@ -24,7 +49,7 @@ def demo_pictures(count: int) -> tuple[list[Image.Image], list[Image.Image]]:
 
     Returns:
         Horses and zebras: from horse2zebra or horse2zebra.tar in GANTRY_DATA_DIR, spread over testA and testB; where
-        there is neither, scenes with a horse and donkeys, and with a zebra.
+        there is neither, scenes with horses and donkeys, and with a zebra.
     """
     data_dir = Path(os.environ.get("GANTRY_DATA_DIR") or os.devnull)
     for read, place in ((_from_folder, data_dir / "horse2zebra"), (_from_tar, data_dir / "horse2zebra.tar")):
@@ -36,33 +61,61 @@ def demo_pictures(count: int) -> tuple[list[Image.Image], list[Image.Image]]:
 
 
 def scene(animal: str, number: int) -> Image.Image:
-    """Put a cut-out animal on a drawn meadow.
+    """Show an animal out of doors.
 
     Args:
-        animal: Name of a file in `demo_animals`, for example "horse".
-        number: Decides how large it is and which way it looks.
+        animal: Name of a file in `demo_animals`: a cut-out ("horse", "donkey", "donkey-eating", "zebra"), which is put
+            on a meadow, or a whole photograph ("herd", "black-horse").
+        number: At least 0. Decides which way the picture looks and, of a cut-out, the meadow and how large it is; the
+            same again after twelve.
 
     Returns:
         RGB, `SIDE` by `SIDE` pixels.
     """
-    with Image.open(_ANIMALS / f"{animal}.png") as file:
+    photograph = (_FOLDER / f"{animal}.webp").exists()
+    picture = _photograph(animal) if photograph else _on_meadow(animal, number)
+    return ImageOps.mirror(picture) if number // 2 % 2 else picture
+
+
+def captioned_sheet(columns: Sequence[Translated]) -> Image.Image:
+    """Lay translations out side by side: above what was sent, below what came, under both a caption.
+
+    Args:
+        columns: At least one, each of pictures of `SIDE` by `SIDE` pixels.
+
+    Returns:
+        RGB, 2 pixels of white between pictures.
+    """
+    page = Image.new("RGB", (len(columns) * (SIDE + 2) - 2, 2 * (SIDE + 2) + CAPTION_HEIGHT), "white")
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
+    for number, column in enumerate(columns):
+        left = number * (SIDE + 2)
+        page.paste(column.sent, (left, 0))
+        page.paste(column.came, (left, SIDE + 2))
+        pen.text((left + SIDE / 2, page.height - CAPTION_HEIGHT / 2), column.caption, "black", font, anchor="mm")
+    return page
+
+
+def _photograph(name: str) -> Image.Image:
+    with Image.open(_FOLDER / f"{name}.webp") as file:
+        return file.convert("RGB")
+
+
+def _on_meadow(animal: str, number: int) -> Image.Image:
+    """Stands a cut-out on a meadow, with its shadow about its hooves."""
+    with Image.open(_FOLDER / f"{animal}.png") as file:
         cut_out = file.convert("RGBA")
-    width = round(SIDE * (0.92 - 0.06 * number))
-    cut_out = cut_out.resize((width, round(cut_out.height * width / cut_out.width)), Image.Resampling.LANCZOS)
-    meadow = _meadow()
-    meadow.alpha_composite(cut_out, ((SIDE - cut_out.width) // 2, SIDE - cut_out.height - 24))
-    return (meadow.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if number % 2 else meadow).convert("RGB")
-
-
-def _meadow() -> Image.Image:
-    """Grass that darkens towards the foot, below a sky that is paler towards the horizon."""
-    horizon = SIDE // 2
-    picture = Image.new("RGBA", (SIDE, SIDE))
-    pen = ImageDraw.Draw(picture)
-    for row in range(SIDE):
-        share = row / horizon if row < horizon else (row - horizon) / horizon
-        sky, grass = (170 + 25 * share, 200 + 12 * share, 235), (120 - 25 * share, 150 - 30 * share, 80 - 15 * share)
-        pen.line((0, row, SIDE, row), tuple(map(round, sky if row < horizon else grass)))
+    width = round(SIDE * _WIDTHS[number % len(_WIDTHS)])
+    height = round(cut_out.height * width / cut_out.width)
+    cut_out = cut_out.resize((width, height), Image.Resampling.LANCZOS)
+    left, top = (SIDE - width) // 2, SIDE - _FOOT - height
+    # The shadow of a high sun: the outline pressed flat, and soft.
+    flat = cut_out.getchannel("A").resize((width, height // 5)).point([round(0.45 * alpha) for alpha in range(256)])
+    shadow = Image.new("L", (SIDE, SIDE))
+    shadow.paste(flat, (left, top + height - flat.height + 4))
+    picture = _photograph(_MEADOWS[number % len(_MEADOWS)])
+    picture.paste(_SHADE, (0, 0), shadow.filter(ImageFilter.GaussianBlur(4)))
+    picture.paste(cut_out, (left, top), cut_out)
     return picture
 
 

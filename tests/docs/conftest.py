@@ -20,7 +20,8 @@ from tests.archives import (
     write_tiny_unconditional_archive,
 )
 from tests.conformance.harness import EventLoop, serving
-from training.archive import export_generator, write_archive
+from training.archive.export import export_generator
+from training.archive.package import write_archive
 
 DIGITS = [str(digit) for digit in range(10)]
 CLOTHES = ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot"]

@@ -171,7 +171,7 @@ def tree() -> list[str]:
         *(path.name for path in ROOT.iterdir() if path.is_file()),
         ".git/config",
         ".venv/bin/python",
-        "runs/a/checkpoint.pt",
+        "runs/a/checkpoints/000064000.safetensors",
         "out/demo/a.png",
         "services/gateway/__pycache__/server.cpython-311.pyc",
         "gantry.egg-info/PKG-INFO",

@@ -72,6 +72,15 @@ def together(*works: Callable[[], Any], store: distributed.TCPStore | None = Non
     return [_end(process, heard, until) for process, (heard, _) in zip(processes, pipes, strict=True)]
 
 
+def alone(work: Callable[[], Any]) -> End:
+    """Runs a function in a process of its own that trains alone; see `together`."""
+    heard, told = _SERVER.Pipe(duplex=False)
+    process = _SERVER.Process(target=_live, args=(work, {}, told), daemon=True)
+    process.start()
+    told.close()
+    return _end(process, heard, time.monotonic() + _SECONDS)
+
+
 def _live(work: Callable[[], Any], variables: dict[str, object], told: Connection) -> None:
     os.environ.update({name: str(value) for name, value in variables.items()})
     torch.set_num_threads(1)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from tests.training.processes import together
 from training import cli
+from training.recipes import RECIPES
 
 TINY = ["--images", "128", "--tick", "64", "--batch", "32", "--set", "generator.width=4"]
 TINY_CYCLEGAN = [
@@ -40,7 +41,8 @@ def apples(tmp_path: Path) -> Path:
     for domain, colour in (("A", "red"), ("B", "orange")):
         folder = root / f"train{domain}"
         folder.mkdir(parents=True)
-        Image.new("RGB", (40, 36), colour).save(folder / "1.png")
+        for number in range(4):
+            Image.new("RGB", (40, 36 + number), colour).save(folder / f"{number}.png")
     return root
 
 
@@ -48,11 +50,11 @@ def everything(result) -> str:
     return " ".join(result.output.split())
 
 
-def test_without_flags_it_is_the_digits_preset(gantry) -> None:
+def test_without_flags_it_is_a_cgan_of_digits(gantry) -> None:
     result = gantry("--dry-run")
     assert result.exit_code == 0
     config = json.loads(result.stdout)
-    assert (config["family"], config["data"]) == ("cgan", "digits")
+    assert (config["recipe"], config["data"]) == ("cgan", "digits")
 
 
 def test_dry_run_shows_the_settings_and_trains_nothing(gantry, tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_dry_run_shows_the_settings_and_trains_nothing(gantry, tmp_path: Path) -
         "cgan", "--data", "mnist", "--images", "1.5k", "--tick", "500", "--set", "ema.rampup=0.5", "--dry-run"
     )
     config = json.loads(result.stdout)
-    assert (config["images"], config["tick"], config["ema"]["rampup"]) == (1500, 500, 0.5)
+    assert (config["total_images"], config["tick"], config["ema"]["rampup"]) == (1500, 500, 0.5)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,29 +103,66 @@ def test_a_bad_flag_gets_one_line_that_names_it(gantry, arguments: list[str], me
 
 
 @pytest.mark.parametrize(
-    ("arguments", "family", "data"),
+    ("arguments", "recipe", "data"),
     [
-        ([], "cgan", "digits"),
         (["infogan"], "infogan", "digits"),
         (["infogan", "--data", "mnist"], "infogan", "mnist"),
-        (["cyclegan"], "cyclegan", "horse2zebra"),
-        (["--preset", "mnist-infogan"], "infogan", "mnist"),
-        (["cyclegan", "--preset", "horse2zebra"], "cyclegan", "horse2zebra"),
-        (["--preset", "mnist-cgan", "--data", "fashion-mnist"], "cgan", "fashion-mnist"),
-        (["cyclegan", "--data", "summer2winter"], "cyclegan", "summer2winter"),
+        (["--data", "fashion-mnist"], "cgan", "fashion-mnist"),
+        (["cyclegan-lite"], "cyclegan-lite", "horse2zebra"),
     ],
 )
-def test_family_data_and_preset_find_each_other(gantry, arguments: list[str], family: str, data: str) -> None:
+def test_recipe_and_data_find_each_other(gantry, arguments: list[str], recipe: str, data: str) -> None:
     config = json.loads(gantry(*arguments, "--dry-run").stdout)
-    assert (config["family"], config["data"]) == (family, data)
+    assert (config["recipe"], config["data"]) == (recipe, data)
 
 
-def test_a_cyclegan_is_the_small_one_unless_the_papers_is_asked_for(gantry) -> None:
-    sizes = [
-        json.loads(gantry("cyclegan", *preset, "--dry-run").stdout)["crop"]["size"]
-        for preset in ([], ["--preset", "horse2zebra-lite"], ["--preset", "horse2zebra"])
-    ]
-    assert sizes == [128, 128, 256]
+def test_what_a_dry_run_prints_can_be_given_back(gantry, tmp_path: Path) -> None:
+    printed = gantry("infogan", "--data", "mnist", "--set", "terms.invariance.weight=3", "--dry-run").stdout
+    (tmp_path / "config.json").write_text(printed)
+    assert gantry("--config", "config.json", "--dry-run").stdout == printed
+    assert json.loads(gantry("--config", "config.json", "--seed", "8", "--dry-run").stdout)["seed"] == 8
+    refused = gantry("cgan", "--config", "config.json")
+    assert (refused.exit_code, "is of the recipe infogan, not of cgan" in everything(refused)) == (1, True)
+
+
+def test_every_recipe_is_listed_with_its_paper_and_data(gantry, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.recipes()
+    listed = capsys.readouterr().out
+    for name, recipe in RECIPES.items():
+        assert name in listed
+        assert recipe.paper in listed
+
+
+def pictures(folder: Path, count: int, mode: str = "RGB") -> Path:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        colour = number * 8 if mode == "L" else (number * 8, 90, 200 - number * 8)
+        Image.new(mode, (40, 30), colour).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("recipe", ["cgan", "infogan"])
+def test_own_pictures_are_trained_on_and_said_first(gantry, tmp_path: Path, recipe: str) -> None:
+    for name in ("blue", "red"):
+        pictures(tmp_path / "shapes" / name, 20)
+    result = gantry(recipe, *TINY, "--set", "discriminator.width=4", "--data-dir", "shapes", "--size", "28")
+    assert result.exit_code == 0, result.output
+    assert "RGB, cropped and resized to 28×28, 2 classes: blue, red" in everything(result)
+    assert (tmp_path / "runs" / f"shapes-{recipe}" / "grids" / "000000128.png").exists()
+
+
+def test_pictures_without_classes_are_refused_where_classes_are_needed(gantry, tmp_path: Path) -> None:
+    pictures(tmp_path / "faces", 30)
+    result = gantry("cgan", "--data-dir", "faces")
+    assert result.exit_code == 1
+    assert "--data faces has no classes, which cgan needs" in everything(result)
+
+
+def test_a_folder_without_pictures_is_not_passed_over(gantry, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    result = gantry("--data-dir", "notes")
+    assert result.exit_code == 1
+    assert "--data-dir notes: holds no pictures" in everything(result)
 
 
 def test_only_horses_and_zebras_are_named_so(gantry) -> None:
@@ -154,14 +193,21 @@ def test_data_of_a_name_are_sought_in_the_folder(gantry, apples: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "cats"], "--data cats: cgan can be trained on digits, mnist, fashion-mnist"),
-        (["infogan", "--data", "fashion-mnist"], "--data fashion-mnist: infogan can be trained on digits, mnist"),
-        (["--preset", "mnist"], "--preset mnist: there is none of this name; there are digits-cgan, mnist-cgan"),
-        (["cgan", "--preset", "horse2zebra"], "--preset horse2zebra is for cyclegan, not for cgan"),
-        (["--preset", "mnist-cgan", "--data", "cats"], "--data cats: Input should be 'digits', 'mnist' or 'fashion"),
+        (["--data", "cats"], "cats: say where it is with --data-dir or GANTRY_DATA_DIR"),
+        (["gan"], "there is no recipe 'gan'; there are cgan, infogan"),
+        (
+            ["--set", "objective=vanilla"],
+            "--set objective=vanilla: there is none of this name; there are non_sat",
+        ),
+        (
+            ["--set", "terms.gradient_penalty.weight=10"],
+            "two constraints hold one slope: --set discriminator.norm",
+        ),
+        (["--size", "30"], "--size 30: Input should be 28, 32, 64 or 128"),
+        (["--data", "mnist", "--size", "64"], "--size 64"),
         (["cyclegan", "--set", "domain_a=zebra"], "domain_a and domain_b are both 'zebra'"),
         (["cyclegan"], "horse2zebra: say where it is with --data-dir or GANTRY_DATA_DIR"),
-        (["cyclegan", "--data-dir", "."], "horse2zebra: . holds neither trainA nor horse2zebra"),
+        (["cyclegan", "--data-dir", "."], "horse2zebra"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(gantry, arguments: list[str], message: str) -> None:
@@ -172,15 +218,16 @@ def test_what_does_not_fit_together_is_refused_in_one_line(gantry, arguments: li
 
 
 def test_a_broken_picture_is_named(gantry, apples: Path) -> None:
-    (apples / "trainB" / "2.png").write_bytes(b"nothing")
+    (apples / "trainB" / "9.png").write_bytes(b"nothing")
     result = gantry(*TINY_CYCLEGAN, "--data-dir", str(apples))
     assert result.exit_code == 1
-    assert "trainB/2.png: not a readable picture" in everything(result)
+    assert "trainB/9.png: not a readable picture" in everything(result)
 
 
 def test_codes_are_given_as_a_list(gantry) -> None:
-    result = gantry("infogan", "--set", "codes.categorical=10,2", "--set", "codes.continuous=", "--dry-run")
-    codes = json.loads(result.stdout)["codes"]
+    none = ("--set", "condition.continuous=", "--set", "terms.continuous_information.weight=0")
+    result = gantry("infogan", "--set", "condition.categorical=10,2", *none, "--dry-run")
+    codes = json.loads(result.stdout)["condition"]
     assert (codes["categorical"], codes["continuous"]) == ([10, 2], [])
 
 

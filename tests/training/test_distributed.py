@@ -44,6 +44,25 @@ def test_a_batch_is_shared_out_in_order_and_put_together_again() -> None:
     assert first.result[1] == second.result[1] == whole().images.flatten().tolist()
 
 
+@dataclass(frozen=True)
+class Unlabelled:
+    """A batch of pictures that nobody has named."""
+
+    images: Tensor
+    labels: Tensor | None = None
+
+
+def share_without_labels() -> tuple[int, int, bool]:
+    with distributed.joined(CPU):
+        share = distributed.own_share(Unlabelled(torch.zeros(4, 3)))
+        return distributed.rank(), len(share.images), share.labels is None
+
+
+def test_what_a_batch_lacks_is_not_shared_out() -> None:
+    ends = together(share_without_labels, share_without_labels)
+    assert [end.result for end in ends] == [(0, 2, True), (1, 2, True)]
+
+
 def gradient_of_a_bent_mean() -> list[float]:
     """Of log(mean of squares), which is no mean over items, for the weights that scale the columns."""
     scale = nn.ParameterList([torch.ones(3)])
@@ -232,3 +251,13 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, str(value))
     with pytest.raises(ConfigError, match="process 98 of this machine has no GPU, torch finds"):
         distributed.joined(torch.device("cuda")).__enter__()
+
+
+@pytest.mark.parametrize(("rank", "said"), [("0", "a line\n"), ("1", "")])
+def test_a_line_is_printed_once_for_all(
+    rank: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", rank)
+    distributed.say("a line")
+    assert capsys.readouterr().err == said

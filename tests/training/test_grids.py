@@ -46,7 +46,7 @@ def test_columns_must_be_positive():
         grid(torch.zeros(1, 1, 4, 4), columns=0)
 
 
-@pytest.mark.parametrize(("size", "shown"), [(8, 56), (16, 48), (28, 56), (128, 128)])
+@pytest.mark.parametrize(("size", "shown"), [(8, 64), (16, 64), (28, 56), (64, 64), (128, 128)])
 def test_small_images_are_enlarged_by_a_whole_factor(size, shown):
     images = torch.randint(0, 256, (2, 1, size, size), dtype=torch.uint8)
 
@@ -57,3 +57,22 @@ def test_small_images_are_enlarged_by_a_whole_factor(size, shown):
     factor = shown // size
     np.testing.assert_array_equal(first[::factor, ::factor], images[0, 0].numpy())
     np.testing.assert_array_equal(first, images[0, 0].numpy().repeat(factor, 0).repeat(factor, 1))
+
+
+def test_rows_and_columns_have_names_beside_the_images():
+    images = torch.zeros(6, 3, 32, 32, dtype=torch.uint8)
+    plain = enlarged_grid(images, columns=3)
+
+    named = enlarged_grid(images, columns=3, rows=("one", "a much longer name"), heads=("-1", "0", "1"))
+
+    assert named.width > plain.width + 60
+    assert named.height > plain.height + 10
+    pixels, (left, top) = np.asarray(named)[..., 0], (named.width - plain.width, named.height - plain.height)
+    np.testing.assert_array_equal(pixels[top:, left:], np.asarray(plain)[..., 0])
+    for row in (0, 1):  # each name stands beside its row ...
+        beside = pixels[top + GAP + 66 * row : top + 66 * (row + 1), :left]
+        assert (beside < BACKGROUND).any()
+    for column in (0, 1, 2):  # ... and above its column
+        above = pixels[:top, left + 66 * column : left + 66 * (column + 1)]
+        assert (above < BACKGROUND).any()
+    assert (pixels[:top, :left] == BACKGROUND).all()

@@ -1,27 +1,32 @@
-"""Data sets in memory as bytes, and the streams that serve batches of them from the training device."""
+"""Data sets as bytes, in memory or decoded as they are asked for, and the streams that serve batches of them."""
 
+from training.data.batches import Batches
 from training.data.crops import UnpairedCrops
-from training.data.dataset import DatasetInfo, ImageDataset, MissingDataError, Split
+from training.data.dataset import MEMORY_BUDGET, DataError, DatasetInfo, ImageDataset, MissingDataError, Split
+from training.data.description import describe
+from training.data.folders import SIZES, picture_set_at
 from training.data.idx import IdxError
 from training.data.pool import ImagePool
-from training.data.resident import ResidentBatches
 from training.data.sources import DATASETS, load
-from training.data.unpaired import UnpairedDataError, UnpairedDataset, UnpairedInfo, load_unpaired, name_at
+from training.data.unpaired import UnpairedDataset, UnpairedInfo, load_unpaired
 
 __all__ = [
     "DATASETS",
+    "MEMORY_BUDGET",
+    "SIZES",
+    "Batches",
+    "DataError",
     "DatasetInfo",
     "IdxError",
     "ImageDataset",
     "ImagePool",
     "MissingDataError",
-    "ResidentBatches",
     "Split",
     "UnpairedCrops",
-    "UnpairedDataError",
     "UnpairedDataset",
     "UnpairedInfo",
+    "describe",
     "load",
     "load_unpaired",
-    "name_at",
+    "picture_set_at",
 ]

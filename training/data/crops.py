@@ -1,5 +1,7 @@
 """Serves random crops of two unpaired domains, each a function of (seed, step) alone."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -7,6 +9,7 @@ from torch.nn import functional
 from training import seeds
 from training.config import CropConfig
 from training.data.permutations import Permutations
+from training.data.streams import Ahead
 from training.data.unpaired import UnpairedDataset
 
 
@@ -14,20 +17,26 @@ class UnpairedCrops:
     """An endless stream of batches: each domain in its own random order, each picture cropped and mirrored anew."""
 
     def __init__(self, dataset: UnpairedDataset, batch: int, crop: CropConfig, seed: int, device: torch.device) -> None:
-        """Moves the pictures to the device.
+        """Moves the pictures to the device, where they are in memory.
 
         Args:
             dataset: What to serve.
             batch: Pictures of each domain in a batch.
             crop: How a training picture is cut.
             seed: Decides orders and crops.
-            device: Where the bytes live and the batches are made.
+            device: Where the bytes live and the batches are made; pictures that are streamed are cut on the CPU.
         """
-        self._pictures = {"A": [each.to(device) for each in dataset.a], "B": [each.to(device) for each in dataset.b]}
-        self._orders = {name: Permutations(len(kept), seed, name) for name, kept in self._pictures.items()}
+        domains = {"A": dataset.a, "B": dataset.b}
+        self._streamed = not all(isinstance(pictures, list) for pictures in domains.values())
+        self._pictures: dict[str, Sequence[Tensor]] = domains
+        if not self._streamed:
+            self._pictures = {name: [each.to(device) for each in pictures] for name, pictures in domains.items()}
+        self._orders = {name: Permutations(len(kept), seed, name) for name, kept in domains.items()}
         self._batch = batch
         self._crop = crop
         self._seed = seed
+        self._device = device
+        self._ahead = Ahead(self._plan, self._cut_all)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step.
@@ -37,15 +46,25 @@ class UnpairedCrops:
 
         Returns:
             Pictures of A and of B, float32 [B, 3, S, S] in [-1, 1] each, on the device.
-        """
-        source = seeds.random_source(self._seed, "crops", step)
-        a, b = (self._domain(name, step, source) for name in ("A", "B"))
-        return a, b
 
-    def _domain(self, name: str, step: int, source: torch.Generator) -> Tensor:
-        indices = self._orders[name].indices(step * self._batch, self._batch).tolist()
-        crops = [_cut(self._pictures[name][index], self._crop, source) for index in indices]
-        return torch.cat(crops).contiguous(memory_format=torch.channels_last)
+        Raises:
+            DataError: If a picture that is decoded now cannot be read.
+        """
+        a, b = self._ahead.get(step) if self._streamed else self._cut_all(self._plan(step))
+        return a.to(self._device, non_blocking=True), b.to(self._device, non_blocking=True)
+
+    def _plan(self, step: int) -> tuple[int, dict[str, list[int]]]:
+        start = step * self._batch
+        return step, {name: order.indices(start, self._batch).tolist() for name, order in self._orders.items()}
+
+    def _cut_all(self, plan: tuple[int, dict[str, list[int]]]) -> list[Tensor]:
+        step, chosen = plan
+        source = seeds.random_source(self._seed, "crops", step)
+        domains = []
+        for name, indices in chosen.items():
+            crops = [_cut(self._pictures[name][index], self._crop, source) for index in indices]
+            domains.append(torch.cat(crops).contiguous(memory_format=torch.channels_last))
+        return domains
 
 
 def _cut(picture: Tensor, crop: CropConfig, source: torch.Generator) -> Tensor:

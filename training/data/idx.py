@@ -13,10 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from training.data.dataset import DataError
+
 _UNSIGNED_BYTE = 0x08
 
 
-class IdxError(ValueError):
+class IdxError(DataError):
     """A file is not the IDX file it should be; the message names the file and what is wrong."""
 
 

@@ -1,45 +1,73 @@
-"""Where each data set comes from: one table of names, and one function that loads any of them."""
+"""Where each data set comes from: a table of those known by name, and one function that loads these and any other."""
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from training.data.dataset import ImageDataset, MissingDataError, Split
+from training.data.dataset import MEMORY_BUDGET, DataError, ImageDataset, MissingDataError, Split, hold_out
+from training.data.folders import environment_dir, find_set, load_pictures, picture_set_at
 from training.data.idx import read_labelled_images
 
 _DIGITS = tuple(str(digit) for digit in range(10))
 
 
-def load(name: str, split: Split, data_dir: Path | None = None, *, download: bool = True) -> ImageDataset:
-    """Loads one split of a data set by name.
+def load(
+    name: str,
+    split: Split,
+    data_dir: Path | None = None,
+    *,
+    size: int | None = None,
+    download: bool = True,
+    budget: int = MEMORY_BUDGET,
+) -> ImageDataset:
+    """Loads one split of a data set: one of `DATASETS`, or any folder, zip or tar of pictures.
 
     MNIST and Fashion-MNIST are sought as IDX files, plain or gzipped, in `data_dir` and in its folder of the
     data set's name, then where Debian installs them, then in the cache of earlier downloads; at last torchvision
-    downloads them into that cache.
+    downloads them into that cache. Of these a tenth of the training split is held out for validation; of other
+    pictures see `training.data.folders.load_pictures`.
 
     Args:
-        name: One of `DATASETS`.
-        split: "train" or "test".
+        name: One of `DATASETS`, or that of a set of pictures in `data_dir`, or any, if `data_dir` itself is one.
+        split: "train", "validation" or "test".
         data_dir: Where to look first; the environment's GANTRY_DATA_DIR where None.
+        size: Side to which a set of pictures is resized.
         download: Whether torchvision may download what is not found.
+        budget: Bytes of pixels that are held in memory; a set of pictures that has more is streamed.
 
     Returns:
-        The split, in memory.
+        The split.
 
     Raises:
-        ValueError: If there is no data set of this name.
-        MissingDataError: If its files are nowhere and cannot be downloaded.
-        IdxError: If a file of it is broken.
+        MissingDataError: If it is nowhere and cannot be downloaded.
+        DataError: If it cannot be used, or not at this size.
     """
-    if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}: --data must be one of {', '.join(DATASETS)}")
-    if data_dir is None and "GANTRY_DATA_DIR" in os.environ:
-        data_dir = Path(os.environ["GANTRY_DATA_DIR"])
-    return DATASETS[name](split, data_dir, download)
+    data_dir = data_dir or environment_dir()
+    if name not in DATASETS and data_dir is None:
+        raise MissingDataError(
+            f"unknown data set {name!r}: --data must be one of {', '.join(DATASETS)}, or --data-dir name a folder, "
+            "zip or tar of pictures"
+        )
+    if name not in DATASETS or (data_dir and picture_set_at(data_dir) == name):
+        return load_pictures(find_set(name, data_dir), name, split, size, budget)
+    whole = DATASETS[name]("test" if split == "test" else "train", data_dir, download)
+    own = whole.images.shape[2]
+    if size not in (None, own):
+        raise DataError(f"--size {size}: {name} is {own}×{own}; leave --size out")
+    return whole if split == "test" else _part(whole, split)
+
+
+def _part(whole: ImageDataset, split: Split) -> ImageDataset:
+    """What remains of a training split, or what is held out of it."""
+    kept, held = hold_out(len(whole), "validation")
+    chosen = kept if split == "train" else held
+    labels = None if whole.labels is None else whole.labels[chosen]
+    counts = {**whole.counts, "train": len(kept), "validation": len(held)}
+    return replace(whole, split=split, images=whole.images[chosen], labels=labels, counts=counts)
 
 
 def _digits(split: Split, _data_dir: Path | None, _download: bool) -> ImageDataset:
@@ -59,6 +87,7 @@ def _digits(split: Split, _data_dir: Path | None, _download: bool) -> ImageDatas
         labels=labels[chosen],
         class_names=_DIGITS,
         licence="UCI Optical Recognition of Handwritten Digits (by way of scikit-learn), CC BY 4.0",
+        counts={"test": int((rank_in_class % 5 == 0).sum())},
     )
 
 
@@ -117,7 +146,7 @@ def _cache_dir() -> Path:
 
 def _find_pair(folders: list[Path], split: Split) -> tuple[Path, Path] | None:
     """The first folder's files of images and labels, gzipped or plain."""
-    stem = {"train": "train", "test": "t10k"}[split]
+    stem = "t10k" if split == "test" else "train"
     for folder in folders:
         for suffix in (".gz", ""):
             images = folder / f"{stem}-images-idx3-ubyte{suffix}"
@@ -159,4 +188,4 @@ DATASETS: dict[str, Callable[[Split, Path | None, bool], ImageDataset]] = {
     "mnist": _MNIST,
     "fashion-mnist": _FASHION_MNIST,
 }
-"""Every data set by name: a function of the split, the folder to look in, and whether to download."""
+"""Every data set known by name: a function of the split, the folder to look in, and whether to download."""

@@ -1,48 +1,32 @@
 """Pictures of two domains without pairs, in the layout that CycleGAN's users know: trainA, trainB, testA, testB.
 
-The four folders may lie in a folder, a zip or a tar, at its top or below one other folder. What archivers and file
-managers leave beside pictures (`__MACOSX`, hidden files) is passed over.
+The folders may lie in a folder, a zip or a tar, at its top or below one other folder.
 """
 
-import io
-import lzma
-import os
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import chain
+from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
-from training.data.dataset import MissingDataError, Split
-
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
-
-_PIECE_BYTES = 1 << 20  # of a file that is read to its end
-_LEVELS = 3  # of a picture's path at most: a folder, trainA, the picture
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    KeyError,  # a tar's link to nowhere
-    RuntimeError,  # a zip's password
-    lzma.LZMAError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
+from training.data.dataset import MEMORY_BUDGET, DataError, Split, fingerprint, hold_out
+from training.data.folders import DOMAINS, UNKNOWN_LICENCE, environment_dir, find_set
+from training.data.pictures import (
+    IMAGE_SUFFIXES,
+    File,
+    Source,
+    in_threads,
+    open_source,
+    read_header,
+    read_picture,
+    shrunk,
 )
+from training.data.streams import Pictures
 
+_LEVELS = 3  # of a picture's path at most: a folder, trainA, the picture
 _LICENCES = {"horse2zebra": "pictures from ImageNet, for research use only; so are weights trained on them"}
-_UNKNOWN_LICENCE = "not known to Gantry; ask whoever gave the pictures"
-
-
-class UnpairedDataError(ValueError):
-    """A data set of two domains is there, but not usable; the message names the file or folder."""
 
 
 @dataclass(frozen=True)
@@ -53,165 +37,113 @@ class UnpairedInfo:
         name: The name the data set is loaded by.
         licence: One line on where the data comes from and under what terms.
         images: Pictures of both domains in the split it was trained on.
+        fingerprint: Digest of that split: other pictures have another.
     """
 
     name: str
     licence: str
     images: int
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
 class UnpairedDataset:
-    """One split of two domains, wholly in memory.
+    """One split of two domains.
 
     Attributes:
         name: The name it is loaded by, e.g. "horse2zebra".
-        split: "train" or "test".
-        a: The pictures of domain A in the order of their file names, each uint8 [3, H, W] of its own size.
+        split: "train", "validation" or "test".
+        a: The pictures of domain A in the order of their file names, each uint8 [3, H, W] of its own size; a list in
+            memory, or a sequence that decodes what is asked for.
         b: Those of domain B.
+        counts: Pictures of both domains in each split.
     """
 
     name: str
     split: Split
-    a: list[Tensor]
-    b: list[Tensor]
+    a: Sequence[Tensor]
+    b: Sequence[Tensor]
+    counts: Mapping[Split, tuple[int, int]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def info(self) -> UnpairedInfo:
         """What a trained model must remember of this data set."""
-        licence = _LICENCES.get(self.name, _UNKNOWN_LICENCE)
-        return UnpairedInfo(self.name, licence, len(self.a) + len(self.b))
+        domains = [each.fingerprint if isinstance(each, Pictures) else fingerprint(*each) for each in (self.a, self.b)]
+        licence = _LICENCES.get(self.name, UNKNOWN_LICENCE)
+        return UnpairedInfo(self.name, licence, len(self.a) + len(self.b), fingerprint(*domains))
 
 
 def load_unpaired(
-    name: str, split: Split, data_dir: Path | None = None, *, max_side: int | None = None
+    name: str,
+    split: Split,
+    data_dir: Path | None = None,
+    *,
+    max_side: int | None = None,
+    budget: int = MEMORY_BUDGET,
 ) -> UnpairedDataset:
     """Loads one split of a data set of two domains.
 
+    Of a domain without test pictures of its own a tenth is held out as such, and then a tenth of the rest for
+    validation, both by a fixed seed.
+
     Args:
         name: The data set's name; it is sought as a folder or an archive of this name in `data_dir`, unless `data_dir`
-            itself is the archive or holds trainA and trainB.
-        split: "train" or "test".
+            itself is the set.
+        split: "train", "validation" or "test".
         data_dir: Where to look; the environment's GANTRY_DATA_DIR where None.
         max_side: Pictures whose shorter side is longer are made smaller, to save memory.
+        budget: Bytes of pixels that are held in memory; a larger split is decoded when it is asked for.
 
     Returns:
-        The split, in memory: greyscale as RGB, transparency over white, turned as EXIF says.
+        The split: greyscale as RGB, transparency over white, turned as EXIF says.
 
     Raises:
         MissingDataError: If the data set is nowhere.
-        UnpairedDataError: If a domain has no pictures, or a picture cannot be read.
+        DataError: If it is no set of two domains, a domain has too few pictures, or a picture cannot be read.
     """
-    if data_dir is None and "GANTRY_DATA_DIR" in os.environ:
-        data_dir = Path(os.environ["GANTRY_DATA_DIR"])
-    source = _find(name, data_dir)
-    domains: dict[str, list[tuple[str, Tensor]]] = {f"{split}A": [], f"{split}B": []}
-    for path, content in _pictures(source, frozenset(domains)):
-        domains[path.parent.name].append((path.name, _decode(source, path, content, max_side)))
-    for folder, pictures in domains.items():
-        if not pictures:
-            raise UnpairedDataError(f"{source}: {folder} holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        pictures.sort(key=lambda picture: picture[0])
-    a, b = ([picture for _, picture in pictures] for pictures in domains.values())
-    return UnpairedDataset(name, split, a, b)
+    source = open_source(find_set(name, data_dir or environment_dir()))
+    domains = [_splits(source, letter) for letter in "AB"]
+    files = [domain[split] for domain in domains]
+    every = [file for domain in domains for part in domain.values() for file in part]
+    # Of all splits, so that what is no picture is found before training rather than at its evaluation.
+    headers = dict(zip(every, in_threads(partial(read_header, source), every, f"looking at {name}"), strict=True))
+    sizes = [shrunk(headers[file].width, headers[file].height, max_side) for file in chain(*files)]
+    a: Sequence[Tensor]
+    b: Sequence[Tensor]
+    if sum(3 * width * height for width, height in sizes) <= budget:
+        read = partial(read_picture, source, max_side=max_side)
+        a, b = (list(in_threads(read, domain, f"reading {name}")) for domain in files)
+    else:
+        a, b = (Pictures(source, domain, max_side) for domain in files)
+    counts = {part: (len(domains[0][part]), len(domains[1][part])) for part in domains[0]}
+    return UnpairedDataset(name, split, a, b, counts)
 
 
-def name_at(path: Path) -> str | None:
-    """The name of the data set that a path itself is.
-
-    Args:
-        path: Where to look.
-
-    Returns:
-        The name of the folder that holds trainA, or of the archive without its suffix; None if it is neither.
-    """
-    if path.is_file():
-        suffix = next((suffix for suffix in ARCHIVE_SUFFIXES if path.name.lower().endswith(suffix)), path.suffix)
-        return path.name[: len(path.name) - len(suffix)]
-    return path.resolve().name if (path / "trainA").is_dir() else None
-
-
-def _find(name: str, data_dir: Path | None) -> Path:
-    if data_dir is None:
-        raise MissingDataError(f"{name}: say where it is with --data-dir or GANTRY_DATA_DIR")
-    if name_at(data_dir):
-        return data_dir
-    candidates = [data_dir / name, *(data_dir / f"{name}{suffix}" for suffix in ARCHIVE_SUFFIXES)]
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
-    raise MissingDataError(
-        f"{name}: {data_dir} holds neither trainA nor {name}, as a folder or an archive "
-        f"({', '.join(ARCHIVE_SUFFIXES)}); name the right one with --data-dir or GANTRY_DATA_DIR"
-    )
-
-
-def _pictures(source: Path, folders: frozenset[str]) -> Iterator[tuple[PurePosixPath, bytes]]:
-    """The pictures that lie directly in folders of the given names, with their paths in the source."""
-
-    def wanted(path: PurePosixPath) -> bool:
-        return (
-            path.parent.name in folders
-            and path.suffix.lower() in IMAGE_SUFFIXES
-            and len(path.parts) <= _LEVELS
-            and not any(part == "__MACOSX" or part.startswith(".") for part in path.parts)
+def _splits(source: Source, letter: str) -> dict[Split, list[File]]:
+    """The pictures of one domain in each split."""
+    found = {split: _in_folder(source, f"{split}{letter}") for split in ("train", "test")}
+    folder = f"train{letter}"
+    if not found["train"] and not any(_in_folder(source, domain) for domain in DOMAINS):
+        raise DataError(
+            f"{source.path}: holds no pictures in folders {' and '.join(DOMAINS)}, as cyclegan needs; pictures of one "
+            "kind or of classes are for recipes that make pictures of noise"
         )
-
-    try:
-        if source.is_dir():
-            yield from _in_folder(source, wanted)
-        else:
-            yield from (_in_tar if tarfile.is_tarfile(source) else _in_zip)(source, wanted)
-    except _UNREADABLE as error:
-        raise UnpairedDataError(f"{source}: not a readable folder, zip or tar: {error}") from error
-
-
-def _in_folder(source: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tuple[PurePosixPath, bytes]]:
-    for pattern in ("*/*", "*/*/*"):  # "**" would not follow links
-        for file in source.glob(pattern):
-            path = PurePosixPath(file.relative_to(source).as_posix())
-            if wanted(path) and file.is_file():
-                yield path, file.read_bytes()
+    if not found["train"]:
+        raise DataError(f"{source.path}: {folder} holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    splits: dict[Split, list[File]] = {"train": found["train"]}
+    if found["test"]:
+        splits["test"] = found["test"]
+    for name in ("test", "validation"):
+        if name not in splits:
+            if len(splits["train"]) < 2:
+                raise DataError(f"{source.path}: {folder} holds too few pictures, some are held out for {name}")
+            kept, held = hold_out(len(splits["train"]), name, letter)
+            splits["train"], splits[name] = ([splits["train"][each] for each in part] for part in (kept, held))
+    return splits
 
 
-def _in_zip(source: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tuple[PurePosixPath, bytes]]:
-    with zipfile.ZipFile(source) as archive:
-        for entry in archive.infolist():
-            path = PurePosixPath(entry.filename)
-            if wanted(path) and not entry.is_dir():
-                yield path, archive.read(entry)
-
-
-def _in_tar(source: Path, wanted: Callable[[PurePosixPath], bool]) -> Iterator[tuple[PurePosixPath, bytes]]:
-    with tarfile.open(source) as archive:
-        for member in archive:
-            path = PurePosixPath(member.name)
-            file = archive.extractfile(member) if wanted(path) else None  # follows links; None of a folder
-            if file:
-                yield path, file.read()
-        # The members end before the file does, and only at its end stands the checksum of what is compressed.
-        while archive.fileobj and archive.fileobj.read(_PIECE_BYTES):
-            pass
-
-
-def _decode(source: Path, path: PurePosixPath, content: bytes, max_side: int | None) -> Tensor:
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            rgb = _flattened(upright)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnpairedDataError(f"{source}: {path}: not a readable picture: {error}") from error
-    if max_side and min(rgb.size) > max_side:
-        scale = max_side / min(rgb.size)
-        rgb = rgb.resize((round(rgb.width * scale), round(rgb.height * scale)), Image.Resampling.BICUBIC)
-    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
-
-
-def _flattened(picture: Image.Image) -> Image.Image:
-    """As RGB of 8 bits; what is transparent becomes white."""
-    if picture.mode.startswith("I;16"):  # grey of 16 bits, which `convert` would clip
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return picture.convert("RGB")
+def _in_folder(source: Source, folder: str) -> list[File]:
+    """The pictures that lie directly in folders of a name, in the order of their own names."""
+    paths = [(file.path.split("/"), file) for file in source.files]
+    found = [(path[-1], file) for path, file in paths if 1 < len(path) <= _LEVELS and path[-2] == folder]
+    return [file for _, file in sorted(found)]

@@ -1,77 +1,87 @@
-"""What a person sees of a run: the progress bar, TensorBoard's curves, and a grid of samples at each tick."""
+"""What a person sees of a run: the progress bar, stats.jsonl, TensorBoard's curves, and a grid of samples a tick."""
 
+import json
+import os
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 import torch
 from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
-from training.config import TrainConfig
 from training.engine.runs import RunDir
+
+WALL_CLOCK = frozenset({"time", "speed/images_per_second"})
+"""What a line of stats.jsonl has that differs between equal runs."""
 
 
 class Observer:
     """Shows a run's progress; a context manager."""
 
     def __init__(
-        self, place: RunDir, config: TrainConfig, view: Callable[[nn.Module], Image.Image], images: int
+        self, place: RunDir, total_images: int, sample_grid: Callable[[nn.Module], Image.Image], images: int
     ) -> None:
-        """Opens the bar and TensorBoard's file.
+        """Opens the bar and the files.
 
         Args:
-            place: The run's directory.
-            config: The run's configuration.
-            view: Draws what a tick shows of an averaged generator.
+            place: The run's folder.
+            total_images: The run's length.
+            sample_grid: Draws what a tick shows of an averaged generator.
             images: Images seen already.
         """
         self._place = place
-        self._view = view
+        self._sample_grid = sample_grid
         self._writer = SummaryWriter(str(place.tensorboard), purge_step=images + 1)
-        self._bar = tqdm(total=config.images, initial=images, unit=" images", unit_scale=True, smoothing=0.05)
+        self._lines = place.statistics.open("a")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"))
+        self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), refresh_per_second=2)
+        self._task = self._bar.add_task("training", total=total_images, completed=images)
         self._last_tick = (images, time.monotonic())
 
     def __enter__(self) -> Self:
+        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.close()
+        self._bar.stop()
+        self._lines.close()
         self._writer.close()
 
     def advance(self, batch: int) -> None:
         """Moves the bar on by a step's images."""
-        self._bar.update(batch)
+        self._bar.advance(self._task, batch)
 
-    def tick(self, images: int, statistics: dict[str, float], generator: nn.Module) -> Path:
-        """Reports the time since the last tick and draws what the family shows.
+    def tick(self, images: int, step: int, statistics: Mapping[str, float], generator: nn.Module) -> None:
+        """Reports the time since the last tick, draws the sample grid, and leaves both on the disk.
 
         Args:
             images: Images seen so far.
-            statistics: Means since the last tick.
+            step: Steps done.
+            statistics: Means since the last tick, and figures of this one.
             generator: The averaged generator.
-
-        Returns:
-            The grid's file.
         """
         before, then = self._last_tick
         self._last_tick = (images, time.monotonic())
         rate = (images - before) / (self._last_tick[1] - then)
-        for name, value in {**statistics, "speed/images_per_second": rate}.items():
+        figures = {**statistics, "speed/images_per_second": rate}
+        for name, value in figures.items():
             self._writer.add_scalar(name, value, images)
-        self._bar.set_postfix({name: f"{value:.3f}" for name, value in statistics.items() if "loss" in name})
-        picture = self._view(generator)
-        path = self._place.grid(images)
-        picture.save(path)
+        losses = [f"{name} {value:.3f}" for name, value in statistics.items() if "loss" in name]
+        self._bar.update(self._task, description=", ".join(losses))
+        picture = self._sample_grid(generator)
+        picture.save(self._place.grid(images))
         self._writer.add_image("samples", _channels_first(picture), images)
         self._writer.flush()
-        return path
+        self._lines.write(json.dumps({"images": images, "step": step, "time": time.time(), **figures}) + "\n")
+        self._lines.flush()
+        os.fsync(self._lines.fileno())  # a checkpoint must not outlive the lines before it
 
 
 def _channels_first(picture: Image.Image) -> torch.Tensor:

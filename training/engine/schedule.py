@@ -1,9 +1,9 @@
 """How the learning rates move over a run."""
 
-from training.config import TrainConfig
+from training.config import RunConfig
 
 
-def learning_rate_factor(config: TrainConfig, images: int) -> float:
+def learning_rate_factor(config: RunConfig, images: int) -> float:
     """What both learning rates are multiplied by: 1, then falling linearly to 0 at the end of the run.
 
     Args:
@@ -13,7 +13,7 @@ def learning_rate_factor(config: TrainConfig, images: int) -> float:
     Returns:
         A number in [0, 1].
     """
-    constant = config.images * config.optimizer.constant_share
+    constant = config.total_images * config.optimizer.decay_start
     if images <= constant:
         return 1.0
-    return (config.images - images) / (config.images - constant)
+    return (config.total_images - images) / (config.total_images - constant)

@@ -1,1 +1,1 @@
-"""How good a trained generator is: the judge, the metrics and the report."""
+"""How good a trained generator is: features, metrics, and what is put together of them."""

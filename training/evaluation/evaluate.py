@@ -1,27 +1,30 @@
-"""Evaluates a training run of any family: figures and a report into the run's folder."""
+"""Evaluates a training run: figures and a report into the run's folder, put together by what the model has."""
 
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple
 
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
-from training.config import CganConfig, CycleGanConfig, InfoGanConfig
+from training.conditions.codes import HEAD
+from training.config.gan import GanConfig
 from training.engine import Run, load_net, load_run
 from training.engine.precision import resolve_device
-from training.evaluation.codes import Model, evaluate_codes
-from training.evaluation.conditional import TooFewSamplesError, evaluate_generator
-from training.evaluation.report import draw_classes, draw_codes, draw_translations, traversal_grid
+from training.evaluation.classes import measure_classes
+from training.evaluation.classifier import ClassifierConfig
+from training.evaluation.codes import measure_codes
+from training.evaluation.directions import measure_directions
+from training.evaluation.distribution import measure_distribution
+from training.evaluation.novelty import measure_novelty
+from training.evaluation.page import page
 from training.evaluation.result import Evaluation
-from training.evaluation.translation import evaluate_translators
-from training.steps import FAMILIES
-from training.steps.cgan import one_hot
-from training.steps.infogan import build_discriminator
+from training.evaluation.sample import Sampler
+from training.evaluation.subject import EvaluationError, Section, Subject
+from training.nets.posterior import Reading
 
-__all__ = ["EVALUATION_FILE", "REPORT_FILE", "TooFewSamplesError", "evaluate_run", "figures_of", "trained_on"]
+__all__ = ["EVALUATION_FILE", "REPORT_FILE", "EvaluationError", "evaluate", "evaluate_run", "figures_of", "trained_on"]
 
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.png"
@@ -29,18 +32,43 @@ REPORT_FILE = "report.png"
 _FIGURES_FOLDER = "figures"
 
 
-class _Measured(NamedTuple):
-    """What an evaluation comes to.
+def _condition(subject: Subject) -> str | None:
+    return subject.sampler.condition.kind if subject.sampler else None
 
-    Attributes:
-        evaluation: The figures.
-        draw: Makes the report of them.
-        figures: Pictures for the model card, by the names of their files.
+
+SECTIONS: tuple[tuple[Callable[[Subject], bool], Callable[[Subject], Section]], ...] = (
+    (lambda subject: _condition(subject) == "label", measure_classes),
+    (lambda subject: subject.posterior is not None, measure_codes),
+    (lambda subject: subject.sampler is not None, measure_distribution),
+    (lambda subject: subject.sampler is not None, measure_novelty),
+    (lambda subject: subject.sampler is None, measure_directions),
+)
+"""The parts of an evaluation in order: what a model must have, and what measures it."""
+
+
+def evaluate(subject: Subject) -> tuple[Evaluation, Section]:
+    """Measures a model.
+
+    Args:
+        subject: The model and its data.
+
+    Returns:
+        The figures, and all sections as one, with the report's panels and the card's figures.
+
+    Raises:
+        EvaluationError: If there are too few samples or pictures, or the data are not the model's.
+        DataError: If the data set is not to be found, or not usable.
     """
-
-    evaluation: Evaluation
-    draw: Callable[[Evaluation], Image.Image]
-    figures: Mapping[str, Image.Image] = MappingProxyType({})
+    sections = [measure(subject) for needs, measure in SECTIONS if needs(subject)]
+    whole = Section(
+        metrics=[metric for section in sections for metric in section.metrics],
+        protocol={name: text for section in sections for name, text in section.protocol.items()},
+        panels=[panel for section in sections for panel in section.panels],
+        codes=next((section.codes for section in sections if section.codes), None),
+        figures={name: figure for section in sections for name, figure in section.figures.items()},
+    )
+    protocol = {**whole.protocol, "torch": f"{torch.__version__} on {subject.device.type}"}
+    return Evaluation(metrics=tuple(whole.metrics), protocol=protocol, codes=whole.codes), whole
 
 
 def evaluate_run(
@@ -49,15 +77,18 @@ def evaluate_run(
     samples: int = 10_000,
     cache_dir: Path | None = None,
     inception_weights: Path | None = None,
+    *,
+    best: bool = False,
 ) -> Evaluation:
     """Measures a training run's generator, and writes `EVALUATION_FILE`, `REPORT_FILE` and figures into its folder.
 
     Args:
         run_dir: Where the run was trained.
-        data_dir: Where its data set is, if not where its family finds it.
-        samples: Samples to draw; of the families that translate none are.
-        cache_dir: Where judges are kept; `.cache` beside the run's folder where None.
+        data_dir: Where its data set is, if not where its recipe finds it.
+        samples: Samples to draw; of a model that translates pictures none are.
+        cache_dir: Where classifiers are kept; `.cache` beside the run's folder where None.
         inception_weights: For translators, torch-fidelity's file of Inception-v3 weights, where the user has it.
+        best: Whether to measure the checkpoint with the lowest validation figure instead of the last one.
 
     Returns:
         The figures.
@@ -65,27 +96,54 @@ def evaluate_run(
     Raises:
         ConfigError: If there is no run in the folder.
         CheckpointError: If it has no readable checkpoint.
-        TooFewSamplesError: If there are not 10 samples of each class.
-        MissingDataError: If the data set is not to be found.
-        UnpairedDataError: If a data set of two domains is not usable.
+        EvaluationError: As of `evaluate`.
+        DataError: If the data set is not to be found, or not usable.
     """
-    run = load_run(run_dir)
-    title = f"{run_dir.resolve().name} after {run.images_seen:,} training images"
-    cache_dir = cache_dir or run_dir.parent / ".cache"
-    match run.config:
-        case CganConfig():
-            measured = _evaluate_cgan(run, run.config, title, cache_dir, data_dir, samples)
-        case InfoGanConfig():
-            measured = _evaluate_infogan(run, run.config, run_dir, title, cache_dir, data_dir, samples)
-        case CycleGanConfig():
-            measured = _evaluate_cyclegan(run, run.config, title, data_dir, inception_weights)
-        case _:
-            raise TypeError(f"no evaluation of {run.config.family}")
-    evaluation = measured.evaluation.with_protocol(training=trained_on(run))
-    _replace_figures(run_dir, measured.figures)
+    run, device = load_run(run_dir, best=best), resolve_device("auto")
+    provenance = trained_on(run)
+    generator = run.generator.to(device)
+    evaluation, whole = evaluate(
+        Subject(
+            generator=generator,
+            config=run.config,
+            load=lambda split: run.config.load(split, data_dir),
+            sampler=_sampler(run, generator, device),
+            posterior=_posterior(run, run_dir, device, best=best),
+            count=samples,
+            cache_dir=cache_dir or run_dir.parent / ".cache",
+            classifier=ClassifierConfig(),
+            device=device,
+            inception_weights=inception_weights,
+        )
+    )
+    evaluation = evaluation.with_protocol(training=provenance)
+    _replace_figures(run_dir, whole.figures)
     evaluation.save(run_dir / EVALUATION_FILE)
-    measured.draw(evaluation).save(run_dir / REPORT_FILE)
+    title = f"{run_dir.resolve().name} after {run.images_seen:,} training images"
+    page(title, evaluation, whole.panels).save(run_dir / REPORT_FILE)
     return evaluation
+
+
+def _sampler(run: Run, generator: nn.Module, device: torch.device) -> Sampler | None:
+    """What draws from a generator of pictures from noise; None of one that translates."""
+    config = run.config
+    if not isinstance(config, GanConfig):
+        return None
+    return Sampler(generator, config.condition, config.latent_size, run.data, device)
+
+
+def _posterior(run: Run, run_dir: Path, device: torch.device, *, best: bool) -> Callable[[Tensor], Reading] | None:
+    """Q of a model with codes, as it was trained beside the generator."""
+    config = run.config
+    if not isinstance(config, GanConfig) or config.condition.kind != "codes":
+        return None
+    net = load_net(run_dir, "discriminator", config.build_discriminator(run.data), best=best).to(device)
+
+    def read(images: Tensor) -> Reading:
+        reading: Reading = net.heads[HEAD](net(images)[1])
+        return reading
+
+    return read
 
 
 def trained_on(run: Run) -> str:
@@ -95,7 +153,7 @@ def trained_on(run: Run) -> str:
     """
     digest = hashlib.sha256()
     for value in run.generator.state_dict().values():
-        digest.update(value.numpy().tobytes())
+        digest.update(value.cpu().numpy().tobytes())
     return f"{run.images_seen:,} training images seen; SHA-256 of the weights begins with {digest.hexdigest()[:16]}"
 
 
@@ -111,43 +169,3 @@ def _replace_figures(run_dir: Path, figures: Mapping[str, Image.Image]) -> None:
         path = run_dir / _FIGURES_FOLDER / name
         path.parent.mkdir(exist_ok=True)
         figure.save(path, optimize=True)
-
-
-def _evaluate_cgan(
-    run: Run, config: CganConfig, title: str, cache_dir: Path, data_dir: Path | None, samples: int
-) -> _Measured:
-    classes = len(run.data.class_names)
-
-    def generator(z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        images: torch.Tensor = run.generator(z, one_hot(labels, classes))
-        return images
-
-    evaluation, exhibits = evaluate_generator(
-        generator,
-        config.generator.latent_size,
-        config.data,
-        cache_dir=cache_dir,
-        data_dir=data_dir,
-        samples=samples,
-        device=resolve_device("auto"),
-        title=title,
-    )
-    return _Measured(evaluation, lambda final: draw_classes(exhibits, final))
-
-
-def _evaluate_infogan(
-    run: Run, config: InfoGanConfig, run_dir: Path, title: str, cache_dir: Path, data_dir: Path | None, samples: int
-) -> _Measured:
-    discriminator = load_net(run_dir, "discriminator", build_discriminator(config, run.data))
-    model = Model(run.generator, discriminator, config)
-    evaluation, traversals = evaluate_codes(model, cache_dir=cache_dir, data_dir=data_dir, samples=samples)
-    figures = {f"traversal-c{traversal.number + 1}.png": traversal_grid(traversal) for traversal in traversals}
-    return _Measured(evaluation, lambda final: draw_codes(title, traversals, final), figures)
-
-
-def _evaluate_cyclegan(
-    run: Run, config: CycleGanConfig, title: str, data_dir: Path | None, inception_weights: Path | None
-) -> _Measured:
-    test = FAMILIES[config.family].load(config, "test", data_dir)
-    evaluation, directions = evaluate_translators(run.generator, test, config, inception_weights)
-    return _Measured(evaluation, lambda final: draw_translations(title, directions, final))

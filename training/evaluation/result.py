@@ -37,7 +37,7 @@ class CodeValues(BaseModel):
     """The class that each value was matched to, by index; "value-3" where there was none left."""
 
     recalls: tuple[float | None, ...]
-    """Share of the real test images of that class for which Q guesses the value."""
+    """Share of the real test images of that class from which Q reads the value."""
 
 
 class CodeNumber(BaseModel):
@@ -46,10 +46,10 @@ class CodeNumber(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    """The factor it moves, for example "slant"; empty where it moves none clearly."""
+    """The attribute it moves, for example "slant"; empty where it moves none clearly."""
 
     correlations: dict[str, float]
-    """Spearman's ρ with each factor, -1 to 1."""
+    """Spearman's ρ with each measured attribute, -1 to 1."""
 
 
 class Codes(BaseModel):
@@ -93,9 +93,10 @@ class Evaluation(BaseModel):
         """The figures to be read by people: a heading, then name, value and reference of each metric.
 
         Args:
-            classes: Whether to give the figures of single classes, whose names have a slash.
+            classes: Whether to give the class consistency of single classes.
         """
-        metrics = [metric for metric in self.metrics if classes or "/" not in metric.name]
+        single = f"{CONSISTENCY}/"
+        metrics = [metric for metric in self.metrics if classes or not metric.name.startswith(single)]
         rows = [(metric.name.replace("_", " "), _figure(metric.value), _figure(metric.reference)) for metric in metrics]
         return [("", "samples", "real images"), *rows]
 

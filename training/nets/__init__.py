@@ -1,1 +1,1 @@
-"""Pure modules: generators, discriminators and the judge; nothing here knows of losses, data or devices."""
+"""Pure modules: generators, discriminators and the classifier; nothing here knows of losses, data or devices."""

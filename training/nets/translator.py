@@ -4,16 +4,52 @@ Both are fully convolutional. The instance normalisation is written out as a mea
 format that convolutions in bfloat16 are fastest in; torch's own module does not.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+
+from training.config import Settings
 
 MULTIPLE = 4
 """Height and width of a generator's input must be divisible by it."""
 
 _EPSILON = 1e-5
 _WITHIN = 0.97  # keeps white and black off the infinite ends of atanh
+
+
+class TranslatorConfig(Settings):
+    """The shape of both generators (Johnson et al., 2016; Zhu et al., 2017)."""
+
+    width: Annotated[int, Field(ge=1, le=512)] = 64
+    """Channels at full resolution; a half and a quarter of it have twice and four times as many."""
+
+    blocks: Annotated[int, Field(ge=1, le=32)] = 9
+    """Residual blocks at a quarter of the resolution; the paper has 6 at 128 pixels and 9 at 256."""
+
+    upsampling: Literal["transposed", "resize"] = "transposed"
+    """How resolution doubles: a transposed convolution (the paper's), or nearest-neighbour enlargement and a
+    convolution, which leaves no checkerboard (Odena et al., 2016) and costs four times as much in those layers."""
+
+    residual: bool = False
+    """Whether the net gives a change of the picture, at first none, instead of the picture. Colours and outlines are
+    then kept from the first step on, which short runs gain by; the paper's net does not."""
+
+    def build(self) -> "Translator":
+        """Makes the net of one direction."""
+        return Translator(self)
+
+
+class PatchConfig(Settings):
+    """The shape of both discriminators."""
+
+    width: Annotated[int, Field(ge=1, le=512)] = 64
+    """Channels of the first feature maps."""
+
+    def build(self) -> "PatchDiscriminator":
+        """Makes the net of one domain."""
+        return PatchDiscriminator(self.width)
 
 
 class InstanceNorm(nn.Module):
@@ -47,18 +83,11 @@ class ResidualBlock(nn.Module):
 class Translator(nn.Module):
     """A picture of one domain to one of the other, of the same size."""
 
-    def __init__(self, *, width: int, blocks: int, upsampling: Literal["transposed", "resize"], residual: bool) -> None:
-        """Makes the net.
-
-        Args:
-            width: Channels at full resolution.
-            blocks: Residual blocks at a quarter of the resolution.
-            upsampling: How resolution doubles; "resize" leaves no checkerboard (Odena et al., 2016).
-            residual: Whether the layers give a change of the picture, at first none, instead of the picture.
-        """
+    def __init__(self, config: TranslatorConfig) -> None:
+        """Makes the net of a configuration."""
         super().__init__()
-        self.residual = residual
-        double = _transposed if upsampling == "transposed" else _resized
+        self.residual, width = config.residual, config.width
+        double = _transposed if config.upsampling == "transposed" else _resized
         last = nn.Conv2d(width, 3, kernel_size=7, padding=3, padding_mode="reflect")
         self.layers = nn.Sequential(
             _convolution(3, width, 7),
@@ -67,7 +96,7 @@ class Translator(nn.Module):
             nn.ReLU(),
             _halving(2 * width, 4 * width),
             nn.ReLU(),
-            *[ResidualBlock(4 * width) for _ in range(blocks)],
+            *[ResidualBlock(4 * width) for _ in range(config.blocks)],
             double(4 * width, 2 * width),
             nn.ReLU(),
             double(2 * width, width),
@@ -75,7 +104,7 @@ class Translator(nn.Module):
             last,
         )
         self.apply(_draw_weights)
-        if residual:
+        if config.residual:
             nn.init.zeros_(last.weight)
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ Every loss is a float32 scalar, whatever the precision of its inputs, since sums
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional
@@ -17,11 +18,19 @@ class Objective:
 
     Attributes:
         discriminator: (real outputs, fake outputs) → its loss.
-        generator: (fake outputs) → its loss.
+        generator: (real outputs, fake outputs) → its loss. The real ones are None unless it `shows_real`.
+        paper: Where it is from.
+        shows_real: Whether the generator's loss looks at real images too, as relativistic ones do.
+        output: What an output is: the logit of being real, or the value of a critic.
+        needs: What the discriminator must provide; see `training.config.compatibility`.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
+    generator: Callable[[Tensor | None, Tensor], Tensor]
+    paper: str
+    shows_real: bool = False
+    output: Literal["logit", "critic"] = "logit"
+    needs: frozenset[str] = frozenset()
 
 
 def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
@@ -29,7 +38,7 @@ def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
     return functional.softplus(-real.float()).mean() + functional.softplus(fake.float()).mean()
 
 
-def non_saturating(fake: Tensor) -> Tensor:
+def non_saturating(_real: Tensor | None, fake: Tensor) -> Tensor:
     """The generator's −log σ(fake), whose gradient does not vanish early on; Goodfellow et al., 2014, section 3."""
     return functional.softplus(-fake.float()).mean()
 
@@ -39,7 +48,7 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
     return functional.relu(1 - real.float()).mean() + functional.relu(1 + fake.float()).mean()
 
 
-def negative_mean(fake: Tensor) -> Tensor:
+def negative_mean(_real: Tensor | None, fake: Tensor) -> Tensor:
     """The generator's −fake, which goes with `hinge`."""
     return -fake.float().mean()
 
@@ -49,14 +58,14 @@ def least_squares(real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (real.float() - 1).square().mean() + 0.5 * fake.float().square().mean()
 
 
-def least_squares_generator(fake: Tensor) -> Tensor:
+def least_squares_generator(_real: Tensor | None, fake: Tensor) -> Tensor:
     """The generator's ½(fake − 1)², which goes with `least_squares`."""
     return 0.5 * (fake.float() - 1).square().mean()
 
 
 OBJECTIVES = {
-    "non_saturating": Objective(cross_entropy, non_saturating),
-    "hinge": Objective(hinge, negative_mean),
-    "least_squares": Objective(least_squares, least_squares_generator),
+    "non_saturating": Objective(cross_entropy, non_saturating, "Goodfellow et al., 2014, arXiv:1406.2661"),
+    "hinge": Objective(hinge, negative_mean, "Lim & Ye, 2017, arXiv:1705.02894"),
+    "least_squares": Objective(least_squares, least_squares_generator, "Mao et al., 2017, arXiv:1611.04076"),
 }
 """Every objective by its name in the configuration."""

@@ -27,12 +27,12 @@ class Loss(NamedTuple):
     Attributes:
         value: What to minimise, a float32 scalar.
         statistics: Further float32 scalars by name, to be reported.
-        made: Images that later phases of the same step may use; see `Feed`.
+        outputs: Images that later phases of the same step may use; see `Batches`.
     """
 
     value: Tensor
     statistics: dict[str, Tensor]
-    made: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,21 +41,28 @@ class Phase:
 
     Attributes:
         name: The loss is reported as "<name>/loss".
-        module: The only net that learns in this phase.
+        module: The only net that learns in this phase; several phases may have the same.
         optimizer: Holds that net's parameters.
-        loss: Gives the loss of the batch that the feed yields for this phase. It is pure but for the nets' own buffers,
-            so that torch.compile may take it whole.
+        loss: Gives the loss of the batch that is yielded for this phase. It is pure but for the nets' own buffers, so
+            that torch.compile may take it whole. What it draws from torch's global source follows from the run's
+            seed and the step.
+        repeats: How often it runs in a step, at least 1; each time it is given another batch.
+        every: It runs in the steps whose number is divisible by this.
+        after: Called with the module when it has learnt, without gradients; to clip its weights, for example.
     """
 
     name: str
     module: nn.Module
     optimizer: Optimizer
     loss: Callable[[Any], Loss]
+    repeats: int = 1
+    every: int = 1
+    after: Callable[[nn.Module], None] | None = None
 
 
-Feed = Callable[[int], Generator[Any, tuple[Tensor, ...] | None, None]]
-"""From a step's number, counted from 0, to a generator that yields the batch of each phase in turn, and is sent what
-that phase made (at its start None, as Python asks)."""
+Batches = Callable[[int], Generator[Any, tuple[Tensor, ...] | None, None]]
+"""From a step's number, counted from 0, to a generator that yields a batch for each run of a phase in turn, and is sent
+the outputs of that run (at its start None, as Python asks). Phases that the step leaves out take no batch."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,13 @@ class Model:
     Attributes:
         generator: The net whose moving average is kept.
         phases: What a step does, in order.
-        feed: What the phases are given.
-        view: Draws what a tick shows of an averaged generator.
-        memory: What must survive a stop besides nets and optimizers, by name.
+        batches: What the phases are given.
+        sample_grid: Draws what a tick shows of an averaged generator.
+        extra_state: What must survive a stop besides nets and optimizers, by name.
     """
 
     generator: nn.Module
     phases: list[Phase]
-    feed: Feed
-    view: Callable[[Any], Image.Image]
-    memory: Mapping[str, Stateful] = field(default_factory=dict)
+    batches: Batches
+    sample_grid: Callable[[Any], Image.Image]
+    extra_state: Mapping[str, Stateful] = field(default_factory=dict)

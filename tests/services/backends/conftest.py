@@ -15,7 +15,7 @@ from services.worker.archive import open_archive
 from services.worker.runner import Runner
 from tests.archives import tiny_card, write_tiny_archive
 from tests.services.backends.scripted import Answer
-from training.archive import write_archive
+from training.archive.package import write_archive
 
 if TYPE_CHECKING:
     from services.backends.torchserve_process import TorchServeProcess

@@ -17,7 +17,7 @@ from tests.archives import (
     write_tiny_translation_archive,
     write_tiny_unconditional_archive,
 )
-from training.archive import write_archive
+from training.archive.package import write_archive
 
 KEY = ModelKey("tiny", "1.0.0")
 ENVELOPE = worker_pb2.WorkRequest(items=[probe_item(tiny_card())] * 64)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from services.client.demo_pictures import SIDE, demo_pictures, scene
+from services.client import demo_pictures as module
+from services.client.demo_pictures import SIDE, Translated, captioned_sheet, demo_pictures, scene
 
 
 def picture_file(shade: int) -> bytes:
@@ -50,13 +51,43 @@ def test_without_data_they_are_scenes(value: str | None, monkeypatch: pytest.Mon
         monkeypatch.delenv("GANTRY_DATA_DIR", raising=False)
     else:
         monkeypatch.setenv("GANTRY_DATA_DIR", value)
-    horses, zebras = demo_pictures(2)
-    assert [len(horses), len(zebras)] == [2, 2]
+    horses, zebras = demo_pictures(20)
+    assert [len(horses), len(zebras)] == [20, 20]
     assert all(picture.size == (SIDE, SIDE) and picture.mode == "RGB" for picture in horses + zebras)
 
 
 def test_scenes_differ_from_each_other_and_zebras_from_horses() -> None:
-    scenes = [scene(animal, number) for number in range(3) for animal in ("horse", "zebra")]
-    for index, first in enumerate(scenes):
-        for second in scenes[index + 1 :]:
-            assert ImageChops.difference(first, second).getbbox() is not None
+    scenes = [scene(animal, number) for number in range(12) for animal in ("horse", "zebra")]
+    assert len({picture.tobytes() for picture in scenes}) == 24
+    assert scene("horse", 12).tobytes() == scenes[0].tobytes()
+
+
+def test_cut_outs_stand_before_a_photograph_that_reaches_the_edges() -> None:
+    horse, zebra = scene("horse", 0), scene("zebra", 0)
+    assert horse.crop((0, 0, SIDE, 40)).tobytes() == zebra.crop((0, 0, SIDE, 40)).tobytes()
+    # A drawn meadow has one colour a row.
+    assert all(len(horse.crop((0, row, SIDE, row + 1)).getcolors() or ()) > 16 for row in range(SIDE))
+
+
+def test_photographs_are_shown_whole_both_ways() -> None:
+    looks_left, looks_right = scene("herd", 0), scene("herd", 2)
+    assert ImageChops.difference(looks_left, looks_right.transpose(Image.Transpose.FLIP_LEFT_RIGHT)).getbbox() is None
+
+
+def test_licence_names_every_photograph() -> None:
+    folder = Path(module.__file__).with_name("demo_animals")
+    licence, photographs = (folder / "LICENCE").read_text(), sorted(folder.glob("*.webp"))
+    assert photographs
+    assert [file.stem for file in photographs if file.stem not in licence] == []
+
+
+def test_sheet_shows_sent_above_came_above_caption() -> None:
+    red, green, blue = (Image.new("RGB", (SIDE, SIDE), colour) for colour in ("red", "lime", "blue"))
+    page = captioned_sheet([Translated(red, green, "first"), Translated(green, blue, "")])
+    left, right = SIDE // 2, SIDE + 2 + SIDE // 2
+    above, below = SIDE // 2, SIDE + 2 + SIDE // 2
+    assert [page.getpixel(at) for at in ((left, above), (left, below))] == [(255, 0, 0), (0, 255, 0)]
+    assert [page.getpixel(at) for at in ((right, above), (right, below))] == [(0, 255, 0), (0, 0, 255)]
+    foot = page.crop((0, 2 * (SIDE + 2), page.width, page.height))
+    assert min(foot.crop((0, 0, SIDE, foot.height)).tobytes()) < 128
+    assert min(foot.crop((SIDE + 2, 0, foot.width, foot.height)).tobytes()) == 255

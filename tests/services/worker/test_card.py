@@ -16,7 +16,7 @@ from tests.archives import (
     tiny_translation_card,
     tiny_unconditional_card,
 )
-from training.archive import LATENT_EXECUTION, TRANSLATION_EXECUTION
+from training.archive.package import LATENT_EXECUTION, TRANSLATION_EXECUTION
 
 Card = models_pb2.ModelCard
 

@@ -18,7 +18,8 @@ from services.worker.inputs import condition_bounds
 from services.worker.latents import draw_latent
 from services.worker.outcome import Outcome, Picture
 from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator, tiny_attribute_card, tiny_card
-from training.archive import LATENT_EXECUTION, export_generator
+from training.archive.export import export_generator
+from training.archive.package import LATENT_EXECUTION
 
 Work = worker_pb2.GenerateWork
 Item = worker_pb2.WorkItem

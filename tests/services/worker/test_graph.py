@@ -18,7 +18,7 @@ from services.worker.execution import FLOAT32
 from services.worker.graph import GraphError, load_graph
 from services.worker.lowering import prepare
 from tests.archives import CLASS_NAMES, LATENT_SIZE, MULTIPLE, TinyGenerator, TinyTranslator
-from training.archive import export_generator, export_translator
+from training.archive.export import export_generator, export_translator
 
 GRAPH = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"

@@ -13,7 +13,7 @@ from services.worker.execution import FLOAT32, Plan, Precision, can_compile
 from services.worker.graph import load_graph
 from services.worker.lowering import prepare, run_graph
 from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator
-from training.archive import export_generator, export_translator
+from training.archive.export import export_generator, export_translator
 from training.nets.translator import MULTIPLE, Translator
 
 Graph = Callable[..., torch.Tensor]

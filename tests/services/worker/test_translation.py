@@ -22,7 +22,8 @@ from services.worker.lowering import run_graph
 from services.worker.outcome import Outcome, Picture
 from services.worker.translation import Translation
 from tests.archives import MULTIPLE, tiny_translation_card
-from training.archive import TRANSLATION_EXECUTION, export_translator
+from training.archive.export import export_translator
+from training.archive.package import TRANSLATION_EXECUTION
 
 ANY = 1 << 20
 SIZES = [(16, 16), (17, 31), (31, 17), (57, 100), (64, 64), (16, 200)]

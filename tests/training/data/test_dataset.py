@@ -19,8 +19,33 @@ def make(**changes) -> ImageDataset:
 
 
 def test_info_is_what_a_model_must_remember() -> None:
-    expected = DatasetInfo("dots", channels=1, size=8, class_names=("no", "yes"), licence="ours", images=4)
-    assert make().info == expected
+    info = make().info
+    assert info == DatasetInfo(
+        "dots",
+        channels=1,
+        size=8,
+        class_names=("no", "yes"),
+        licence="ours",
+        images=4,
+        fingerprint=info.fingerprint,
+    )
+
+
+def test_pictures_may_have_no_classes() -> None:
+    assert make(labels=None, class_names=()).info.class_names == ()
+
+
+def test_the_fingerprint_tells_other_pictures_labels_and_classes() -> None:
+    others = [
+        make(),
+        make(images=torch.ones(4, 1, 8, 8, dtype=torch.uint8)),
+        make(images=torch.zeros(4, 4, 4, 4, dtype=torch.uint8)),
+        make(labels=torch.tensor([0, 1, 1, 0])),
+        make(labels=None, class_names=()),
+        make(class_names=("yes", "no")),
+    ]
+    assert len({other.info.fingerprint for other in others}) == len(others)
+    assert make(name="spots").info.fingerprint == make().info.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -32,6 +57,8 @@ def test_info_is_what_a_model_must_remember() -> None:
         ({"labels": torch.tensor([0, 1])}, "one for each of 4 images"),
         ({"labels": torch.tensor([0, 1, 0, 2])}, r"labels must lie in \[0, 2\)"),
         ({"labels": torch.tensor([0, 1, 0, -1])}, r"labels must lie in \[0, 2\)"),
+        ({"labels": None}, "labels and class names come together"),
+        ({"class_names": ()}, "labels and class names come together"),
         (
             {"images": torch.zeros(0, 1, 8, 8, dtype=torch.uint8), "labels": torch.zeros(0, dtype=torch.int64)},
             "there are no images",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.data import MissingDataError, load
+from training.data import DataError, MissingDataError, describe, load
 
 
 @pytest.fixture(autouse=True)
@@ -35,21 +35,22 @@ def test_finds_idx_files_in_the_folder_or_in_its_own_subfolder(
     write_split(folder, "train", 3, suffix)
     write_split(folder, "t10k", 2, suffix)
     train, test = load(name, "train", tmp_path), load(name, "test", tmp_path)
-    assert (len(train), len(test)) == (3, 2)
-    assert train.labels.tolist() == [0, 1, 2]
+    assert (len(train), len(test)) == (2, 2)
+    held = load(name, "validation", tmp_path)
+    assert sorted([*train.labels.tolist(), *held.labels.tolist()]) == [0, 1, 2]
     assert train.info.size == 28
 
 
 def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_split(tmp_path / "mnist", "train", 3)
     monkeypatch.setenv("GANTRY_DATA_DIR", str(tmp_path))
-    assert len(load("mnist", "train")) == 3
+    assert len(load("mnist", "train")) == 2
 
 
 def test_finds_an_earlier_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GANTRY_DATA_DIR", raising=False)
     write_split(tmp_path / "cache/gantry/data/MNIST/raw", "train", 3)
-    assert len(load("mnist", "train", download=False)) == 3
+    assert len(load("mnist", "train", download=False)) == 2
 
 
 def test_missing_data_says_where_it_looked_and_what_brings_it(tmp_path: Path) -> None:
@@ -60,20 +61,40 @@ def test_missing_data_says_where_it_looked_and_what_brings_it(tmp_path: Path) ->
         assert part in message
 
 
-def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'cifar': --data must be one of digits, mnist, fashion-mnist"):
+def test_an_unknown_name_is_that_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GANTRY_DATA_DIR", raising=False)
+    with pytest.raises(
+        MissingDataError, match="'cifar': --data must be one of digits, mnist, fashion-mnist, or --data"
+    ):
         load("cifar", "train")
+    with pytest.raises(MissingDataError, match=f"cifar: {tmp_path} is no set of pictures and holds none of this name"):
+        load("cifar", "train", tmp_path)
+    with pytest.raises(MissingDataError, match=f"cifar: {tmp_path}/gone does not exist"):
+        load("cifar", "train", tmp_path / "gone")
+
+
+def test_another_size_is_refused() -> None:
+    assert load("digits", "test", size=16).info.size == 16
+    with pytest.raises(DataError, match="--size 64: digits is 16×16; leave --size out"):
+        load("digits", "train", size=64)
 
 
 def test_digits_are_split_by_class_and_without_overlap() -> None:
-    train, test = load("digits", "train"), load("digits", "test")
-    assert len(train) + len(test) == 1797
-    shares = test.labels.bincount() / (train.labels.bincount() + test.labels.bincount())
+    splits = [load("digits", split) for split in ("train", "validation", "test")]
+    assert [len(split) for split in splits] == [1298, 144, 355]
+    counts = [split.labels.bincount() for split in splits]
+    shares = counts[2] / sum(counts)
     assert shares.min() > 0.19
     assert shares.max() < 0.21
-    assert train.images.shape[1:] == (1, 16, 16)
-    assert train.images.max() > 240
-    assert torch.equal(train.images, load("digits", "train").images)
+    assert splits[0].images.shape[1:] == (1, 16, 16)
+    assert splits[0].images.max() > 240
+    assert torch.equal(splits[0].images, load("digits", "train").images)
+    # No two of the digits are equal, so neither are any of two splits.
+    assert len(torch.cat([split.images for split in splits]).unique(dim=0)) == 1797
+    assert describe(splits[0]) == (
+        "digits: 1,298 of 1,797 pictures to train on (144 validation, 355 test), grey, 16×16, "
+        "10 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    )
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
@@ -82,6 +103,6 @@ def test_the_real_data_have_their_known_sizes(name: str) -> None:
         train, test = load(name, "train", download=False), load(name, "test", download=False)
     except MissingDataError:
         pytest.skip(f"{name} is not on this machine (GANTRY_DATA_DIR is {os.environ.get('GANTRY_DATA_DIR')})")
-    assert train.images.shape == (60_000, 1, 28, 28)
+    assert train.images.shape == (54_000, 1, 28, 28)
     assert test.images.shape == (10_000, 1, 28, 28)
     assert len(train.labels.unique()) == len(train.class_names) == 10

@@ -2,8 +2,8 @@
 
 import io
 import tarfile
-import zipfile
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -11,86 +11,58 @@ import pytest
 import torch
 from PIL import Image
 
-from training.data import MissingDataError, UnpairedDataError, UnpairedDataset, UnpairedInfo, load_unpaired, name_at
+from tests.training.data.files import BLUE, RED, WRITERS, as_folder, as_tar, as_zip, encoded, plain
+from training.config import CropConfig
+from training.data import (
+    DataError,
+    MissingDataError,
+    UnpairedCrops,
+    UnpairedInfo,
+    describe,
+    load,
+    load_unpaired,
+    picture_set_at,
+)
 
-RED, BLUE = (255, 0, 0), (0, 0, 255)
-
-
-def encoded(picture: Image.Image, format: str = "PNG", **options) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def plain(colour: tuple[int, int, int], size: tuple[int, int] = (20, 16)) -> bytes:
-    return encoded(Image.new("RGB", size, colour))
-
-
+A, B = attrgetter("a"), attrgetter("b")
 FILES = {
-    "trainA/2.png": plain(RED),
+    "trainA/2.png": plain(RED, (22, 17)),
     "trainA/1.png": plain(RED, (24, 18)),
+    "trainA/3.png": plain(RED),
     "trainB/1.png": plain(BLUE),
+    "trainB/2.png": plain(BLUE),
     "testA/1.png": plain((250, 0, 0)),
     "testB/1.png": plain((0, 0, 250)),
 }
 
 
-def as_folder(path: Path, files: dict[str, bytes]) -> Path:
-    for name, content in files.items():
-        file = path / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    return path
-
-
-def as_zip(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def as_tar(path: Path, files: dict[str, bytes]) -> Path:
-    mode = {".gz": "w:gz", ".tgz": "w:gz", ".xz": "w:xz"}.get(path.suffix, "w")
-    with tarfile.open(path, mode) as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-WRITERS: dict[str, Callable[[Path, dict[str, bytes]], Path]] = {
-    "": as_folder,
-    ".zip": as_zip,
-    ".tar": as_tar,
-    ".tar.gz": as_tar,
-    ".tgz": as_tar,
-    ".tar.xz": as_tar,
-}
-
-
 def one_picture(folder: Path, content: bytes, name: str = "1.png", **options) -> torch.Tensor:
-    as_folder(folder, {f"trainA/{name}": content, "trainB/1.png": plain(BLUE)})
-    (picture,) = load_unpaired("own", "train", folder, **options).a
+    as_folder(folder, {**{path: FILES[path] for path in FILES if path != "testA/1.png"}, f"testA/{name}": content})
+    (picture,) = load_unpaired("own", "test", folder, **options).a
     return picture
 
 
-def assert_is_complete(dataset: UnpairedDataset) -> None:
-    assert [tuple(picture.shape) for picture in dataset.a] == [(3, 18, 24), (3, 16, 20)]  # by file name
-    assert all(picture.dtype == torch.uint8 for picture in dataset.a)
-    assert dataset.a[0][:, 0, 0].tolist() == list(RED)
-    assert [picture[:, 0, 0].tolist() for picture in dataset.b] == [list(BLUE)]
+def assert_is_complete(path: Path, name: str = "own") -> None:
+    """A third of A and a half of B are held out; the others are in the order of their file names."""
+    train, validation = (load_unpaired(name, split, path) for split in ("train", "validation"))
+    assert [len(train.a), len(train.b), len(validation.a), len(validation.b)] == [2, 1, 1, 1]
+    heights = [picture.shape[1] for picture in train.a]
+    assert heights == sorted(heights, key=[18, 17, 16].index)
+    assert sorted([*heights, validation.a[0].shape[1]]) == [16, 17, 18]
+    for dataset in (train, validation):
+        assert all(picture.dtype == torch.uint8 for picture in dataset.a)
+        assert dataset.a[0][:, 0, 0].tolist() == list(RED)
+        assert dataset.b[0][:, 0, 0].tolist() == list(BLUE)
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
 @pytest.mark.parametrize("nested", ["", "summer2winter/", "./"])
 def test_every_layout_is_found_by_name_and_by_its_own_path(tmp_path: Path, suffix: str, nested: str) -> None:
     path = WRITERS[suffix](tmp_path / f"own{suffix}", {f"{nested}{name}": content for name, content in FILES.items()})
-    assert_is_complete(load_unpaired("own", "train", tmp_path))
+    assert_is_complete(tmp_path)
     if suffix or not nested.strip("./"):
-        assert_is_complete(load_unpaired("any", "train", path))
-        assert name_at(path) == "own"
+        assert_is_complete(path, "any")
+        assert picture_set_at(path) == "own"
     (test,) = load_unpaired("own", "test", tmp_path).a
     assert test[0, 0, 0] == 250
 
@@ -98,15 +70,15 @@ def test_every_layout_is_found_by_name_and_by_its_own_path(tmp_path: Path, suffi
 def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     as_zip(tmp_path / "own.zip", FILES)
     monkeypatch.setenv("GANTRY_DATA_DIR", str(tmp_path))
-    assert_is_complete(load_unpaired("own", "train"))
+    assert len(load_unpaired("own", "train").a) == 2
 
 
 def test_linked_folders_are_followed(tmp_path: Path) -> None:
     as_folder(tmp_path / "disk", FILES)
     (tmp_path / "own").mkdir()
-    for name in ("trainA", "trainB"):
+    for name in ("trainA", "trainB", "testA", "testB"):
         (tmp_path / "own" / name).symlink_to(tmp_path / "disk" / name)
-    assert_is_complete(load_unpaired("own", "train", tmp_path))
+    assert_is_complete(tmp_path)
 
 
 def test_a_tars_links_are_followed_and_its_folders_are_no_pictures(tmp_path: Path) -> None:
@@ -116,7 +88,11 @@ def test_a_tars_links_are_followed_and_its_folders_are_no_pictures(tmp_path: Pat
             ("trainA/folder.png", tarfile.DIRTYPE, ""),
             ("trainA/2.png", tarfile.REGTYPE, ""),
             ("trainA/1.png", tarfile.LNKTYPE, "trainA/2.png"),
-            ("trainB/1.png", tarfile.SYMTYPE, "../trainA/2.png"),
+            ("trainB/1.png", tarfile.SYMTYPE, "../trainA/1.png"),
+            ("trainB/2.png", tarfile.SYMTYPE, "../trainA/2.png"),
+            ("testA/1.png", tarfile.LNKTYPE, "trainA/2.png"),
+            ("testB/1.png", tarfile.SYMTYPE, "1.again.png"),
+            ("testB/1.again.png", tarfile.SYMTYPE, "../trainA/1.png"),
             ("README", tarfile.SYMTYPE, "nowhere"),
         ):
             member = tarfile.TarInfo(name)
@@ -125,7 +101,8 @@ def test_a_tars_links_are_followed_and_its_folders_are_no_pictures(tmp_path: Pat
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     dataset = load_unpaired("own", "train", path)
-    assert [len(dataset.a), len(dataset.b)] == [2, 1]
+    assert [len(dataset.a), len(dataset.b)] == [1, 1]  # and as many for validation
+    assert dataset.b[0][:, 0, 0].tolist() == list(RED)
 
 
 def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
@@ -134,7 +111,7 @@ def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
         member = tarfile.TarInfo("trainA/1.png")
         member.type, member.linkname = tarfile.LNKTYPE, "trainA/gone.png"
         archive.addfile(member)
-    with pytest.raises(UnpairedDataError, match=r"own\.tar: not a readable .*trainA/gone\.png"):
+    with pytest.raises(DataError, match=r"own\.tar: not a readable .*trainA/1\.png is a link to trainA/gone\.png"):
         load_unpaired("own", "train", path)
 
 
@@ -151,12 +128,12 @@ def test_what_is_no_picture_of_the_data_set_is_passed_over(tmp_path: Path, suffi
         "other/1.png": plain(BLUE),
     }
     WRITERS[suffix](tmp_path / f"own{suffix}", {**FILES, **junk})
-    assert_is_complete(load_unpaired("own", "train", tmp_path))
+    assert_is_complete(tmp_path)
 
 
 def test_hidden_folders_above_the_data_set_do_not_matter(tmp_path: Path) -> None:
     as_folder(tmp_path / ".cache" / "own", FILES)
-    assert_is_complete(load_unpaired("own", "train", tmp_path / ".cache"))
+    assert_is_complete(tmp_path / ".cache")
 
 
 @pytest.mark.parametrize("name", ["a.PNG", "a.Png", "a.b.png"])
@@ -222,16 +199,26 @@ def test_large_pictures_are_made_smaller_to_save_memory(tmp_path: Path, size, ex
 @pytest.mark.parametrize("content", [b"no picture", b"", encoded(Image.effect_noise((64, 64), 90))[:-500]])
 def test_a_broken_picture_is_named(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = WRITERS[suffix](tmp_path / f"own{suffix}", {**FILES, "trainB/broken.png": content})
-    with pytest.raises(UnpairedDataError, match=f"{path}: trainB/broken.png: not a readable picture"):
-        load_unpaired("own", "train", tmp_path)
-    load_unpaired("own", "test", tmp_path)  # which does not hold it
+    refused = {split: refusal(tmp_path, split) for split in ("train", "validation", "test")}
+    found = [message for message in refused.values() if message]
+    assert all(message.startswith(f"{path}: trainB/broken.png: not a readable picture") for message in found)
+    # What is cut short shows when it is decoded, in its own split; what is no picture, in any.
+    assert len(found) == (1 if len(content) > 100 else 3)
+
+
+def refusal(path: Path, split: str) -> str | None:
+    try:
+        load_unpaired("own", split, path)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 @pytest.mark.parametrize("missing", ["A", "B"])
 def test_an_empty_domain_is_named(tmp_path: Path, missing: str) -> None:
     files = {name: content for name, content in FILES.items() if f"train{missing}" not in name}
     as_zip(tmp_path / "own.zip", files)
-    with pytest.raises(UnpairedDataError, match=rf"own\.zip: train{missing} holds no pictures \(\.bmp, \.gif"):
+    with pytest.raises(DataError, match=rf"own\.zip: train{missing} holds no pictures \(\.bmp, \.gif"):
         load_unpaired("own", "train", tmp_path)
 
 
@@ -252,7 +239,7 @@ def test_a_broken_archive_is_named(tmp_path: Path, suffix: str, spoil: Callable[
     noise = {f"trainA/noise-{number}.png": encoded(Image.fromarray(each)) for number, each in enumerate(pixels)}
     path = WRITERS[suffix](tmp_path / f"own{suffix}", {**FILES, **noise})
     spoil(path)
-    with pytest.raises(UnpairedDataError, match=f"{path}: "):
+    with pytest.raises(DataError, match=f"{path}: "):
         load_unpaired("own", "train", tmp_path)
 
 
@@ -261,12 +248,12 @@ def test_damage_that_only_the_checksum_tells_of_is_found(tmp_path: Path) -> None
     content = bytearray(path.read_bytes())
     content[-8] ^= 1  # RFC 1952: the last eight bytes are the checksum and the length
     path.write_bytes(content)
-    with pytest.raises(UnpairedDataError, match=f"{path}: .*CRC check failed"):
+    with pytest.raises(DataError, match=f"{path}: .*CRC check failed"):
         load_unpaired("own", "train", tmp_path)
 
 
 def test_missing_data_say_where_they_were_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(MissingDataError, match=rf"own: {tmp_path} holds neither trainA nor own, as a folder or an ar"):
+    with pytest.raises(MissingDataError, match=rf"own: {tmp_path} is no set of pictures and holds none of this"):
         load_unpaired("own", "train", tmp_path)
     monkeypatch.delenv("GANTRY_DATA_DIR", raising=False)
     with pytest.raises(MissingDataError, match="own: say where it is with --data-dir or GANTRY_DATA_DIR"):
@@ -274,17 +261,75 @@ def test_missing_data_say_where_they_were_looked_for(tmp_path: Path, monkeypatch
 
 
 def test_a_path_that_is_no_data_set_has_no_name(tmp_path: Path) -> None:
-    assert name_at(tmp_path) is None
-    assert name_at(tmp_path / "nowhere") is None
+    assert picture_set_at(tmp_path) is None
+    assert picture_set_at(tmp_path / "nowhere") is None
 
 
 def test_what_a_model_remembers_of_its_data(tmp_path: Path) -> None:
     as_folder(tmp_path / "own", FILES)
-    assert load_unpaired("own", "train", tmp_path).info == UnpairedInfo(
-        "own", licence="not known to Gantry; ask whoever gave the pictures", images=3
+    info = load_unpaired("own", "train", tmp_path).info
+    assert info == UnpairedInfo(
+        "own", licence="not known to Gantry; ask whoever gave the pictures", images=3, fingerprint=info.fingerprint
     )
+    as_zip(tmp_path / "horse2zebra.zip", FILES)
+    horses = load_unpaired("horse2zebra", "train", tmp_path).info
+    assert "research use only" in horses.licence
+    assert horses.fingerprint == info.fingerprint
+    as_folder(tmp_path / "own", {name: plain(BLUE) for name in FILES if "trainA" in name})
+    assert load_unpaired("own", "train", tmp_path).info.fingerprint != info.fingerprint
+
+
+def test_without_test_pictures_some_are_held_out(tmp_path: Path) -> None:
+    as_folder(
+        tmp_path / "own", {f"train{letter}/{each}.png": plain((each, 0, 0)) for letter in "AB" for each in range(30)}
+    )
+    splits = [load_unpaired("own", split, tmp_path) for split in ("train", "validation", "test")]
+    assert [(len(each.a), len(each.b)) for each in splits] == [(25, 25), (2, 2), (3, 3)]
+    shown = [sorted(int(picture[0, 0, 0]) for each in splits for picture in domain(each)) for domain in (A, B)]
+    assert shown == [list(range(30))] * 2
+    held = [{int(picture[0, 0, 0]) for picture in domain(splits[2])} for domain in (A, B)]
+    assert held[0] != held[1]
+    assert describe(splits[0]) == (
+        "own: A: 25 of 30 pictures to train on (2 validation, 3 test); B: 25 of 30 pictures to train on "
+        "(2 validation, 3 test); RGB, each of its own size"
+    )
+
+
+def test_a_domain_of_one_picture_is_too_few(tmp_path: Path) -> None:
+    as_folder(tmp_path / "own", {"trainA/1.png": plain(RED), "trainB/1.png": plain(BLUE)})
+    with pytest.raises(DataError, match="trainA holds too few pictures"):
+        load_unpaired("own", "train", tmp_path)
+
+
+def test_one_kind_of_set_is_not_taken_for_the_other(tmp_path: Path) -> None:
+    two = as_folder(tmp_path / "two", FILES)
+    assert picture_set_at(two) == "two"
+    with pytest.raises(DataError, match=r"two: is a set of two domains \(trainA and trainB\), for cyclegan"):
+        load("two", "train", two)
+    one = as_folder(tmp_path / "one", {f"{each}.png": plain(RED) for each in range(12)})
+    with pytest.raises(DataError, match="one: holds no pictures in folders trainA and trainB, as cyclegan needs"):
+        load_unpaired("one", "train", one)
+
+
+def test_a_set_of_two_domains_keeps_its_name_in_a_folder_around_it(tmp_path: Path) -> None:
     as_folder(tmp_path / "horse2zebra", FILES)
-    assert "research use only" in load_unpaired("horse2zebra", "train", tmp_path).info.licence
+    assert picture_set_at(tmp_path) == "horse2zebra"
+    assert len(load_unpaired("horse2zebra", "train", tmp_path).a) == 2
+
+
+def test_streamed_crops_equal_resident_ones(tmp_path: Path) -> None:
+    noise = {
+        f"train{letter}/{each}.png": encoded(Image.effect_noise((40, 50), 90)) for letter in "AB" for each in range(9)
+    }
+    path = as_zip(tmp_path / "own.zip", noise)
+    resident, streamed = (load_unpaired("own", "train", path, budget=budget) for budget in (1 << 30, 100))
+    assert isinstance(resident.a, list)
+    assert not isinstance(streamed.a, list)
+    assert describe(streamed).endswith("\ntoo many to be held in memory: decoded while they are trained on")
+    crop = CropConfig(size=32, min_side=32, max_side=48)
+    wanted, given = (UnpairedCrops(each, 3, crop, 0, torch.device("cpu")) for each in (resident, streamed))
+    for step in (0, 1, 2, 7, 3):
+        assert all(map(torch.equal, given.batch(step), wanted.batch(step)))
 
 
 def test_the_real_data_have_their_known_sizes() -> None:

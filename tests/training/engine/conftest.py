@@ -6,57 +6,61 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.config import (
-    CganConfig,
-    CodesConfig,
-    CropConfig,
-    CycleGanConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    InfoGanConfig,
-    OptimizerConfig,
-    PatchConfig,
-    TrainConfig,
-    TranslatorConfig,
-)
-from training.config.infogan import InfoDiscriminatorConfig, InfoGeneratorConfig
+from training.conditions import CodesCondition, LabelCondition
+from training.config import CropConfig, OptimizerConfig, RunConfig
+from training.config.gan import GanConfig
+from training.config.translation import TranslationConfig
+from training.nets.dcgan import DiscriminatorConfig, GeneratorConfig
+from training.nets.posterior import PosteriorConfig
+from training.nets.translator import PatchConfig, TranslatorConfig
+from training.terms.information import CategoricalInformation, ContinuousInformation
 
-DECAYING = OptimizerConfig(constant_share=0.25)
+DECAYING = OptimizerConfig(decay_start=0.25)
 
 
 @pytest.fixture
-def config() -> CganConfig:
+def config() -> GanConfig:
     """Eight steps of sixteen digits, in float32, which is exact on the CPU."""
-    return CganConfig(
+    return GanConfig(
+        recipe="cgan",
         data="digits",
-        images=128,
+        total_images=128,
         tick=64,
         batch=16,
         precision="float32",
-        generator=GeneratorConfig(latent_size=8, width=4),
-        discriminator=DiscriminatorConfig(width=4),
+        latent_size=8,
+        condition=LabelCondition(),
+        generator=GeneratorConfig(width=4),
+        discriminator=DiscriminatorConfig(width=4, concat=True, projection=True),
     )
 
 
 @pytest.fixture
-def infogan() -> InfoGanConfig:
+def infogan() -> GanConfig:
     """The same length, with a learning rate that falls from the third step on."""
-    return InfoGanConfig(
+    return GanConfig(
+        recipe="infogan",
         data="digits",
-        images=128,
+        total_images=128,
         tick=64,
         batch=16,
         precision="float32",
-        codes=CodesConfig(noise=8, categorical=(3,), continuous=(1, 2)),
-        learned_variance=True,
-        generator=InfoGeneratorConfig(width=4),
-        discriminator=InfoDiscriminatorConfig(width=4, hidden=8),
+        latent_size=8,
+        condition=CodesCondition(
+            categorical=(3,), continuous=(1, 2), posterior=PosteriorConfig(hidden=8, learned_variance=True)
+        ),
+        terms={
+            "categorical_information": CategoricalInformation(),
+            "continuous_information": ContinuousInformation(),
+        },
+        generator=GeneratorConfig(width=4),
+        discriminator=DiscriminatorConfig(width=4),
         optimizer=DECAYING,
     )
 
 
 @pytest.fixture
-def cyclegan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CycleGanConfig:
+def cyclegan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TranslationConfig:
     """Twelve steps, of which nine find the pools full; the data lie where GANTRY_DATA_DIR says."""
     for domain, count in (("A", 3), ("B", 4)):
         folder = tmp_path / "data" / "noise" / f"train{domain}"
@@ -65,11 +69,12 @@ def cyclegan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CycleGanConfig:
             grey = np.random.default_rng((ord(domain), number)).normal(128, 60 + 10 * number, (36, 40))
             Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB").save(folder / f"{number}.png")
     monkeypatch.setenv("GANTRY_DATA_DIR", str(tmp_path / "data"))
-    return CycleGanConfig(
+    return TranslationConfig(
+        recipe="cyclegan",
         data="noise",
         domain_a="fog",
         domain_b="snow",
-        images=12,
+        total_images=12,
         tick=6,
         precision="float32",
         pool=3,
@@ -81,7 +86,7 @@ def cyclegan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CycleGanConfig:
 
 
 @pytest.fixture(params=["cgan", "infogan", "cyclegan"])
-def any_family(request: pytest.FixtureRequest) -> TrainConfig:
+def any_recipe(request: pytest.FixtureRequest) -> RunConfig:
     """A run of each family in turn."""
     name = {"cgan": "config"}.get(request.param, request.param)
     return request.getfixturevalue(name)

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.config import ConfigError, InfoGanConfig, TrainConfig
+from tests.training.engine.checkpoints import state_of
+from training.config import ConfigError, RunConfig
+from training.config.gan import GanConfig
 from training.data import load
 from training.engine import CheckpointError, RunDir, load_net, load_run, train
-from training.engine.checkpoint import read
-from training.steps.infogan import build_discriminator
 
 
-def test_load_run_gives_the_averaged_generator_ready_to_sample(config: TrainConfig, tmp_path: Path) -> None:
+def test_load_run_gives_the_averaged_generator_ready_to_sample(config: RunConfig, tmp_path: Path) -> None:
     train(config, tmp_path)
     run = load_run(tmp_path)
     assert run.config == config
@@ -20,11 +20,11 @@ def test_load_run_gives_the_averaged_generator_ready_to_sample(config: TrainConf
     assert run.data.name == "digits"
     assert run.data == load("digits", "train").info
     assert not run.generator.training
-    averaged = read(tmp_path / "checkpoint.pt")["ema"]
+    averaged = state_of(tmp_path)["ema"]
     assert all(torch.equal(averaged[name], value) for name, value in run.generator.state_dict().items())
 
 
-def test_a_sample_does_not_depend_on_its_batch_mates(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_sample_does_not_depend_on_its_batch_mates(config: RunConfig, tmp_path: Path) -> None:
     """Batch normalisation must run on its stored statistics, or the served picture would not be the trained one."""
     train(config, tmp_path)
     generator = load_run(tmp_path).generator
@@ -32,21 +32,21 @@ def test_a_sample_does_not_depend_on_its_batch_mates(config: TrainConfig, tmp_pa
     torch.testing.assert_close(generator(z, conditions)[2:3], generator(z[2:3], conditions[2:3]))
 
 
-def test_every_familys_run_loads(any_family: TrainConfig, tmp_path: Path) -> None:
-    train(any_family, tmp_path / "run")
+def test_every_familys_run_loads(any_recipe: RunConfig, tmp_path: Path) -> None:
+    train(any_recipe, tmp_path / "run")
     run = load_run(tmp_path / "run")
-    assert run.config == any_family
-    assert run.images_seen == any_family.images
-    assert run.data.name == any_family.data
-    averaged = read(tmp_path / "run" / "checkpoint.pt")["ema"]
+    assert run.config == any_recipe
+    assert run.images_seen == any_recipe.total_images
+    assert run.data.name == any_recipe.data
+    averaged = state_of(tmp_path / "run")["ema"]
     assert all(torch.equal(averaged[name], value) for name, value in run.generator.state_dict().items())
     assert not any(parameter.requires_grad for parameter in run.generator.parameters())
 
 
-def test_load_net_gives_what_learnt_beside_the_generator(infogan: InfoGanConfig, tmp_path: Path) -> None:
+def test_load_net_gives_what_learnt_beside_the_generator(infogan: GanConfig, tmp_path: Path) -> None:
     train(infogan, tmp_path)
-    net = load_net(tmp_path, "discriminator", build_discriminator(infogan, load_run(tmp_path).data))
-    learnt = read(tmp_path / "checkpoint.pt")["discriminator/net"]
+    net = load_net(tmp_path, "discriminator", infogan.build_discriminator(load_run(tmp_path).data))
+    learnt = state_of(tmp_path)["discriminator/net"]
     assert all(torch.equal(learnt[name], value) for name, value in net.state_dict().items())
     assert not net.training
     assert not any(parameter.requires_grad for parameter in net.parameters())
@@ -57,13 +57,13 @@ def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:
         load_run(tmp_path)
 
 
-def test_a_run_before_its_first_checkpoint_says_so(config: TrainConfig, tmp_path: Path) -> None:
-    RunDir(tmp_path).claim(config, fresh=False)
+def test_a_run_before_its_first_checkpoint_says_so(config: RunConfig, tmp_path: Path) -> None:
+    RunDir(tmp_path).open_run(config, {}, fresh=False)
     with pytest.raises(CheckpointError, match="has this run reached its first tick"):
         load_run(tmp_path)
 
 
-def test_a_configuration_of_another_version_is_named(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_configuration_of_another_version_is_named(config: RunConfig, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(config.model_dump_json().replace("batch", "bunch"))
-    with pytest.raises(ConfigError, match=r"config.json: not a configuration of this version"):
+    with pytest.raises(ConfigError, match=r"config.json: .*bunch: there is no setting of this name"):
         load_run(tmp_path)

@@ -4,11 +4,11 @@ import pytest
 
 from training.config import OptimizerConfig
 from training.engine.schedule import learning_rate_factor
-from training.presets import mnist_cgan
+from training.recipes import RECIPES
 
 
 def factors(share: float, *images: int) -> list[float]:
-    config = mnist_cgan().changed({"images": 60_000, "optimizer.constant_share": share})
+    config = RECIPES["cgan"].config("mnist").changed({"total_images": 60_000, "optimizer.decay_start": share})
     return [learning_rate_factor(config, seen) for seen in images]
 
 
@@ -22,4 +22,4 @@ def test_it_may_fall_from_the_beginning_or_never() -> None:
 
 
 def test_the_default_keeps_it() -> None:
-    assert OptimizerConfig().constant_share == 1
+    assert OptimizerConfig().decay_start == 1

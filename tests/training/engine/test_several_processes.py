@@ -12,11 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from tests.training.engine.checkpoints import assert_equal_checkpoints
+from tests.training.engine.checkpoints import assert_equal_checkpoints, state_of
 from tests.training.processes import End, together
-from training.config import TrainConfig
+from training.config import RunConfig
 from training.engine import loop, train
-from training.engine.checkpoint import read
 
 ROUNDING = 1e-2
 """By what share of a tensor's norm two processes may differ from one after four steps, in weights, averages, statistics
@@ -35,25 +34,25 @@ Incident = Callable[[nn.Module], None]
 
 
 @pytest.fixture(params=["cgan", "hinge", "infogan", "regularized", "cyclegan", "residual"])
-def config_of_two(request: pytest.FixtureRequest) -> TrainConfig:
+def config_of_two(request: pytest.FixtureRequest) -> RunConfig:
     """Every family, and every part of its losses at least once; batches of an even number."""
     name = request.param
     changes: dict[str, Any] = {
-        "hinge": {"objective": "hinge", "classifier_weight": 0.2, "discriminator.concat": False},
-        "regularized": {"invariance_weight": 2, "equivariance_weight": 4},
+        "hinge": {"objective": "hinge", "terms.classifier.weight": 0.2, "discriminator.concat": False},
+        "regularized": {"terms.invariance.weight": 2, "terms.equivariance.weight": 4},
         "residual": {"identity_weight": 0, "generator.residual": True, "generator.upsampling": "resize"},
     }
     family = {"cgan": "config", "hinge": "config", "regularized": "infogan", "residual": "cyclegan"}.get(name, name)
     return four_steps(request.getfixturevalue(family)).changed(changes.get(name, {}))
 
 
-def four_steps(config: TrainConfig) -> TrainConfig:
+def four_steps(config: RunConfig) -> RunConfig:
     """The configuration for as many steps and two ticks, of batches that two can share."""
     batch = max(2, config.batch)
-    return config.changed({"batch": batch, "images": 4 * batch, "tick": 2 * batch})
+    return config.changed({"batch": batch, "total_images": 4 * batch, "tick": 2 * batch})
 
 
-def run(config: TrainConfig, run_dir: Path, data_dir: Path, step: int = 0, incident: Incident | None = None) -> str:
+def run(config: RunConfig, run_dir: Path, data_dir: Path, step: int = 0, incident: Incident | None = None) -> str:
     """Trains, has something happen after a step, and gives a digest of what this process has come to."""
     nets: list[nn.Module] = []
     update = loop.Ema.update
@@ -91,14 +90,14 @@ def poisoned(net: nn.Module) -> None:
 def two(tmp_path: Path) -> Callable[..., list[End]]:
     """Runs a configuration in two processes; something may happen to the second."""
 
-    def trained(config: TrainConfig, name: str, step: int = 0, incident: Incident | None = None) -> list[End]:
+    def trained(config: RunConfig, name: str, step: int = 0, incident: Incident | None = None) -> list[End]:
         place, data = tmp_path / name, tmp_path / "data"
         return together(partial(run, config, place, data), partial(run, config, place, data, step, incident))
 
     return trained
 
 
-def test_two_processes_train_the_model_that_one_does(config_of_two: TrainConfig, two, tmp_path: Path) -> None:
+def test_two_processes_train_the_model_that_one_does(config_of_two: RunConfig, two, tmp_path: Path) -> None:
     train(config_of_two, tmp_path / "one")
     first, second = two(config_of_two, "two")
     assert (first.error, second.error) == ("", "")
@@ -108,10 +107,10 @@ def test_two_processes_train_the_model_that_one_does(config_of_two: TrainConfig,
     assert grids[0] == grids[1]
 
 
-def test_a_stop_of_one_stops_both_and_they_go_on_bit_for_bit(config_of_two: TrainConfig, two, tmp_path: Path) -> None:
+def test_a_stop_of_one_stops_both_and_they_go_on_bit_for_bit(config_of_two: RunConfig, two, tmp_path: Path) -> None:
     for end in two(config_of_two, "stopped", STOP, told_to_stop):
         assert end.error.startswith(f"Interrupted: stopped after {STOP * config_of_two.batch} images")
-    assert read(tmp_path / "stopped" / "checkpoint.pt")["progress"]["step"] == STOP
+    assert state_of(tmp_path / "stopped")["progress"]["step"] == STOP
     ends = [*two(config_of_two, "stopped"), *two(config_of_two, "unbroken")]
     assert [end.error for end in ends] == [""] * 4
     assert len({end.result for end in ends}) == 1
@@ -122,8 +121,8 @@ def test_a_stop_of_one_stops_both_and_they_go_on_bit_for_bit(config_of_two: Trai
 def test_a_run_may_go_on_in_another_number_of_processes(
     family: str, request: pytest.FixtureRequest, two, tmp_path: Path
 ) -> None:
-    whole = four_steps(request.getfixturevalue(family)).changed({"optimizer.constant_share": 1})
-    half = whole.changed({"images": whole.images // 2})
+    whole = four_steps(request.getfixturevalue(family)).changed({"optimizer.decay_start": 1})
+    half = whole.changed({"total_images": whole.total_images // 2})
     train(whole, tmp_path / "one")
     train(half, tmp_path / "one-two")
     assert [end.code for end in (*two(whole, "one-two"), *two(half, "two-one"))] == [0] * 4
@@ -132,39 +131,41 @@ def test_a_run_may_go_on_in_another_number_of_processes(
         assert_equal_checkpoints(tmp_path / "one", tmp_path / name, within=ROUNDING)
 
 
-def test_only_the_first_writes(config: TrainConfig, tmp_path: Path) -> None:
+def test_only_the_first_writes(config: RunConfig, tmp_path: Path) -> None:
     (tmp_path / "second").mkdir()
     ends = together(*[partial(run, config, tmp_path / name, tmp_path) for name in ("first", "second")])
     assert [end.error for end in ends] == ["", ""]
     assert {path.name for path in (tmp_path / "first").iterdir()} == {
-        "checkpoint.pt",
+        "checkpoints",
         "config.json",
         "grids",
+        "lock",
+        "stats.jsonl",
         "tensorboard",
     }
     assert list((tmp_path / "second").iterdir()) == []
 
 
-def test_the_end_of_one_ends_the_other(config: TrainConfig, two, tmp_path: Path) -> None:
+def test_the_end_of_one_ends_the_other(config: RunConfig, two, tmp_path: Path) -> None:
     first, second = two(four_steps(config), "run", STOP, killed)
     assert second.code == -signal.SIGKILL
     assert first == (None, "PeerError: another process of this training has ended; its own message says why", 1)
-    assert read(tmp_path / "run" / "checkpoint.pt")["progress"]["step"] == 2, "the last tick's"
+    assert state_of(tmp_path / "run")["progress"]["step"] == 2, "the last tick's"
 
 
-def test_a_fault_of_one_is_told_by_it_and_ends_the_other(config: TrainConfig, two) -> None:
+def test_a_fault_of_one_is_told_by_it_and_ends_the_other(config: RunConfig, two) -> None:
     first, second = two(four_steps(config), "run", STOP, out_of_memory)
     assert second == (None, "MemoryError: no room for another map", 1)
     assert first.error.startswith("PeerError: another process")
 
 
-def test_a_net_that_diverges_in_one_diverges_in_both(config: TrainConfig, two, tmp_path: Path) -> None:
+def test_a_net_that_diverges_in_one_diverges_in_both(config: RunConfig, two, tmp_path: Path) -> None:
     for end in two(four_steps(config), "run", STOP, poisoned):
         assert end.error.startswith("DivergedError: discriminator/loss is nan after 64 images")
-    assert read(tmp_path / "run" / "checkpoint.pt")["progress"]["step"] == 2
+    assert state_of(tmp_path / "run")["progress"]["step"] == 2
 
 
-def test_a_refusal_of_the_first_is_no_riddle_to_the_other(config: TrainConfig, two, tmp_path: Path) -> None:
+def test_a_refusal_of_the_first_is_no_riddle_to_the_other(config: RunConfig, two, tmp_path: Path) -> None:
     train(config, tmp_path / "run")
     first, second = two(config.changed({"seed": 1}), "run")
     assert "ConfigError" in first.error
@@ -172,14 +173,14 @@ def test_a_refusal_of_the_first_is_no_riddle_to_the_other(config: TrainConfig, t
     assert second == (None, "PeerError: the first process has failed; its own message says why", 1)
 
 
-def test_processes_that_do_not_begin_alike_do_not_begin(config: TrainConfig, tmp_path: Path) -> None:
+def test_processes_that_do_not_begin_alike_do_not_begin(config: RunConfig, tmp_path: Path) -> None:
     """The second cannot see the checkpoint that the first goes on from."""
-    train(config.changed({"images": 64}), tmp_path / "first")
+    train(config.changed({"total_images": 64}), tmp_path / "first")
     for end in together(*[partial(run, config, tmp_path / name, tmp_path) for name in ("first", "second")]):
         assert end.error.startswith("PeerError: the processes begin with different settings, progress or weights")
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(config: TrainConfig, two, tmp_path: Path) -> None:
+def test_a_batch_that_cannot_be_shared_is_refused(config: RunConfig, two, tmp_path: Path) -> None:
     for end in two(config.changed({"batch": 15}), "run"):
         assert end.error == "ConfigError: --batch 15: 2 processes cannot share it equally; give a multiple of 2"
     assert not (tmp_path / "run").exists()

@@ -1,18 +1,20 @@
 """An InfoGAN whose codes are known: what the evaluation must find out about it."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from training.config import CodesConfig, InfoGanConfig
+from training.conditions import CodesCondition
 from training.data import ImageDataset
 from training.evaluation import codes as measuring
-from training.evaluation.codes import Model, evaluate_codes
-from training.evaluation.judging import JudgeConfig
-from training.nets.infogan import Guess
+from training.evaluation.classifier import ClassifierConfig
+from training.evaluation.evaluate import evaluate
+from training.grids import GAP
+from training.nets.posterior import Reading
 
 SIDE = 28
-JUDGE = JudgeConfig(filters=2, features=4, images=2_000, batch=64)
+CLASSIFIER = ClassifierConfig(filters=4, features=8, images=6_000, batch=64)
 ORDER = (2, 0, 3, 1)
 """The class that each value of the code draws."""
 
@@ -34,49 +36,47 @@ class Drawing(nn.Module):
         return drawn(labels, condition[:, 5], condition[:, 4])
 
 
-class Reader(nn.Module):
-    """A discriminator whose Q reads the class exactly, and of the numbers nothing."""
+def posterior(images: torch.Tensor) -> Reading:
+    """A Q that reads the class exactly, and of the numbers nothing."""
+    ink = (images[:, 0] + 1).sum(1)
+    centre = (ink * torch.arange(SIDE)).sum(1) / ink.sum(1)
+    labels = ((centre - 5) / 6).round().long().clamp(0, 3)
+    values = torch.argsort(torch.tensor(ORDER))[labels]
+    return Reading([nn.functional.one_hot(values, 4) * 20.0], torch.zeros(len(images), 3), torch.zeros(len(images), 3))
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return images.mean((1, 2, 3)), images
 
-    def guess(self, images: torch.Tensor) -> Guess:
-        ink = (images[:, 0] + 1).sum(1)
-        centre = (ink * torch.arange(SIDE)).sum(1) / ink.sum(1)
-        labels = ((centre - 5) / 6).round().long().clamp(0, 3)
-        values = torch.argsort(torch.tensor(ORDER))[labels]
-        logits = nn.functional.one_hot(values, 4) * 20.0
-        return Guess([logits], torch.zeros(len(images), 3), torch.zeros(len(images), 3))
+def strokes(split: str, wrong: str = "") -> ImageDataset:
+    """Real pictures; the labels of the split `wrong` are all shifted by one class."""
+    source = torch.Generator().manual_seed(len(split))
+    labels = torch.arange(400) % 4
+    images = ((drawn(labels, *(torch.rand(2, 400, generator=source) * 2 - 1)) + 1) * 127.5).to(torch.uint8)
+    names = ("far-left", "left", "right", "far-right")
+    labels = (labels + (split == wrong)) % 4
+    return ImageDataset("mnist", split, images, labels, names, "ours")
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory):
-    def load(name, split, data_dir):
-        source = torch.Generator().manual_seed(len(split))
-        labels = torch.arange(400) % 4
-        images = drawn(labels, *(torch.rand(2, 400, generator=source) * 2 - 1))
-        names = ("far-left", "left", "right", "far-right")
-        return ImageDataset(name, split, ((images + 1) * 127.5).to(torch.uint8), labels, names, "ours")
+def outcome_of(subject_of, tmp_path_factory):
+    condition = CodesCondition(categorical=(4,), continuous=(1, 2))
+    cache = tmp_path_factory.mktemp("strokes")
 
-    patch = pytest.MonkeyPatch()
-    patch.setattr(measuring, "load", load)
-    patch.setattr(measuring, "SWEEPS", 12)
-    config = InfoGanConfig(
-        data="mnist", images=64, tick=64, codes=CodesConfig(noise=2, categorical=(4,), continuous=(1, 2))
-    )
-    with patch.context():
-        yield evaluate_codes(
-            Model(Drawing(), Reader(), config),  # type: ignore[arg-type]
-            cache_dir=tmp_path_factory.mktemp("judges"),
-            samples=400,
-            config=JUDGE,
-        )
-    patch.undo()
+    def make(load=strokes):
+        options = {"posterior": posterior, "count": 400, "classifier": CLASSIFIER, "cache_dir": cache}
+        return evaluate(subject_of(Drawing(), condition, load, latent_size=2, **options))
+
+    with pytest.MonkeyPatch().context() as patch:
+        patch.setattr(measuring, "SWEEPS", 12)
+        yield make
+
+
+@pytest.fixture(scope="module")
+def outcome(outcome_of):
+    return outcome_of()
 
 
 def test_values_are_matched_to_the_classes_that_they_draw(outcome):
     evaluation, _ = outcome
-    (code,) = evaluation.codes.categorical
+    (code,) = evaluation.condition.categorical
     assert code.name == "digit"
     assert code.values == ("right", "far-left", "far-right", "left")
     assert code.recalls == (1, 1, 1, 1)
@@ -85,7 +85,7 @@ def test_values_are_matched_to_the_classes_that_they_draw(outcome):
 
 def test_numbers_are_named_by_what_they_move(outcome):
     evaluation, _ = outcome
-    assert [number.name for number in evaluation.codes.continuous] == ["stroke-width", "slant", ""]
+    assert [number.name for number in evaluation.condition.continuous] == ["stroke-width", "slant", ""]
     assert evaluation["spearman_stroke-width/c1"].value > 0.95
     assert evaluation["spearman_slant/c2"].value > 0.95
     assert evaluation["spearman_slant/c3"].value == 0
@@ -99,8 +99,29 @@ def test_information_is_the_entropy_where_q_is_sure_and_none_where_it_guesses(ou
     assert evaluation["mutual_information_nats/c1"].value == pytest.approx(-0.18, abs=0.05)
 
 
+def test_served_pictures_and_real_ones_have_a_figure_each(outcome):
+    evaluation, _ = outcome
+    assert evaluation["classification_error/k1"].value == pytest.approx(0)
+    assert evaluation["served_code_error/k1"].value < 0.1
+    assert evaluation["served_code_error/k1"].reference < 0.1
+
+
+def test_values_are_matched_on_the_validation_split_alone(outcome_of):
+    """The test split's labels say otherwise, and may not be asked: the figure then is as bad as it truly is."""
+    evaluation, _ = outcome_of(lambda split: strokes(split, wrong="test"))
+    assert evaluation.condition.categorical[0].values == ("right", "far-left", "far-right", "left")
+    assert evaluation["classification_error/k1"].value == 1
+
+
 def test_a_traversal_has_a_row_for_each_value_in_the_classes_order(outcome):
-    _, traversals = outcome
-    assert [traversal.number for traversal in traversals] == [0, 1, 2]
-    assert traversals[0].rows == ("far-left", "far-right", "left", "right")
-    assert traversals[0].images.shape == (4 * measuring.SHOWN_STOPS, 1, SIDE, SIDE)
+    _, whole = outcome
+    assert list(whole.figures) == ["traversal-c1.png", "traversal-c2.png", "traversal-c3.png"]
+    figure = whole.figures["traversal-c1.png"]
+    cell = 2 * SIDE + GAP  # pictures are enlarged, and have names on two sides
+    assert measuring.SHOWN_STOPS * cell + GAP < figure.width < measuring.SHOWN_STOPS * cell + GAP + 100
+    assert 4 * cell + GAP < figure.height < 4 * cell + GAP + 40
+    # The first row is the first class: its ink stands in the pictures' left quarter.
+    left, top = figure.width - measuring.SHOWN_STOPS * cell, figure.height - 4 * cell
+    first = figure.crop((left, top, left + 2 * SIDE, top + 2 * SIDE))
+    ink = np.asarray(first, dtype=float).sum(0)
+    assert ink.argmax() < SIDE

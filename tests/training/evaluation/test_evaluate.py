@@ -10,18 +10,17 @@ from typer.testing import CliRunner
 
 from training import engine
 from training.cli import evaluate as evaluate_command
-from training.config import CycleGanConfig
-from training.evaluation.judging import JudgeConfig
+from training.config.translation import TranslationConfig
+from training.evaluation.classifier import ClassifierConfig
 from training.evaluation.result import Evaluation
-from training.presets import preset
+from training.recipes import RECIPES
 
-CONFIG = JudgeConfig(filters=8, features=16, images=12_000, batch=64)
+CONFIG = ClassifierConfig(filters=8, features=16, images=12_000, batch=64)
 
 
 @pytest.fixture
 def command(monkeypatch):
-    for module in ("conditional", "codes"):
-        monkeypatch.setattr(f"training.evaluation.{module}.JudgeConfig", lambda: CONFIG)
+    monkeypatch.setattr("training.evaluation.evaluate.ClassifierConfig", lambda: CONFIG)
     app = typer.Typer()
     app.command()(evaluate_command)
     return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -29,7 +28,7 @@ def command(monkeypatch):
 
 def test_a_cgan_leaves_figures_and_report_with_the_run(command, tmp_path):
     run = tmp_path / "a-run"
-    config = preset("digits-cgan").changed({"images": 256, "batch": 64, "generator.width": 8})
+    config = RECIPES["cgan"].config("digits").changed({"total_images": 256, "batch": 64, "generator.width": 8})
     engine.train(config, run, device="cpu")
 
     result = command(run, "--samples", 120)
@@ -47,8 +46,18 @@ def test_a_cgan_leaves_figures_and_report_with_the_run(command, tmp_path):
 def test_an_infogan_leaves_its_codes_and_a_traversal_of_each_number(command, tmp_path, monkeypatch):
     monkeypatch.setattr("training.evaluation.codes.SWEEPS", 5)
     run = tmp_path / "a-run"
-    config = preset("digits-infogan").changed(
-        {"images": 256, "batch": 64, "generator.width": 8, "discriminator.width": 8, "codes.categorical": [10, 3]}
+    config = (
+        RECIPES["infogan"]
+        .config("digits")
+        .changed(
+            {
+                "total_images": 256,
+                "batch": 64,
+                "generator.width": 8,
+                "discriminator.width": 8,
+                "condition.categorical": [10, 3],
+            }
+        )
     )
     engine.train(config, run, device="cpu")
 
@@ -57,9 +66,10 @@ def test_an_infogan_leaves_its_codes_and_a_traversal_of_each_number(command, tmp
     assert result.exit_code == 0, result.output
     figures = Evaluation.read(run / "evaluation.json")
     assert figures.codes is not None
-    assert sorted(figures.codes.categorical[0].values) == [str(digit) for digit in range(10)]
-    assert len(figures.codes.continuous) == 2
+    assert sorted(figures.condition.categorical[0].values) == [str(digit) for digit in range(10)]
+    assert len(figures.condition.continuous) == 2
     assert 0 < figures["classification_error/k1"].value < 1
+    assert 0 < figures["served_code_error/k1"].value < 1
     for number in (1, 2):
         with Image.open(run / "figures" / f"traversal-c{number}.png") as grid:
             assert grid.mode == "L"
@@ -90,8 +100,8 @@ def test_a_cyclegan_is_measured_both_ways_on_the_test_split(command, tmp_path):
         assert page.width > 1000
 
 
-def tiny_cyclegan() -> CycleGanConfig:
-    return CycleGanConfig(data="noise", images=2, tick=2, precision="float32").changed(
+def tiny_cyclegan() -> TranslationConfig:
+    return TranslationConfig(recipe="cyclegan", data="noise", total_images=2, tick=2, precision="float32").changed(
         {
             "domain_a": "horse",
             "domain_b": "zebra",

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from training.nets.translator import MULTIPLE, InstanceNorm, PatchDiscriminator, Translator
+from training.nets.translator import MULTIPLE, InstanceNorm, PatchConfig, Translator, TranslatorConfig
 
 SIDES = [16, 20, 44, 64]
 
 
 def make(*, blocks: int = 1, upsampling: str = "transposed", residual: bool = False) -> Translator:
     torch.manual_seed(0)
-    return Translator(width=2, blocks=blocks, upsampling=upsampling, residual=residual)
+    return TranslatorConfig(width=2, blocks=blocks, upsampling=upsampling, residual=residual).build()
 
 
 @pytest.mark.parametrize(("height", "width"), [*itertools.product(SIDES, SIDES)])
@@ -44,7 +44,7 @@ def test_every_shape_of_net_translates_and_learns(blocks: int, upsampling: str, 
 def test_blocks_and_width_make_the_papers_size() -> None:
     """Johnson's net with 9 blocks of width 64 has 11.378 million weights, biases apart (of which only one set acts)."""
     with torch.device("meta"):
-        net = Translator(width=64, blocks=9, upsampling="transposed", residual=False)
+        net = TranslatorConfig(width=64, blocks=9).build()
     convolutions = 3 * 64 * 49 + 64 * 128 * 9 + 128 * 256 * 9 + 18 * 256 * 256 * 9
     convolutions += 256 * 128 * 9 + 128 * 64 * 9 + 64 * 3 * 49
     assert sum(parameter.numel() for parameter in net.parameters()) == convolutions + 3
@@ -105,13 +105,13 @@ def test_even_maps_stay_finite() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (128, 128), (256, 256), (64, 96)])
 def test_the_discriminator_scores_patches(height: int, width: int) -> None:
-    scores = PatchDiscriminator(2)(torch.randn(1, 3, height, width))
+    scores = PatchConfig(width=2).build()(torch.randn(1, 3, height, width))
     assert scores.shape == (1, 1, height // 8 - 2, width // 8 - 2)
 
 
 def test_a_score_sees_seventy_pixels_a_side() -> None:
     torch.manual_seed(0)
-    net = PatchDiscriminator(4)
+    net = PatchConfig(width=4).build()
     # The normalisation's statistics are of the whole picture; without it, what is left is the receptive field.
     net.layers = nn.Sequential(*[layer for layer in net.layers if not isinstance(layer, InstanceNorm)])
     for layer in net.layers:
@@ -126,7 +126,7 @@ def test_a_score_sees_seventy_pixels_a_side() -> None:
 
 
 def test_every_parameter_of_the_discriminator_learns() -> None:
-    net = PatchDiscriminator(2)
+    net = PatchConfig(width=2).build()
     net(torch.randn(2, 3, 32, 32)).square().sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
@@ -135,7 +135,7 @@ def test_every_parameter_of_the_discriminator_learns() -> None:
 
 def test_first_weights_are_the_papers() -> None:
     torch.manual_seed(0)
-    for net in (Translator(width=16, blocks=2, upsampling="resize", residual=False), PatchDiscriminator(16)):
+    for net in (TranslatorConfig(width=16, blocks=2, upsampling="resize").build(), PatchConfig(width=16).build()):
         weights = torch.cat([value.flatten() for name, value in net.named_parameters() if "weight" in name])
         assert weights.std().item() == pytest.approx(0.02, rel=0.02)
         assert abs(weights.mean().item()) < 1e-3

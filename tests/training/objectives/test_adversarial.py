@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from training.objectives import OBJECTIVES
 
@@ -14,12 +15,12 @@ def test_cross_entropy_is_log_4_for_a_discriminator_that_cannot_tell() -> None:
     """V(D*, G) = −log 4 where p_g = p_data (Goodfellow et al., 2014, theorem 1), and the loss is −V."""
     objective = OBJECTIVES["non_saturating"]
     assert objective.discriminator(ZERO, ZERO).item() == pytest.approx(math.log(4))
-    assert objective.generator(ZERO).item() == pytest.approx(math.log(2))
+    assert objective.generator(None, ZERO).item() == pytest.approx(math.log(2))
 
 
 def test_non_saturating_gradient_survives_a_confident_discriminator() -> None:
     fake = torch.tensor([-20.0], requires_grad=True)
-    OBJECTIVES["non_saturating"].generator(fake).backward()
+    OBJECTIVES["non_saturating"].generator(None, fake).backward()
     assert fake.grad is not None
     assert fake.grad.item() == pytest.approx(-1, abs=1e-6)
 
@@ -28,14 +29,83 @@ def test_hinge_stops_at_its_margins() -> None:
     objective = OBJECTIVES["hinge"]
     assert objective.discriminator(torch.tensor([1.0, 3.0]), torch.tensor([-1.0, -5.0])).item() == 0
     assert objective.discriminator(ZERO, ZERO).item() == 2
-    assert objective.generator(torch.tensor([2.0, 4.0])).item() == -3
+    assert objective.generator(None, torch.tensor([2.0, 4.0])).item() == -3
 
 
 def test_least_squares_is_zero_at_its_targets() -> None:
     objective = OBJECTIVES["least_squares"]
     assert objective.discriminator(torch.ones(3), ZERO).item() == 0
     assert objective.discriminator(ZERO, torch.ones(3)).item() == 1
-    assert objective.generator(torch.tensor([3.0])).item() == 2
+    assert objective.generator(None, torch.tensor([3.0])).item() == 2
+
+
+COUNTS_REAL, COUNTS_FAKE = torch.tensor([1, 2, 5, 4]), torch.tensor([4, 2, 1, 5])
+"""How often each of four images is among twelve real ones, and among twelve samples."""
+
+
+def best_outputs(name: str, real: Tensor, fake: Tensor) -> tuple[Tensor, float]:
+    """The outputs on each image of the discriminator with the least loss, and that loss."""
+    outputs = torch.zeros(len(real), requires_grad=True)
+    optimizer = torch.optim.LBFGS([outputs], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = OBJECTIVES[name].discriminator(outputs.repeat_interleave(real), outputs.repeat_interleave(fake))
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return outputs.detach(), loss().item()
+
+
+def test_the_best_discriminator_under_cross_entropy_knows_the_densities() -> None:
+    """D* = p / (p + q), and V = −log 4 + 2 JS(p, q); Goodfellow et al., 2014, proposition 1 and theorem 1."""
+    outputs, loss = best_outputs("non_saturating", COUNTS_REAL, COUNTS_FAKE)
+    torch.testing.assert_close(outputs.sigmoid(), COUNTS_REAL / (COUNTS_REAL + COUNTS_FAKE), rtol=0, atol=1e-3)
+    p, q = COUNTS_REAL / 12, COUNTS_FAKE / 12
+    divergence = ((p * (2 * p / (p + q)).log()).sum() + (q * (2 * q / (p + q)).log()).sum()) / 2
+    assert -loss == pytest.approx(-math.log(4) + 2 * divergence.item(), abs=1e-4)
+    assert -best_outputs("non_saturating", COUNTS_REAL, COUNTS_REAL)[1] == pytest.approx(-math.log(4), abs=1e-6)
+
+
+def test_the_best_discriminator_under_least_squares_gives_the_share_of_real_ones() -> None:
+    """D* = p / (p + q) for the targets 1 and 0; Mao et al., 2017, eq. 5."""
+    outputs, loss = best_outputs("least_squares", COUNTS_REAL, COUNTS_FAKE)
+    p, q = COUNTS_REAL / 12, COUNTS_FAKE / 12
+    torch.testing.assert_close(outputs, p / (p + q), rtol=0, atol=1e-3)
+    assert loss == pytest.approx(0.5 * (p * q / (p + q)).sum().item(), abs=1e-5)
+    assert best_outputs("least_squares", COUNTS_REAL, COUNTS_REAL)[1] == pytest.approx(0.25, abs=1e-6)
+
+
+def test_the_best_discriminator_under_hinge_has_the_total_variation_in_its_loss() -> None:
+    """V = 2 Σ min(p, q) = 2 − 2 TV; Lim & Ye, 2017, theorem 1: the outputs themselves are ±1."""
+    least = min(
+        OBJECTIVES["hinge"].discriminator(
+            outputs.repeat_interleave(COUNTS_REAL), outputs.repeat_interleave(COUNTS_FAKE)
+        )
+        for outputs in torch.cartesian_prod(*[torch.linspace(-2, 2, 9)] * 4)
+    )
+    assert least.item() == pytest.approx(2 * torch.minimum(COUNTS_REAL, COUNTS_FAKE).sum().item() / 12, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_only_an_objective_that_says_so_looks_at_real_images_for_the_generator(name: str) -> None:
+    fake = torch.linspace(-2, 2, 5)
+    one, other = torch.linspace(0, 3, 5), torch.linspace(-5, -1, 5)
+    assert (
+        torch.equal(OBJECTIVES[name].generator(one, fake), OBJECTIVES[name].generator(other, fake))
+        is not OBJECTIVES[name].shows_real
+    )
+    if not OBJECTIVES[name].shows_real:
+        OBJECTIVES[name].generator(None, fake)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_losses_do_not_depend_on_the_order_within_a_batch_of_samples(name: str) -> None:
+    real, fake = torch.randn(16), torch.randn(16)
+    order = torch.randperm(16)
+    for player in (OBJECTIVES[name].discriminator, OBJECTIVES[name].generator):
+        torch.testing.assert_close(player(real, fake), player(real[order], fake[order]))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -44,7 +114,7 @@ def test_the_players_pull_the_outputs_on_fakes_in_opposite_directions(name: str)
     for player in ("discriminator", "generator"):
         fake = torch.tensor([0.3], requires_grad=True)
         objective = OBJECTIVES[name]
-        loss = objective.generator(fake) if player == "generator" else objective.discriminator(ZERO, fake)
+        loss = objective.generator(ZERO, fake) if player == "generator" else objective.discriminator(ZERO, fake)
         loss.backward()
         slopes.append(fake.grad.item())
     assert slopes[0] > 0 > slopes[1]
@@ -53,6 +123,11 @@ def test_the_players_pull_the_outputs_on_fakes_in_opposite_directions(name: str)
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_losses_are_float32_and_finite_for_extreme_bfloat16_outputs(name: str) -> None:
     extreme = torch.tensor([-3e4, 3e4], dtype=torch.bfloat16)
-    for loss in (OBJECTIVES[name].discriminator(extreme, extreme), OBJECTIVES[name].generator(extreme)):
+    for loss in (OBJECTIVES[name].discriminator(extreme, extreme), OBJECTIVES[name].generator(extreme, extreme)):
         assert loss.dtype == torch.float32
         assert loss.isfinite()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_names_its_paper(name: str) -> None:
+    assert "arXiv:" in OBJECTIVES[name].paper

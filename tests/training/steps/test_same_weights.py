@@ -13,24 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from training import seeds
-from training.config import (
-    CganConfig,
-    CodesConfig,
-    CropConfig,
-    CycleGanConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    InfoGanConfig,
-    OptimizerConfig,
-    PatchConfig,
-    TrainConfig,
-    TranslatorConfig,
-)
-from training.config.infogan import InfoDiscriminatorConfig, InfoGeneratorConfig
+from training.conditions import CodesCondition, LabelCondition
+from training.config import CropConfig, OptimizerConfig, RunConfig
+from training.config.gan import GanConfig
+from training.config.translation import TranslationConfig
 from training.data import ImageDataset, UnpairedDataset
 from training.engine.loop import _step
 from training.engine.schedule import learning_rate_factor
-from training.steps import FAMILIES
+from training.engine.statistics import Statistics
+from training.nets.dcgan import DiscriminatorConfig, GeneratorConfig
+from training.nets.posterior import PosteriorConfig
+from training.nets.translator import PatchConfig, TranslatorConfig
+from training.terms.classifier import Classifier
+from training.terms.equivariance import Equivariance
+from training.terms.information import CategoricalInformation, ContinuousInformation
+from training.terms.invariance import Invariance
 
 ARITHMETIC = "7f1a91e9d4adef3739cd16ce7d38fe76"
 DIGESTS = {
@@ -40,32 +37,41 @@ DIGESTS = {
     "cyclegan": "3f00fad2ce5c2f560026347dfbe7251d",
 }
 STEPS = 30
+CPU = torch.device("cpu")
 
-CONFIGS: dict[str, TrainConfig] = {
-    "cgan": CganConfig(
-        data="digits", images=480, tick=480, batch=16, precision="float32", seed=5,
-        generator=GeneratorConfig(latent_size=8, width=8),
+CONFIGS: dict[str, RunConfig] = {
+    "cgan": GanConfig(
+        recipe="cgan", data="squares", total_images=480, tick=480, batch=16, precision="float32", seed=5,
+        latent_size=8, condition=LabelCondition(),
+        generator=GeneratorConfig(width=8),
+        discriminator=DiscriminatorConfig(width=8, concat=True, projection=True),
+    ),
+    "cgan with classifier": GanConfig(
+        recipe="cgan", data="squares", total_images=480, tick=480, batch=16, precision="float32", seed=5,
+        latent_size=8, condition=LabelCondition(), terms={"classifier": Classifier(weight=0.2)},
+        generator=GeneratorConfig(width=8),
+        discriminator=DiscriminatorConfig(width=8, projection=True),
+    ),
+    "infogan": GanConfig(
+        recipe="infogan", data="squares", total_images=480, tick=480, batch=16, precision="float32", seed=5,
+        latent_size=8, condition=CodesCondition(posterior=PosteriorConfig(hidden=16)),
+        terms={
+            "categorical_information": CategoricalInformation(weight=1),
+            "continuous_information": ContinuousInformation(weight=1),
+            "invariance": Invariance(weight=2),
+            "equivariance": Equivariance(weight=4),
+        },
+        generator=GeneratorConfig(width=8),
         discriminator=DiscriminatorConfig(width=8),
+        optimizer=OptimizerConfig(decay_start=0.25),
     ),
-    "cgan with classifier": CganConfig(
-        data="digits", images=480, tick=480, batch=16, precision="float32", seed=5, classifier_weight=0.2,
-        generator=GeneratorConfig(latent_size=8, width=8),
-        discriminator=DiscriminatorConfig(width=8, concat=False),
-    ),
-    "infogan": InfoGanConfig(
-        data="digits", images=480, tick=480, batch=16, precision="float32", seed=5,
-        continuous_weight=1.0, invariance_weight=2, equivariance_weight=4,
-        codes=CodesConfig(noise=8, categorical=(10,), continuous=(1, 1)),
-        generator=InfoGeneratorConfig(width=8),
-        discriminator=InfoDiscriminatorConfig(width=8, hidden=16),
-        optimizer=OptimizerConfig(constant_share=0.25),
-    ),
-    "cyclegan": CycleGanConfig(
-        data="noise", domain_a="fog", domain_b="snow", images=30, tick=30, seed=5, precision="float32", pool=3,
+    "cyclegan": TranslationConfig(
+        recipe="cyclegan", data="noise", domain_a="fog", domain_b="snow", total_images=30, tick=30, seed=5,
+        precision="float32", pool=3,
         generator=TranslatorConfig(width=2, blocks=1),
         discriminator=PatchConfig(width=2),
         crop=CropConfig(size=32, min_side=32, max_side=40),
-        optimizer=OptimizerConfig(constant_share=0.25),
+        optimizer=OptimizerConfig(decay_start=0.25),
     ),
 }  # fmt: skip
 
@@ -75,12 +81,11 @@ def test_thirty_steps_give_the_weights_that_they_always_gave(name: str) -> None:
     if digest(probe()) != ARITHMETIC:
         pytest.skip("this processor or this version of torch rounds otherwise than that which made the digests")
     config = CONFIGS[name]
-    family = FAMILIES[config.family]
     torch.manual_seed(seeds.derive_seed(config.seed, "weights"))
-    model = family.build(config, noise() if config.family == "cyclegan" else squares(), torch.device("cpu"))
+    model = config.build(noise() if name == "cyclegan" else squares(), CPU)
     for step in range(STEPS):
         rate = learning_rate_factor(config, step * config.batch)
-        _step(model.phases, model.feed(step), rate, torch.autocast("cpu", enabled=False))
+        _step(model.phases, step, model.batches(step), rate, torch.autocast("cpu", enabled=False), Statistics(CPU))
     assert weights_digest(phase.module for phase in model.phases) == DIGESTS[name]
 
 

@@ -1,0 +1,140 @@
+"""An evaluated run becomes an archive whose card says what the run's folder knows; any other run is refused."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from services.worker.archive import open_archive
+from training import engine
+from training.archive.package import ArchivingError
+from training.archive.run import archive_run
+from training.config import RunConfig
+from training.config.translation import TranslationConfig
+from training.evaluation.classifier import ClassifierConfig
+from training.evaluation.evaluate import evaluate_run, trained_on
+from training.evaluation.result import Evaluation
+from training.recipes import RECIPES, parse_config
+
+INFOGAN = (
+    RECIPES["infogan"]
+    .config("digits")
+    .changed({"total_images": 64, "batch": 32, "tick": 64, "generator.width": 4, "discriminator.width": 4})
+)
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
+    """A judge that has learnt nothing, and few sweeps: what figures are worth does not matter here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "training.evaluation.evaluate.ClassifierConfig", lambda: ClassifierConfig(filters=2, features=4, images=256)
+        )
+        patch.setattr("training.evaluation.codes.SWEEPS", 2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def evaluated(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an InfoGAN's run, evaluated."""
+    run = tmp_path_factory.mktemp("runs") / "infogan"
+    engine.train(INFOGAN, run, device="cpu")
+    evaluate_run(run, samples=100)
+    return run
+
+
+def test_the_card_says_what_the_folder_knows(evaluated: Path, tmp_path: Path) -> None:
+    path = archive_run(evaluated, tmp_path / "store", "numbers", "1.2.0")
+    card, evaluation = open_archive(path).card, Evaluation.read(evaluated / "evaluation.json")
+    assert path == tmp_path / "store" / "numbers.mar"
+    assert (card.name, card.version) == ("numbers", "1.2.0")
+    assert (card.training_data.name, card.training_data.split) == ("digits", "train")
+    assert parse_config(card.training_config.encode()) == INFOGAN
+    assert {metric.name: metric.value for metric in card.evaluation.metrics} == {
+        metric.name: metric.value for metric in evaluation.metrics
+    }
+    assert dict(card.evaluation.protocol) == evaluation.protocol
+    assert evaluation.codes is not None
+    found = [tuple(value.name for value in code.values) for code in card.categorical_codes]
+    assert found == [code.values for code in evaluation.condition.categorical]
+    assert [code.id for code in card.continuous_codes] == ["c1", "c2"]
+    assert [figure.name for figure in card.figures] == ["traversal-c1", "traversal-c2"]
+    assert card.created.ToSeconds() == int(engine.load_run(evaluated).checkpoint.stat().st_mtime)
+
+
+def test_a_run_gives_the_same_archive_again(evaluated: Path, tmp_path: Path) -> None:
+    first, again = (archive_run(evaluated, tmp_path / name, "numbers", "1.0.0") for name in ("first", "again"))
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_a_run_that_was_started_over_is_refused_until_it_is_evaluated_again(evaluated: Path, tmp_path: Path) -> None:
+    """It has seen as many images as the one whose figures lie there, and has fewer codes to show."""
+    run = shutil.copytree(evaluated, tmp_path / "run")
+    engine.train(INFOGAN.changed({"seed": 1, "condition.continuous": "1"}), run, device="cpu", fresh=True)
+    with pytest.raises(ArchivingError, match=r"evaluation\.json is of another checkpoint: run `gantry evaluate"):
+        archive_run(run, tmp_path, "numbers", "1.0.0")
+    evaluate_run(run, samples=100, cache_dir=evaluated.parent / ".cache")
+    card = open_archive(archive_run(run, tmp_path, "numbers", "1.0.0")).card
+    assert [figure.name for figure in card.figures] == ["traversal-c1"]
+
+
+def test_a_run_without_readable_figures_is_refused(evaluated: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(evaluated, tmp_path / "run")
+    (run / "evaluation.json").write_text("{}")
+    with pytest.raises(ArchivingError, match=r"evaluation\.json: not of this version \(.*\): run `gantry evaluate"):
+        archive_run(run, tmp_path, "numbers", "1.0.0")
+    (run / "evaluation.json").unlink()
+    with pytest.raises(ArchivingError, match=r"has no evaluation\.json: run `gantry evaluate"):
+        archive_run(run, tmp_path, "numbers", "1.0.0")
+
+
+def test_an_unevaluated_run_is_packed_where_that_is_asked_for(evaluated: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(evaluated, tmp_path / "run")
+    (run / "evaluation.json").unlink()
+    with pytest.raises(ArchivingError, match=r"or pack it without figures by --unevaluated"):
+        archive_run(run, tmp_path, "numbers", "1.0.0")
+    card = open_archive(archive_run(run, tmp_path, "numbers", "1.0.0", unevaluated=True)).card
+    assert dict(card.evaluation.protocol) == {"evaluated": "no: packed with --unevaluated"}
+    assert card.description.endswith("It was packed unevaluated: nobody measured how good its pictures are.")
+    assert not card.evaluation.metrics
+    assert not card.figures
+    assert [len(code.values) for code in card.categorical_codes] == [10]
+
+
+def archived(config: RunConfig, folder: Path, data_dir: Path | None = None):
+    """The archive of a run that counts as evaluated, though without any figure."""
+    engine.train(config, folder / "run", data_dir=data_dir, device="cpu")
+    training = trained_on(engine.load_run(folder / "run"))
+    Evaluation(metrics=(), protocol={"training": training}).save(folder / "run" / "evaluation.json")
+    return open_archive(archive_run(folder / "run", folder, "tiny", "1.0.0"))
+
+
+def test_a_cgans_card_names_its_classes(tmp_path: Path) -> None:
+    config = (
+        RECIPES["cgan"].config("digits").changed({"total_images": 32, "batch": 32, "tick": 32, "generator.width": 4})
+    )
+    archive = archived(config, tmp_path)
+    assert list(archive.graphs) == ["model.pt2"]
+    assert [known.name for known in archive.card.classes] == [str(digit) for digit in range(10)]
+    assert archive.card.latent.size == config.flat()["latent_size"]
+    assert not archive.card.figures
+
+
+def test_a_cyclegans_card_names_its_domains(tmp_path: Path) -> None:
+    for domain in ("trainA", "trainB"):
+        (tmp_path / "own" / domain).mkdir(parents=True)
+        for number in range(3):  # one to train on, one for each of the splits that are held out
+            Image.new("RGB", (32, 32), "brown").save(tmp_path / "own" / domain / f"{number}.png")
+    config = TranslationConfig(
+        recipe="cyclegan", data="own", total_images=1, tick=1, domain_a="horse", domain_b="zebra"
+    ).changed(
+        {"generator.width": 2, "generator.blocks": 1, "discriminator.width": 2}
+        | {f"crop.{name}": 32 for name in ("size", "min_side", "max_side")}
+    )
+    archive = archived(config, tmp_path, tmp_path)
+    assert sorted(archive.graphs) == ["a_to_b.pt2", "b_to_a.pt2"]
+    translation = archive.card.translation
+    assert (translation.domain_a, translation.domain_b, translation.trained_side) == ("horse", "zebra", 32)
+    assert archive.card.training_data.images == 2

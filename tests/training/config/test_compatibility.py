@@ -1,0 +1,118 @@
+"""What does not go together is refused, by the flags that mend it."""
+
+import re
+
+import pytest
+
+from tests.training.tiny import gan, label_gan
+from training.config import ConfigError
+from training.config.compatibility import CONTRADICTIONS, REMEDIES, find_fault
+from training.objectives import OBJECTIVES, Objective
+from training.terms import TERMS
+
+BRINGS = {
+    "batch norm": {"discriminator__norm": "batch"},
+    "spectral norm": {"discriminator__norm": "spectral"},
+    "gradient penalty": {"terms__gradient_penalty__weight": 10},
+    "normal init": {"discriminator__init": "normal"},
+    "concatenated label": {"condition__kind": "label", "discriminator__concat": True},
+    "classifier": {"condition__kind": "label", "terms__classifier__weight": 0.2},
+}
+"""What brings each thing of `CONTRADICTIONS`."""
+
+PLAIN = {"discriminator__norm": "none"}
+
+
+def alternatives(message: str) -> list[dict[str, str]]:
+    """The flags that a message offers: those joined by "and" belong together."""
+    offered = message.rpartition("--set ")[2]
+    choices = [re.findall(r"([\w.]+)=([\w.,]*\w)", choice) for choice in re.split(r",? or |, (?=\w+\.)", offered)]
+    return [dict(choice) for choice in choices if choice]
+
+
+def fault(**settings) -> str:
+    """What is said of settings; nothing where they go together."""
+    try:
+        gan(**settings)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("pair", CONTRADICTIONS)
+def test_each_of_a_contradictory_pair_goes_without_the_other(pair: tuple[str, str]) -> None:
+    for one in pair:
+        config = {**PLAIN, **BRINGS[one]}
+        gan(**config | ({"discriminator__projection": True} if config.get("condition__kind") else {}))
+
+
+@pytest.mark.parametrize("pair", CONTRADICTIONS)
+def test_a_contradictory_pair_is_refused_and_each_flag_of_the_message_mends_it(pair: tuple[str, str]) -> None:
+    settings = {**PLAIN, **BRINGS[pair[0]], **BRINGS[pair[1]]}
+    said = fault(**settings)
+    assert said == CONTRADICTIONS[pair]
+    offered = alternatives(said)
+    assert len(offered) >= 2
+    for changes in offered:
+        gan(**settings | {"discriminator__projection": "concatenated label" in pair} | changes)
+
+
+@pytest.mark.parametrize("need", REMEDIES)
+def test_what_an_objective_needs_is_asked_for_and_each_flag_of_the_message_brings_it(need: str, monkeypatch) -> None:
+    known = OBJECTIVES["hinge"]
+    wanting = Objective(known.discriminator, known.generator, paper="", needs=frozenset({need}))
+    monkeypatch.setitem(OBJECTIVES, "wanting", wanting)
+    lacking = {**PLAIN, "objective": "wanting"}
+    if need in ("label input", "information"):  # which is first needed by its condition
+        lacking["condition__kind"] = {"label input": "label", "information": "codes"}[need]
+    said = fault(**lacking)
+    assert said == f"{lacking_setting(need)} needs {need}, which nothing provides: {REMEDIES[need]}"
+    offered = alternatives(said)
+    assert offered
+    for changes in offered:
+        assert f"needs {need}," not in fault(**lacking | changes)  # something else may be wanting now
+
+
+def lacking_setting(need: str) -> str:
+    return {"label input": "condition label", "information": "condition codes"}.get(need, "--set objective=wanting")
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_what_a_term_needs_is_asked_for(name: str) -> None:
+    needs = TERMS[name].needs
+    assert needs <= REMEDIES.keys()
+    settings = {**PLAIN, f"terms__{name}__weight": 3}
+    if needs:
+        (need,) = needs
+        assert (
+            fault(**settings) == f"--set terms.{name}.weight=3 needs {need}, which nothing provides: {REMEDIES[need]}"
+        )
+    else:
+        assert name in gan(**settings).terms_of()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_what_an_objective_of_the_table_needs_can_be_had(name: str) -> None:
+    assert OBJECTIVES[name].needs <= REMEDIES.keys()
+
+
+@pytest.mark.parametrize("way", ["concat", "projection"])
+def test_a_discriminator_that_looks_at_labels_needs_them(way: str) -> None:
+    said = fault(**{f"discriminator__{way}": True})
+    assert said.startswith("--set discriminator.concat or discriminator.projection needs label")
+
+
+@pytest.mark.parametrize("norm", ["spectral", "none", "batch", "layer"])
+def test_the_label_may_enter_by_any_way_alone(norm: str) -> None:
+    for way in ({"discriminator__concat": True}, {"discriminator__projection": True}, BRINGS["classifier"]):
+        label_gan(
+            **{"discriminator__concat": False, "discriminator__projection": False, "discriminator__norm": norm} | way
+        )
+
+
+def test_a_term_without_weight_needs_and_contradicts_nothing() -> None:
+    gan(discriminator__norm="batch", terms__gradient_penalty__weight=0, terms__classifier__weight=0)
+
+
+def test_nothing_is_wrong_with_what_goes_together() -> None:
+    assert find_fault({"lipschitz": "--set objective=x"}, frozenset({"lipschitz", "spectral norm"})) is None

@@ -1,0 +1,60 @@
+"""What the tests of sections share: subjects made of a generator and data, without a run."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from training.data import ImageDataset, load
+from training.evaluation.classifier import ClassifierConfig
+from training.evaluation.sample import Sampler
+from training.evaluation.subject import Subject
+
+CLASSIFIER = ClassifierConfig(filters=8, features=16, images=12_000, batch=64)
+
+
+class NoCondition:
+    """Nothing beside the latent."""
+
+    kind = "none"
+
+    def draw(self, *_: object) -> dict[str, torch.Tensor]:
+        return {}
+
+    def vector(self, *_: object) -> None:
+        return None
+
+
+class Labelled:
+    """The class, as a number in place of a one-hot: the generators of these tests look it up."""
+
+    kind = "label"
+
+    def draw(self, labels: torch.Tensor, *_: object) -> dict[str, torch.Tensor]:
+        return {"labels": labels}
+
+    def vector(self, draws: dict[str, torch.Tensor], _info: object) -> torch.Tensor:
+        return draws["labels"]
+
+
+@pytest.fixture(scope="session")
+def digits() -> Callable[[str], ImageDataset]:
+    """A split of the digits by name."""
+    splits = {split: load("digits", split) for split in ("train", "validation", "test")}
+    return splits.__getitem__
+
+
+@pytest.fixture(scope="session")
+def subject_of(digits, tmp_path_factory) -> Callable[..., Subject]:
+    """Makes a subject of a generator (latents of 4, condition) → images."""
+    cache = tmp_path_factory.mktemp("classifiers")
+
+    def make(generator: Any, condition: Any = None, load: Any = None, **options: Any) -> Subject:
+        load = load or digits
+        info = load("train").info
+        sampler = Sampler(generator, condition or Labelled(), options.pop("latent_size", 4), info)
+        settings = {"count": 300, "classifier": CLASSIFIER, "cache_dir": cache, "config": None, **options}
+        return Subject(generator, load=load, sampler=sampler, **settings)
+
+    return make

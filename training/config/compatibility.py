@@ -1,0 +1,44 @@
+"""What goes together: nets, conditions and terms provide, objectives and terms need, and some pairs contradict.
+
+One validator for every configuration of a GAN; a refusal names the flag to change.
+"""
+
+from collections.abc import Mapping
+
+REMEDIES = {
+    "label": "--set condition.kind=label and data with classes",
+    "label input": "--set discriminator.concat=true, discriminator.projection=true or terms.classifier.weight=0.2",
+    "categorical codes": "--set condition.kind=codes and condition.categorical=10",
+    "continuous codes": "--set condition.kind=codes and condition.continuous=1,1",
+    "information": "--set terms.categorical_information.weight=1 or terms.continuous_information.weight=0.5",
+    "lipschitz": "--set terms.gradient_penalty.weight=10 or discriminator.norm=spectral",
+}
+"""What brings each thing that may be needed."""
+
+CONTRADICTIONS = {
+    ("spectral norm", "gradient penalty"): "two constraints hold one slope: --set discriminator.norm=layer, or "
+    "terms.gradient_penalty.weight=0",
+    ("batch norm", "gradient penalty"): "under batch normalisation a score depends on the whole batch, so an image has "
+    "no slope of its own: --set discriminator.norm=layer, or terms.gradient_penalty.weight=0",
+    ("concatenated label", "classifier"): "the classifier would only read the label it is to guess: "
+    "--set discriminator.concat=false, or terms.classifier.weight=0",
+    ("spectral norm", "normal init"): "spectral normalisation divides a weight's scale out: "
+    "--set discriminator.init=torch, or discriminator.norm=batch",
+}
+"""Pairs of what is provided that make no sense together, and why."""
+
+
+def find_fault(needs: Mapping[str, str], provided: frozenset[str]) -> str | None:
+    """Says what does not go together.
+
+    Args:
+        needs: What is needed, and by which setting.
+        provided: All that is there.
+
+    Returns:
+        The first fault, with the flags that mend it; None where there is none.
+    """
+    for need, setting in needs.items():
+        if need not in provided:
+            return f"{setting} needs {need}, which nothing provides: {REMEDIES[need]}"
+    return next((why for pair, why in CONTRADICTIONS.items() if provided.issuperset(pair)), None)

@@ -1,0 +1,135 @@
+"""The configuration of every GAN that makes pictures from noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
+
+import torch
+from pydantic import BeforeValidator, Field, model_validator
+from torch import nn
+
+from gantry.v1 import models_pb2
+from training.conditions import AnyCondition, NoCondition
+from training.config.compatibility import find_fault
+from training.config.run import ConfigError, RunConfig
+from training.data import DatasetInfo, ImageDataset, Split, load
+from training.evaluation.result import Codes
+from training.nets.dcgan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from training.objectives import OBJECTIVES, Objective, ObjectiveName
+from training.steps import adversarial
+from training.steps.phase import Model
+from training.terms import Side, Term, Terms
+
+
+def _number(value: object) -> object:
+    """Reads a text of digits, which pydantic does not where only some numbers are allowed."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+class GanConfig(RunConfig):
+    """A generator and a discriminator, with any objective, terms and condition that go together."""
+
+    info_type: ClassVar[type] = DatasetInfo
+
+    size: Annotated[Literal[28, 32, 64, 128] | None, BeforeValidator(_number)] = None
+    """Height and width that own pictures are cropped and resized to; None: 64, and a built-in data set's own."""
+
+    batch: Annotated[int, Field(ge=2, le=65_536)] = 64
+
+    objective: ObjectiveName = "non_saturating"
+    """The adversarial losses; see `training.objectives`."""
+
+    terms: Terms = Field(default_factory=dict)
+    """What is added to them, by name; see `training.terms`."""
+
+    critic_steps: Annotated[int, Field(ge=1, le=100)] = 1
+    """Times that the discriminator learns, each from another batch, before the generator does once."""
+
+    latent_size: Annotated[int, Field(ge=1, le=1024)] = 64
+    """Numbers in the latent z, each drawn from a standard normal distribution."""
+
+    condition: AnyCondition = NoCondition()
+    generator: GeneratorConfig = GeneratorConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> Self:
+        used = {name: term for name, term in self.terms.items() if term.weight}
+        provided = self.condition.provides | self.discriminator.provides
+        provided |= {given for term in used.values() for given in term.provides} | used.keys()
+        provided |= {"label input"} if "classifier" in used else set()
+        provided |= {"normal init"} if self.discriminator.init == "normal" else set()
+        needs = dict.fromkeys(self.adversarial.needs, f"--set objective={self.objective}")
+        needs |= {
+            need: f"--set terms.{name}.weight={term.weight:g}" for name, term in used.items() for need in term.needs
+        }
+        if "label input" in self.discriminator.provides:
+            needs["label"] = "--set discriminator.concat or discriminator.projection"
+        needs |= {"label": {"label input": "condition label"}, "codes": {"information": "condition codes"}}.get(
+            self.condition.kind, {}
+        )
+        if fault := find_fault(needs, frozenset(provided)):
+            raise ValueError(fault)
+        return self
+
+    @property
+    def step_images(self) -> int:
+        """Real images that one step shows."""
+        return self.batch * self.critic_steps
+
+    @property
+    def adversarial(self) -> Objective:
+        """The objective."""
+        return OBJECTIVES[self.objective]
+
+    def terms_of(self, side: Side | None = None) -> Mapping[str, Term]:
+        """The terms of a side's loss by name, or of either side's; without those of no weight."""
+        return {name: t for name, t in self.terms.items() if t.weight and (side is None or side in t.sides)}
+
+    def load(self, split: Split, data_dir: Path | None = None) -> ImageDataset:  # noqa: D102
+        dataset = load(self.data, split, data_dir, size=self.size)
+        if self.condition.kind == "label" and not dataset.class_names:
+            raise ConfigError(
+                f"--data {self.data} has no classes, which {self.recipe} needs: put the pictures of each class in a "
+                "folder of its own, or train a recipe without labels, e.g. dcgan"
+            )
+        return dataset
+
+    def build(self, dataset: ImageDataset, where: torch.device) -> Model:  # noqa: D102
+        return adversarial.build(self, dataset, where)
+
+    def build_generator(self, info: DatasetInfo) -> Generator:  # noqa: D102
+        condition_size = self.condition.size(info)
+        return self.generator.build(
+            latent_size=self.latent_size, condition_size=condition_size, channels=info.channels, size=info.size
+        )
+
+    def build_discriminator(self, info: DatasetInfo) -> Discriminator:
+        """Makes the discriminator with all heads, on the CPU."""
+
+        def heads(features: int) -> dict[str, nn.Module]:
+            named = self.condition.heads(features)
+            for term in self.terms_of().values():
+                named |= term.heads(features, info)
+            return named
+
+        return self.discriminator.build(
+            classes=len(info.class_names), channels=info.channels, size=info.size, heads=heads
+        )
+
+    def card(self, info: DatasetInfo, codes: Codes | None) -> models_pb2.ModelCard:  # noqa: D102
+        card = self.condition.card(info, codes)
+        card.image.CopyFrom(
+            models_pb2.ImageSpec(
+                width=info.size, height=info.size, channels=info.channels, value_min=-1.0, value_max=1.0
+            )
+        )
+        card.latent.CopyFrom(
+            models_pb2.LatentSpec(size=self.latent_size, distribution=models_pb2.LATENT_DISTRIBUTION_NORMAL)
+        )
+        return card
+
+    def graphs(self, generator: nn.Module) -> dict[str, nn.Module]:  # noqa: D102
+        return {"model.pt2": generator}

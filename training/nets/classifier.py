@@ -1,0 +1,81 @@
+"""A small convolutional classifier, whose penultimate layer is what quality figures are measured in."""
+
+from torch import Tensor, nn
+
+_SMALLEST = 7
+"""Feature maps are halved until their longer side is at most this."""
+
+_LARGEST = 64
+"""Larger images are halved first: full resolution would cost most of the time and tell classes apart no better."""
+
+
+class Classifier(nn.Module):
+    """Pairs of 3x3 convolutions with pooling between them, one hidden layer of features, one linear layer of logits."""
+
+    def __init__(
+        self, channels: int, height: int, width: int, classes: int, filters: int = 32, features: int = 128
+    ) -> None:
+        """Builds the net for one image size.
+
+        Args:
+            channels: Channels of the images.
+            height: Their height in pixels.
+            width: Their width in pixels.
+            classes: How many classes it tells apart.
+            filters: Filters of the first pair of convolutions; each later pair has twice as many, at most 4x these.
+            features: Size of the penultimate layer.
+        """
+        super().__init__()
+        stages: list[nn.Module] = []
+        while max(height, width) > _LARGEST:
+            stages.append(nn.AvgPool2d(2, ceil_mode=True))
+            height, width = -(-height // 2), -(-width // 2)
+        inputs, outputs = channels, filters
+        while max(height, width) > _SMALLEST:
+            stages += [*_convolution(inputs, outputs), *_convolution(outputs, outputs), nn.MaxPool2d(2, ceil_mode=True)]
+            inputs, outputs = outputs, min(2 * outputs, 4 * filters)
+            height, width = -(-height // 2), -(-width // 2)
+        self.body = nn.Sequential(
+            *stages,
+            nn.Flatten(),
+            nn.Linear(inputs * height * width, features, bias=False),
+            nn.BatchNorm1d(features),
+            nn.ReLU(inplace=True),
+        )
+        self.head = nn.Linear(features, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The penultimate layer.
+
+        Args:
+            images: [B, C, H, W] in [-1, 1].
+
+        Returns:
+            [B, features], none negative.
+        """
+        result: Tensor = self.body(images)
+        return result
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The last layer, [B, classes], from what `features` returned."""
+        result: Tensor = self.head(features)
+        return result
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classifies.
+
+        Args:
+            images: [B, C, H, W] in [-1, 1].
+
+        Returns:
+            Unnormalised log-probabilities, [B, classes].
+        """
+        return self.logits(self.features(images))
+
+
+def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    ]

@@ -1,0 +1,41 @@
+"""The InfoGAN."""
+
+from training.conditions import CodesCondition
+from training.config.gan import GanConfig
+from training.nets.dcgan import GeneratorConfig
+from training.recipes.recipe import Recipe
+from training.terms.information import CategoricalInformation, ContinuousInformation
+
+INFOGAN = Recipe(
+    paper="Chen et al., 2016, arXiv:1606.03657",
+    line="Pictures without labels, steered by codes whose meaning it finds",
+    defaults=GanConfig(
+        recipe="infogan",
+        data="digits",
+        total_images=800_000,
+        tick=50_000,
+        latent_size=62,
+        condition=CodesCondition(),
+        terms={"categorical_information": CategoricalInformation(), "continuous_information": ContinuousInformation()},
+        generator=GeneratorConfig(width=64),
+    ),
+    on={
+        "digits": {
+            "total_images": 200_000,
+            "tick": 40_000,
+            "precision": "float32",
+            "generator.width": 32,
+            "discriminator.width": 32,
+        },
+        # Two terms that see no label make the codes stand for digit, slant and size; see docs/training.md.
+        "mnist": {
+            "total_images": 600_000,
+            "seed": 3,
+            "tick": 24_000,
+            "optimizer.decay_start": 0.6,
+            "terms.continuous_information.weight": 1,
+            "terms.invariance.weight": 2,
+            "terms.equivariance.weight": 4,
+        },
+    },
+)

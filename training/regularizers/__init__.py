@@ -1,1 +1,0 @@
-"""Penalties and tricks that are added to the objectives."""

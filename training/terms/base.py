@@ -1,0 +1,118 @@
+"""What every term is: something added to one side's loss, or to both."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from training.config import Settings
+from training.data import DatasetInfo
+
+Side = Literal["discriminator", "generator"]
+BOTH: frozenset[Side] = frozenset({"discriminator", "generator"})
+
+
+class Heads:
+    """What a discriminator guesses of some images besides the score: each head runs when first asked for, once.
+
+    So that a head with batch normalisation sees the images that it is asked about, and no others.
+    """
+
+    def __init__(self, modules: nn.ModuleDict, features: Tensor) -> None:
+        """Keeps what the heads would take.
+
+        Args:
+            modules: The discriminator's heads.
+            features: Of the images, [B, F].
+        """
+        self._modules, self._features = modules, features
+        self._known: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """What the head of a name gives."""
+        if name not in self._known:
+            self._known[name] = self._modules[name](self._features)
+        return self._known[name]
+
+
+class Verdict(NamedTuple):
+    """What a discriminator makes of some images.
+
+    Attributes:
+        score: float32 [B], higher means more likely real.
+        features: What the score is taken from, [B, F].
+        heads: What else it guesses.
+    """
+
+    score: Tensor
+    features: Tensor
+    heads: Heads
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a term may look at, in the phase of one side.
+
+    Attributes:
+        side: Whose loss it is.
+        discriminate: From images to a verdict, under the labels of the batch.
+        real: The batch's real images, float32 [B, C, H, W].
+        fake: Samples; without gradient in the discriminator's phase.
+        of_real: The verdict on the real images; None in the generator's phase, unless something asks for it.
+        of_fake: The verdict on the samples.
+        views: Verdicts on what terms wanted shown besides, by name.
+        draws: What was drawn for the batch: the condition's draws and the terms' own.
+    """
+
+    side: Side
+    discriminate: Callable[[Tensor], Verdict]
+    real: Tensor
+    fake: Tensor
+    of_real: Verdict | None
+    of_fake: Verdict
+    views: Mapping[str, Verdict]
+    draws: Mapping[str, Tensor]
+
+
+class Term(Settings, ABC):
+    """Something that is added to a loss."""
+
+    sides: ClassVar[frozenset[Side]] = BOTH
+    """Whose losses it is part of."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What the condition or the nets must provide; see `training.config.compatibility`."""
+
+    provides: ClassVar[frozenset[str]] = frozenset()
+    """What objectives may need."""
+
+    shows_real: ClassVar[bool] = False
+    """Whether it looks at the verdict on real images in the generator's phase too."""
+
+    weight: Annotated[float, Field(ge=0, le=100)]
+    """What its value is multiplied by; 0 leaves the term out."""
+
+    def draws(self) -> dict[str, Callable[[int, torch.Generator], Tensor]]:
+        """What it needs drawn for a batch, by name: from (count, source) to a tensor [count, ...].
+
+        What several terms name is drawn once.
+        """
+        return {}
+
+    def views(self) -> dict[str, Callable[[Tensor, Mapping[str, Tensor]], Tensor]]:
+        """What it wants the discriminator to be shown besides in its phase, by name: from (real images, draws)."""
+        return {}
+
+    def heads(self, features: int, info: DatasetInfo) -> dict[str, nn.Module]:  # noqa: ARG002
+        """What the discriminator needs besides its score, by name: modules from its features [B, features]."""
+        return {}
+
+    @abstractmethod
+    def value(self, seen: Seen) -> Tensor:
+        """The term, a float32 scalar, before its weight."""
