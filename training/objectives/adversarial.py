@@ -63,9 +63,21 @@ def least_squares_generator(_real: Tensor | None, fake: Tensor) -> Tensor:
     return 0.5 * (fake.float() - 1).square().mean()
 
 
+def wasserstein(real: Tensor, fake: Tensor) -> Tensor:
+    """The critic's fake − real, whose negative least value is the Wasserstein-1 distance; Arjovsky et al., 2017."""
+    return fake.float().mean() - real.float().mean()
+
+
 OBJECTIVES = {
     "non_saturating": Objective(cross_entropy, non_saturating, "Goodfellow et al., 2014, arXiv:1406.2661"),
     "hinge": Objective(hinge, negative_mean, "Lim & Ye, 2017, arXiv:1705.02894"),
     "least_squares": Objective(least_squares, least_squares_generator, "Mao et al., 2017, arXiv:1611.04076"),
+    "wasserstein": Objective(
+        wasserstein,
+        negative_mean,
+        "Arjovsky et al., 2017, arXiv:1701.07875",
+        output="critic",
+        needs=frozenset({"lipschitz"}),
+    ),
 }
 """Every objective by its name in the configuration."""
