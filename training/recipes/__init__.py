@@ -8,9 +8,10 @@ from training.recipes.cyclegan import CYCLEGAN, CYCLEGAN_LITE
 from training.recipes.dcgan import DCGAN
 from training.recipes.infogan import INFOGAN
 from training.recipes.recipe import Recipe
+from training.recipes.wgan_gp import WGAN_GP
 
 RECIPES: dict[str, Recipe] = {
-    recipe.defaults.recipe: recipe for recipe in (CGAN, INFOGAN, DCGAN, CYCLEGAN, CYCLEGAN_LITE)
+    recipe.defaults.recipe: recipe for recipe in (CGAN, INFOGAN, DCGAN, WGAN_GP, CYCLEGAN, CYCLEGAN_LITE)
 }
 """Every recipe by its name."""
 
