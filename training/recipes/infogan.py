@@ -29,7 +29,7 @@ INFOGAN = Recipe(
         },
         # Two terms that see no label make the codes stand for digit, slant and size; see docs/training.md.
         "mnist": {
-            "total_images": 600_000,
+            "total_images": 440_000,
             "seed": 3,
             "tick": 24_000,
             "optimizer.decay_start": 0.6,

@@ -13,6 +13,7 @@ from training.config.translation import TranslationConfig
 from training.nets.dcgan import DiscriminatorConfig, GeneratorConfig
 from training.nets.posterior import PosteriorConfig
 from training.nets.translator import PatchConfig, TranslatorConfig
+from training.recipes import RECIPES
 from training.terms.information import CategoricalInformation, ContinuousInformation
 
 DECAYING = OptimizerConfig(decay_start=0.25)
@@ -85,8 +86,14 @@ def cyclegan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TranslationConf
     )
 
 
-@pytest.fixture(params=["cgan", "infogan", "cyclegan"])
-def any_recipe(request: pytest.FixtureRequest) -> RunConfig:
-    """A run of each family in turn."""
-    name = {"cgan": "config"}.get(request.param, request.param)
-    return request.getfixturevalue(name)
+@pytest.fixture(params=["cgan", "infogan", "cyclegan", "dcgan", "wgan-gp"])
+def any_recipe(request: pytest.FixtureRequest, config: GanConfig) -> RunConfig:
+    """A run of each recipe in turn."""
+    if request.param in ("infogan", "cyclegan"):
+        recipe: RunConfig = request.getfixturevalue(request.param)
+        return recipe
+    if request.param == "cgan":
+        return config
+    narrow = {"latent_size": 8, "generator.width": 4, "discriminator.width": 4, "precision": "float32"}
+    recipe = RECIPES[request.param].config("digits").changed({**narrow, "batch": 16})
+    return recipe.changed({"total_images": 8 * recipe.step_images, "tick": 4 * recipe.step_images})

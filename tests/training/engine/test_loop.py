@@ -189,7 +189,7 @@ def test_a_signal_leaves_a_checkpoint_to_go_on_from(
     handler = signal.getsignal(number)
     with monkeypatch.context() as patch:
         send_at_step(patch, 5, number)
-        with pytest.raises(Interrupted, match=f"stopped after {5 * any_recipe.batch} images"):
+        with pytest.raises(Interrupted, match=f"stopped after {5 * any_recipe.step_images} images"):
             train(any_recipe, tmp_path / "stopped")
     assert signal.getsignal(number) is handler
     assert state_of(tmp_path / "stopped")["progress"]["step"] == 5
@@ -390,7 +390,9 @@ def test_other_data_are_refused_by_what_differs(cyclegan: TranslationConfig, tmp
     train(cyclegan.changed({"total_images": 6}), tmp_path / "run")
     folder = tmp_path / "data" / "noise" / "trainA"
     shutil.copy(folder / "0.png", folder / "9.png")
-    with pytest.raises(ConfigError, match=r"holds a run with other data: images was 3 and is 4, fingerprint was .*--fresh"):
+    with pytest.raises(
+        ConfigError, match=r"holds a run with other data: images was 3 and is 4, fingerprint was .*--fresh"
+    ):
         train(cyclegan, tmp_path / "run")
 
 
