@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from services.client.local_gateway import free_port, running_gateway
-from tests.archives import write_tiny_archive, write_tiny_translation_archive
+from tests.archives import write_tiny_archive, write_tiny_one_way_archive, write_tiny_translation_archive
 from tests.helm.conftest import Rendering
 from tests.helm.manifests import of_kind
 from tests.helm.rendering import merged, notes, render
@@ -31,10 +31,11 @@ def run(name: str, address: str, model: str = "") -> "subprocess.CompletedProces
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A gateway with a model that samples and one that translates."""
+    """A gateway with a model that samples, one that translates both ways, and one that translates one way."""
     folder = tmp_path_factory.mktemp("models")
     write_tiny_archive(folder)
     write_tiny_translation_archive(folder)
+    write_tiny_one_way_archive(folder)
     with running_gateway(folder / "log.txt", "--model-store", str(folder), "--execution", "float32") as address:
         yield address
 
@@ -51,10 +52,11 @@ def test_a_picture_is_sampled(address: str) -> None:
     assert done.stdout.startswith("tiny: PNG of ")
 
 
-def test_the_model_of_the_values_may_translate(address: str) -> None:
-    done = run("sample", address, "tiny-translation")
+@pytest.mark.parametrize("model", ["tiny-translation", "tiny-one-way"])
+def test_the_model_of_the_values_may_translate(address: str, model: str) -> None:
+    done = run("sample", address, model)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "tiny-translation: PNG of 64×64 pixels\n"
+    assert done.stdout == f"{model}: PNG of 64×64 pixels\n"
 
 
 def test_a_model_that_is_not_there_fails(address: str) -> None:

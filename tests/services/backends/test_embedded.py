@@ -6,10 +6,14 @@ import pytest
 import torch
 
 from gantry.v1 import worker_pb2
+from gantry.v1.generation_pb2 import DIRECTION_B_TO_A
 from services.backends.base import BackendTimeoutError, BackendUnavailableError, ModelKey, probe_item
 from services.backends.embedded import EmbeddedBackend
 from tests.archives import (
+    tiny_attribute_card,
     tiny_card,
+    tiny_one_way_card,
+    tiny_unconditional_card,
     write_tiny_archive,
     write_tiny_attribute_archive,
     write_tiny_code_archive,
@@ -56,6 +60,18 @@ async def test_every_kind_of_model_can_be_probed(tmp_path: Path) -> None:
             await backend.probe(key)
     finally:
         await backend.stop()
+
+
+def test_a_probe_keeps_to_what_the_model_knows() -> None:
+    """A graph may give values that are not finite for an age of 0."""
+    assert list(probe_item(tiny_attribute_card()).generate.condition) == [0.0, 18.0]
+    assert list(probe_item(tiny_unconditional_card()).generate.condition) == []
+
+
+def test_a_probe_goes_the_way_that_there_is() -> None:
+    card = tiny_one_way_card()
+    card.graphs[0].source_domain, card.graphs[0].target_domain = "photo", "sketch"
+    assert probe_item(card).translate.direction == DIRECTION_B_TO_A
 
 
 async def test_envelope_that_takes_too_long_is_a_timeout(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from services.worker.generation import Generation
 from services.worker.inputs import condition_bounds
 from services.worker.latents import draw_latent
 from services.worker.outcome import Outcome, Picture
-from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator, tiny_attribute_card, tiny_card
+from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator, tiny_card
 from training.archive.export import export_generator
 from training.archive.package import LATENT_EXECUTION
 
@@ -155,22 +155,6 @@ def test_every_attribute_makes_a_difference(attribute_archive: Archive, threads:
     items = [Item(generate=Work(seed=0, condition=condition, truncation=1)) for condition in conditions]
     assert not any(model.find_fault(item) for item in items)
     assert len(set(pixels_of(model.make(items)))) == len(items)
-
-
-def test_a_graph_is_tried_within_the_ranges_of_its_attributes(threads: ThreadPoolExecutor) -> None:
-    """A graph may fail where a condition has no meaning."""
-
-    class Asserting(nn.Module):
-        def forward(self, latents: Tensor, condition: Tensor) -> Tensor:
-            torch._assert_async(((condition >= 18) & (condition <= 80)).all())
-            return latents[:, :1, None, None] + condition[:, :, None, None] + torch.zeros(1, 1, 8, 6)
-
-    card = tiny_attribute_card()
-    card.execution.CopyFrom(LATENT_EXECUTION)
-    del card.attributes[0]
-    card.graphs[0].inputs[:] = ["latent", "age"]
-    graph = export_generator(Asserting(), LATENT_SIZE, 1)
-    assert Generation(Archive(card, b"{}", "0" * 64, {"model.pt2": graph}), FLOAT32, threads)
 
 
 def test_the_value_range_of_the_card_becomes_pixels(threads: ThreadPoolExecutor) -> None:

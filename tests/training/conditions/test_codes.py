@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from gantry.v1 import models_pb2
 from tests.training.tiny import code_gan, dots
 from training.conditions import CodesCondition
 from training.config import ConfigError
@@ -100,10 +99,8 @@ def test_a_tick_sweeps_one_number_at_a_time_in_a_row_for_each_value_of_the_first
 
 def test_a_card_without_an_evaluation_has_codes_without_names() -> None:
     card = CODES.card(INFO, None)
-    assert card.kind == models_pb2.MODEL_KIND_CODE_CONDITIONAL
     assert [(code.id, code.name, len(code.values)) for code in card.categorical_codes] == [("k1", "", 4), ("k2", "", 3)]
     assert [(code.id, code.min, code.max) for code in card.continuous_codes] == [(f"c{n}", -1, 1) for n in (1, 2, 3)]
-    assert [list(graph.inputs) for graph in card.graphs] == [["k1", "k2", "c1", "c2", "c3"]]
 
 
 def test_a_card_says_what_an_evaluation_found() -> None:

@@ -2,7 +2,6 @@
 
 import torch
 
-from gantry.v1 import models_pb2
 from tests.training.tiny import dots
 from training.conditions import LabelCondition
 
@@ -30,6 +29,4 @@ def test_a_tick_shows_a_row_for_each_class() -> None:
 
 def test_the_card_lists_the_classes_in_the_order_of_their_labels() -> None:
     card = LabelCondition().card(INFO, None)
-    assert card.kind == models_pb2.MODEL_KIND_CLASS_CONDITIONAL
     assert [(one.id, one.name) for one in card.classes] == list(enumerate(INFO.class_names))
-    assert [list(graph.inputs) for graph in card.graphs] == [["class"]]

@@ -2,7 +2,6 @@
 
 import torch
 
-from gantry.v1 import models_pb2
 from tests.training.tiny import dots
 from training.conditions import NoCondition
 
@@ -27,5 +26,6 @@ def test_a_tick_shows_a_square_of_other_samples() -> None:
 
 def test_the_card_is_of_an_unconditional_model() -> None:
     card = NoCondition().card(INFO, None)
-    assert card.kind == models_pb2.MODEL_KIND_UNCONDITIONAL
+    assert not card.classes
+    assert not card.categorical_codes
     assert card.description == "Makes 8×8 images like those of dots."

@@ -1,8 +1,10 @@
 """The settings of a GAN: terms and objectives by name, and what comes of them."""
 
 import pytest
+from torch import nn
 
 from tests.training.tiny import code_gan, dots, gan, label_gan
+from training.archive.package import list_graphs
 from training.config import ConfigError
 from training.objectives import OBJECTIVES
 from training.recipes import find_recipe, parse_config
@@ -71,6 +73,7 @@ def test_one_step_shows_as_many_images_as_the_discriminator_sees() -> None:
 @pytest.mark.parametrize(("config", "inputs"), [(gan(), []), (label_gan(), ["class"]), (code_gan(), None)])
 def test_a_card_names_the_graphs_inputs(config, inputs) -> None:
     card = config.card(dots().info, None)
+    list_graphs(card, config.graphs(nn.Identity()))
     (graph,) = card.graphs
     codes = ["k1", "k2", "c1", "c2", "c3"]
     assert (graph.member, list(graph.inputs)) == ("model.pt2", ["latent", *(codes if inputs is None else inputs)])

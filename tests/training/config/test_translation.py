@@ -4,6 +4,7 @@ import pytest
 from torch import nn
 
 from tests.training.tiny import noise
+from training.archive.package import list_graphs
 from training.config import ConfigError
 from training.nets.translator import TranslatorPair
 from training.objectives import OBJECTIVES, Objective
@@ -64,10 +65,11 @@ def test_an_objective_that_does_not_fit_is_refused(trait, monkeypatch) -> None:
 def test_a_card_says_both_ways() -> None:
     config = CYCLEGAN.changed({"domain_a": "summer", "domain_b": "winter"})
     card = config.card(noise().info, None)
+    pair = TranslatorPair(nn.Identity(), nn.Tanh())
+    list_graphs(card, config.graphs(pair))
     ways = [(graph.member, list(graph.inputs), graph.source_domain, graph.target_domain) for graph in card.graphs]
     assert ways == [
         ("a_to_b.pt2", ["picture"], "summer", "winter"),
         ("b_to_a.pt2", ["picture"], "winter", "summer"),
     ]
-    pair = TranslatorPair(nn.Identity(), nn.Tanh())
     assert config.graphs(pair) == {"a_to_b.pt2": pair.a_to_b, "b_to_a.pt2": pair.b_to_a}

@@ -390,9 +390,7 @@ def test_other_data_are_refused_by_what_differs(cyclegan: TranslationConfig, tmp
     train(cyclegan.changed({"total_images": 6}), tmp_path / "run")
     folder = tmp_path / "data" / "noise" / "trainA"
     shutil.copy(folder / "0.png", folder / "9.png")
-    with pytest.raises(
-        ConfigError, match=r"holds a run with other data: images was 3 and is 4, fingerprint.*--fresh"
-    ):
+    with pytest.raises(ConfigError, match=r"holds a run with other data: images was 3 and is 4, fingerprint.*--fresh"):
         train(cyclegan, tmp_path / "run")
 
 

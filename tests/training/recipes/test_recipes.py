@@ -10,6 +10,7 @@ from torch import nn
 
 from tests.training.tiny import build, dataset_for, dots, narrowed, take_step
 from training import recipes
+from training.archive.package import list_graphs
 from training.config import ConfigError
 from training.config.gan import GanConfig
 from training.config.translation import TranslationConfig
@@ -101,6 +102,7 @@ def test_the_net_that_is_kept_is_that_of_the_model_and_has_the_cards_graphs(name
     kept = config.build_generator(data.info)
     kept.load_state_dict(build(config, data).generator.state_dict())
     card = config.card(data.info, None)
+    list_graphs(card, config.graphs(kept))
     assert [graph.member for graph in card.graphs] == list(config.graphs(kept))
     assert all(graph.inputs for graph in card.graphs)
     assert card.description

@@ -4,7 +4,6 @@ import os
 
 from PIL import Image
 
-from gantry.v1 import models_pb2
 from services.client import Client, Credentials
 
 with Client(os.environ["GANTRY_ADDRESS"], timeout=120.0, credentials=Credentials.from_environment()) as client:
@@ -13,9 +12,10 @@ with Client(os.environ["GANTRY_ADDRESS"], timeout=120.0, credentials=Credentials
     if not cards:
         raise SystemExit(f"the gateway has no model {name}".rstrip())
     # Sampling needs nothing to begin with, so it is what is tried where there is a choice.
-    card = min(cards, key=lambda card: card.kind == models_pb2.MODEL_KIND_TRANSLATION)
-    if card.kind == models_pb2.MODEL_KIND_TRANSLATION:
-        picture = client.translate(card.name, Image.new("RGB", (64, 64), "grey"), direction="a_to_b")
+    card = min(cards, key=lambda card: card.HasField("translation"))
+    if card.HasField("translation"):
+        source = card.graphs[0].source_domain
+        picture = client.translate(card.name, Image.new("RGB", (64, 64), "grey"), source=source)
     else:
         (picture,) = client.sample(card.name, seed=1)
 picture.image.load()
