@@ -48,6 +48,7 @@ def serving(folder: Path, command: list[str], backend: str) -> Iterator[str]:
             process.stderr.read()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # ten processes that load torch, one after another
 @pytest.mark.parametrize("title", SECTIONS)
 @pytest.mark.parametrize("backend", ["embedded", pytest.param("torchserve", marks=pytest.mark.torchserve)])

@@ -86,7 +86,9 @@ def cyclegan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TranslationConf
     )
 
 
-@pytest.fixture(params=["cgan", "infogan", "cyclegan", "dcgan", "wgan-gp"])
+@pytest.fixture(
+    params=["cgan", "infogan", "cyclegan", *(pytest.param(r, marks=pytest.mark.slow) for r in ("dcgan", "wgan-gp"))]
+)
 def any_recipe(request: pytest.FixtureRequest, config: GanConfig) -> RunConfig:
     """A run of each recipe in turn."""
     if request.param in ("infogan", "cyclegan"):
