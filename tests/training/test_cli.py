@@ -193,7 +193,7 @@ def test_data_of_a_name_are_sought_in_the_folder(gantry, apples: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "cats"], "cats: say where it is with --data-dir or GANTRY_DATA_DIR"),
+        (["--data", "cats"], "unknown data set 'cats': --data must be one of digits, mnist"),
         (["gan"], "there is no recipe 'gan'; there are cgan, infogan"),
         (
             ["--set", "objective=vanilla"],
@@ -204,7 +204,7 @@ def test_data_of_a_name_are_sought_in_the_folder(gantry, apples: Path) -> None:
             "two constraints hold one slope: --set discriminator.norm",
         ),
         (["--size", "30"], "--size 30: Input should be 28, 32, 64 or 128"),
-        (["--data", "mnist", "--size", "64"], "--size 64"),
+        (["--data", "digits", "--size", "64"], "--size 64"),
         (["cyclegan", "--set", "domain_a=zebra"], "domain_a and domain_b are both 'zebra'"),
         (["cyclegan"], "horse2zebra: say where it is with --data-dir or GANTRY_DATA_DIR"),
         (["cyclegan", "--data-dir", "."], "horse2zebra"),

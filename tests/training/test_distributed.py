@@ -45,22 +45,22 @@ def test_a_batch_is_shared_out_in_order_and_put_together_again() -> None:
 
 
 @dataclass(frozen=True)
-class Unlabelled:
-    """A batch of pictures that nobody has named."""
+class Drawn:
+    """A batch with what was drawn for it."""
 
     images: Tensor
-    labels: Tensor | None = None
+    draws: dict[str, Tensor]
 
 
-def share_without_labels() -> tuple[int, int, bool]:
+def share_of_draws() -> tuple[int, int, list[int]]:
     with distributed.joined(CPU):
-        share = distributed.own_share(Unlabelled(torch.zeros(4, 3)))
-        return distributed.rank(), len(share.images), share.labels is None
+        share = distributed.own_share(Drawn(torch.zeros(4, 3), {"labels": torch.arange(4)}))
+        return distributed.rank(), len(share.images), share.draws["labels"].tolist()
 
 
-def test_what_a_batch_lacks_is_not_shared_out() -> None:
-    ends = together(share_without_labels, share_without_labels)
-    assert [end.result for end in ends] == [(0, 2, True), (1, 2, True)]
+def test_what_was_drawn_is_shared_out_with_the_pictures() -> None:
+    ends = together(share_of_draws, share_of_draws)
+    assert [end.result for end in ends] == [(0, 2, [0, 1]), (1, 2, [2, 3])]
 
 
 def gradient_of_a_bent_mean() -> list[float]:
