@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from training.data.dataset import ImageDataset
-from training.data.permutations import Permutations
-from training.data.streams import Ahead
+from training.data.permutations import shuffled
+from training.data.streams import ahead
 
 
 class Batches:
     """An endless stream of batches, in which the batch of a step is a function of (seed, step) alone."""
 
     def __init__(self, dataset: ImageDataset, batch: int, seed: int, device: torch.device) -> None:
-        """Moves the labels to the device, and the images where they are in memory.
+        """Moves images and labels to the device, where the images are in memory.
 
         Args:
             dataset: What to serve.
@@ -24,12 +24,13 @@ class Batches:
             seed: Decides the permutations.
             device: Where the batches are made.
         """
-        self._images = dataset.images.to(device) if isinstance(dataset.images, Tensor) else dataset.images
-        self._labels = None if dataset.labels is None else dataset.labels.to(device)
-        self._batch = batch
-        self._device = device
-        self._order = Permutations(len(dataset), seed)
-        self._ahead = Ahead(self._indices, self._decoded)
+        self._images, self._labels = dataset.images, dataset.labels
+        self._size, self._batch, self._seed, self._device = len(dataset), batch, seed, device
+        self._get = ahead(self._gathered)
+        if isinstance(self._images, Tensor):
+            self._images = self._images.to(device)
+            self._labels = None if self._labels is None else self._labels.to(device)
+            self._get = self._gathered
 
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
         """The batch of a step.
@@ -43,15 +44,14 @@ class Batches:
         Raises:
             DataError: If a picture that is decoded now cannot be read.
         """
-        indices = self._indices(step).to(self._device)
-        resident = isinstance(self._images, Tensor)
-        pixels = self._images[indices] if resident else self._ahead.get(step).to(self._device, non_blocking=True)
-        images = pixels.to(torch.float32).div_(127.5).sub_(1)
-        return images, None if self._labels is None else self._labels[indices]
+        pixels, labels = self._get(step)
+        images = pixels.to(self._device, non_blocking=True).to(torch.float32).div_(127.5).sub_(1)
+        return images, None if labels is None else labels.to(self._device)
 
-    def _indices(self, step: int) -> Tensor:
-        return self._order.indices(step * self._batch, self._batch)
-
-    def _decoded(self, indices: Tensor) -> Tensor:
-        pixels = self._images[indices]
-        return pixels.pin_memory() if self._device.type == "cuda" else pixels
+    def _gathered(self, step: int) -> tuple[Tensor, Tensor | None]:
+        indices = shuffled(self._size, self._seed, step * self._batch, self._batch)
+        if isinstance(self._images, Tensor):
+            indices = indices.to(self._device)
+        pixels, labels = self._images[indices], None if self._labels is None else self._labels[indices]
+        on_host = self._device.type == "cuda" and pixels.device.type == "cpu"
+        return pixels.pin_memory() if on_host else pixels, labels

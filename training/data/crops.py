@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from training import seeds
 from training.config import CropConfig
-from training.data.permutations import Permutations
-from training.data.streams import Ahead
+from training.data.permutations import shuffled
+from training.data.streams import ahead
 from training.data.unpaired import UnpairedDataset
 
 
@@ -26,17 +26,12 @@ class UnpairedCrops:
             seed: Decides orders and crops.
             device: Where the bytes live and the batches are made; pictures that are streamed are cut on the CPU.
         """
-        domains = {"A": dataset.a, "B": dataset.b}
-        self._streamed = not all(isinstance(pictures, list) for pictures in domains.values())
-        self._pictures: dict[str, Sequence[Tensor]] = domains
-        if not self._streamed:
-            self._pictures = {name: [each.to(device) for each in pictures] for name, pictures in domains.items()}
-        self._orders = {name: Permutations(len(kept), seed, name) for name, kept in domains.items()}
-        self._batch = batch
-        self._crop = crop
-        self._seed = seed
-        self._device = device
-        self._ahead = Ahead(self._plan, self._cut_all)
+        self._domains: dict[str, Sequence[Tensor]] = {"A": dataset.a, "B": dataset.b}
+        self._batch, self._crop, self._seed, self._device = batch, crop, seed, device
+        self._get = ahead(self._cut_all)
+        if isinstance(dataset.a, list):
+            self._domains = {name: [each.to(device) for each in domain] for name, domain in self._domains.items()}
+            self._get = self._cut_all
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step.
@@ -50,21 +45,17 @@ class UnpairedCrops:
         Raises:
             DataError: If a picture that is decoded now cannot be read.
         """
-        a, b = self._ahead.get(step) if self._streamed else self._cut_all(self._plan(step))
-        return a.to(self._device, non_blocking=True), b.to(self._device, non_blocking=True)
+        a, b = self._get(step)
+        return a.to(self._device), b.to(self._device)
 
-    def _plan(self, step: int) -> tuple[int, dict[str, list[int]]]:
-        start = step * self._batch
-        return step, {name: order.indices(start, self._batch).tolist() for name, order in self._orders.items()}
-
-    def _cut_all(self, plan: tuple[int, dict[str, list[int]]]) -> list[Tensor]:
-        step, chosen = plan
+    def _cut_all(self, step: int) -> list[Tensor]:
         source = seeds.random_source(self._seed, "crops", step)
-        domains = []
-        for name, indices in chosen.items():
-            crops = [_cut(self._pictures[name][index], self._crop, source) for index in indices]
-            domains.append(torch.cat(crops).contiguous(memory_format=torch.channels_last))
-        return domains
+        batches = []
+        for name, pictures in self._domains.items():
+            indices = shuffled(len(pictures), self._seed, step * self._batch, self._batch, name).tolist()
+            crops = [_cut(pictures[index], self._crop, source) for index in indices]
+            batches.append(torch.cat(crops).contiguous(memory_format=torch.channels_last))
+        return batches
 
 
 def _cut(picture: Tensor, crop: CropConfig, source: torch.Generator) -> Tensor:

@@ -1,10 +1,12 @@
 """What every data set looks like to the rest of training."""
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +14,10 @@ from torch import Tensor
 
 from training import seeds
 
+if TYPE_CHECKING:
+    from training.data.streams import Squares
+
+Item = TypeVar("Item")
 Split = Literal["train", "validation", "test"]
 
 MEMORY_BUDGET = 2 << 30
@@ -24,25 +30,6 @@ class DataError(ValueError):
 
 class MissingDataError(DataError):
     """A data set is nowhere to be found; the message says where it was looked for and what brings it."""
-
-
-class LazyImages(Protocol):
-    """Pictures of one size that are decoded when they are asked for, indexed like a tensor.
-
-    Attributes:
-        shape: [N, C, S, S].
-        dtype: torch.uint8.
-    """
-
-    shape: torch.Size
-    dtype: torch.dtype
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of the files that they come from."""
-
-    def __getitem__(self, index: Tensor | slice, /) -> Tensor:
-        """The pictures of some indices, uint8 [B, C, S, S]."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +70,12 @@ class ImageDataset:
         resized: Whether the pictures were cropped and resized to their size.
 
     Raises:
-        ValueError: If the tensors have other types or disagree in number, or a label has no name.
+        DataError: If the images are not square bytes, or the labels do not fit them or the class names.
     """
 
     name: str
     split: Split
-    images: Tensor | LazyImages
+    images: "Tensor | Squares"
     labels: Tensor | None
     class_names: tuple[str, ...]
     licence: str
@@ -96,22 +83,17 @@ class ImageDataset:
     resized: bool = False
 
     def __post_init__(self) -> None:
-        what = f"{self.name} ({self.split})"
-        shape = self.images.shape
-        if self.images.dtype != torch.uint8 or len(shape) != 4:
-            raise ValueError(f"{what}: images must be uint8 [N, C, H, W]")
-        if shape[2] != shape[3]:
-            raise ValueError(f"{what}: images must be square, got {list(shape[2:])}")
-        if len(self) == 0:
-            raise ValueError(f"{what}: there are no images")
+        what, shape = f"{self.name} ({self.split})", self.images.shape
+        if self.images.dtype != torch.uint8 or len(shape) != 4 or shape[2] != shape[3] or not shape[0]:
+            raise DataError(f"{what}: images must be uint8 [N, C, S, S], at least one, got {list(shape)}")
         if (self.labels is None) != (not self.class_names):
-            raise ValueError(f"{what}: labels and class names come together")
+            raise DataError(f"{what}: labels and class names come together")
         if self.labels is None:
             return
-        if self.labels.dtype != torch.int64 or self.labels.shape != shape[:1]:
-            raise ValueError(f"{what}: labels must be int64 [N], one for each of {len(self)} images")
+        if self.labels.shape != shape[:1]:
+            raise DataError(f"{what}: there are {len(self.labels)} labels for {len(self)} images")
         if self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
-            raise ValueError(f"{what}: labels must lie in [0, {len(self.class_names)})")
+            raise DataError(f"{what}: labels must lie in [0, {len(self.class_names)})")
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -120,23 +102,26 @@ class ImageDataset:
     def info(self) -> DatasetInfo:
         """What a trained model must remember of this data set."""
         _, channels, _, size = self.images.shape
-        return DatasetInfo(self.name, channels, size, self.class_names, self.licence, len(self), self._fingerprint())
+        pixels = self.images if isinstance(self.images, Tensor) else self.images.fingerprint
+        digest = fingerprint(self.class_names, self.labels, pixels)
+        return DatasetInfo(self.name, channels, size, self.class_names, self.licence, len(self), digest)
 
-    def _fingerprint(self) -> str:
-        images = self.images if isinstance(self.images, Tensor) else self.images.fingerprint
-        return fingerprint(self.class_names, self.labels, images)
+
+def environment_dir() -> Path | None:
+    """The folder that GANTRY_DATA_DIR names, where --data-dir names none."""
+    named = os.environ.get("GANTRY_DATA_DIR")
+    return Path(named) if named else None
 
 
 def fingerprint(*parts: object) -> str:
     """A digest of tensors' bytes and shapes, and of anything else's text."""
     digest = hashlib.sha256()
     for part in parts:
-        tensor = part if isinstance(part, Tensor) else None
-        text = f"{tuple(tensor.shape)} {tensor.dtype}" if tensor is not None else str(part)
+        text = f"{tuple(part.shape)} {part.dtype}" if isinstance(part, Tensor) else str(part)
         digest.update(f"{len(text)} {text}".encode("utf-8", "surrogateescape"))
-        if tensor is not None:
+        if isinstance(part, Tensor):
             # By numpy, since torch's threads would fight over many small tensors.
-            digest.update(np.ascontiguousarray(tensor.numpy()).reshape(-1).data)
+            digest.update(np.ascontiguousarray(part.numpy()).reshape(-1).data)
     return digest.hexdigest()[:32]
 
 
@@ -153,3 +138,29 @@ def hold_out(count: int, *names: str) -> tuple[Tensor, Tensor]:
     order = torch.randperm(count, generator=seeds.random_source(0, *names))
     few = max(1, count // 10)
     return order[few:].sort().values, order[:few].sort().values
+
+
+def divide(what: str, given: Mapping[Split, Sequence[Item]], fewest: int, *names: str) -> dict[Split, Sequence[Item]]:
+    """Holds out of the training split what is given for no other: a tenth to test, then a tenth of the rest.
+
+    Args:
+        what: Whose splits they are, for the error.
+        given: Those that are there.
+        fewest: What the training split must have.
+        names: What the seed depends on, beside the splits.
+
+    Returns:
+        All three splits.
+
+    Raises:
+        DataError: If there is too little to train on.
+    """
+    splits: dict[Split, Sequence[Item]] = {"train": [], **given}
+    fewest = max(fewest, 4 - len(splits))  # one for each split that comes out of it
+    if (count := len(splits["train"])) < fewest:
+        raise DataError(f"{what}: {count} pictures are too few to train on, at least {fewest} are needed")
+    held: tuple[Split, ...] = ("test", "validation")
+    for split in (each for each in held if each not in given):
+        parts = hold_out(len(splits["train"]), split, *names)
+        splits["train"], splits[split] = ([splits["train"][each] for each in part.tolist()] for part in parts)
+    return splits

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from training.data.dataset import DataError
 
-_UNSIGNED_BYTE = 0x08
-
 
 class IdxError(DataError):
     """A file is not the IDX file it should be; the message names the file and what is wrong."""
@@ -42,10 +40,9 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
     header = 4 + 4 * dimensions
     if len(content) < header:
         raise IdxError(f"{path}: {len(content)} bytes are too few for an IDX header of {header} bytes")
-    magic = content[:4]
-    wanted = bytes([0, 0, _UNSIGNED_BYTE, dimensions])
-    if magic != wanted:
-        raise IdxError(f"{path}: magic number 0x{magic.hex()}, expected 0x{wanted.hex()}")
+    magic = bytes([0, 0, 8, dimensions])
+    if content[:4] != magic:
+        raise IdxError(f"{path}: magic number 0x{content[:4].hex()}, expected 0x{magic.hex()}")
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     if len(content) - header != math.prod(shape):
         raise IdxError(
@@ -54,22 +51,3 @@ def read_idx(path: Path, dimensions: int) -> Tensor:
         )
     # A bytearray, since torch shares the buffer and wants it writable.
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).view(shape)
-
-
-def read_labelled_images(images: Path, labels: Path) -> tuple[Tensor, Tensor]:
-    """Reads a pair of IDX files.
-
-    Args:
-        images: The file of N grey images.
-        labels: The file of N labels.
-
-    Returns:
-        uint8 [N, 1, H, W] and int64 [N].
-
-    Raises:
-        IdxError: If either file is bad, or they disagree in number.
-    """
-    pixels, classes = read_idx(images, dimensions=3), read_idx(labels, dimensions=1)
-    if len(pixels) != len(classes):
-        raise IdxError(f"{images} has {len(pixels)} images, but {labels} has {len(classes)} labels")
-    return pixels.unsqueeze(1), classes.long()

@@ -1,52 +1,36 @@
 """The order in which the images of a data set are shown, as a function of the seed alone."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
 from training import seeds
 
 
-class Permutations:
-    """An endless stream of indices: one permutation of the data set after another, one an epoch.
+def shuffled(size: int, seed: int, start: int, count: int, *names: str) -> Tensor:
+    """A part of an endless stream of indices: one permutation of the data set after another, one an epoch.
 
-    A batch may span two of them, so that no image is left out.
+    A batch may span several of them, so that no image is left out.
+
+    Args:
+        size: Images in the data set, at least 1.
+        seed: Decides the permutations, together with `names`.
+        start: The part's first place, counted from 0.
+        count: Its length.
+        names: What the indices are of, where there is more than one stream.
+
+    Returns:
+        int64 [count], each in [0, size).
     """
+    parts = []
+    while count:
+        epoch, offset = divmod(start, size)
+        parts.append(_permutation(size, seed, *names, "epoch", epoch)[offset : offset + count])
+        start, count = start + len(parts[-1]), count - len(parts[-1])
+    return torch.cat(parts)
 
-    def __init__(self, size: int, seed: int, *names: str) -> None:
-        """Starts the stream.
 
-        Args:
-            size: Images in the data set, at least 1.
-            seed: Decides the permutations, together with ...
-            names: ... what they are of, where there is more than one stream.
-        """
-        self._size = size
-        self._seed = seed
-        self._names = names
-        self._known: dict[int, Tensor] = {}
-
-    def indices(self, start: int, count: int) -> Tensor:
-        """A part of the stream.
-
-        Args:
-            start: Its first place, counted from 0.
-            count: Its length.
-
-        Returns:
-            int64 [count], each in [0, size).
-        """
-        parts = []
-        while count:
-            epoch, offset = divmod(start, self._size)
-            part = self._permutation(epoch)[offset : offset + count]
-            parts.append(part)
-            start, count = start + len(part), count - len(part)
-        return torch.cat(parts)
-
-    def _permutation(self, epoch: int) -> Tensor:
-        if epoch not in self._known:
-            order = torch.randperm(self._size, generator=seeds.random_source(self._seed, *self._names, "epoch", epoch))
-            # Only a batch that spans two epochs needs more than one.
-            kept = {known: value for known, value in self._known.items() if known == epoch - 1}
-            self._known = {**kept, epoch: order}
-        return self._known[epoch]
+@lru_cache(maxsize=4)  # two domains, each with a batch that spans two epochs
+def _permutation(size: int, seed: int, *names: str | int) -> Tensor:
+    return torch.randperm(size, generator=seeds.random_source(seed, *names))

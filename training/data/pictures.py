@@ -4,51 +4,41 @@ What archivers and file managers leave beside pictures (`__MACOSX`, hidden files
 """
 
 import bz2
-import errno
 import gzip
 import io
 import lzma
 import os
 import posixpath
 import shutil
-import stat
 import tarfile
 import tempfile
 import threading
 import weakref
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
-from tqdm import tqdm
 
 from training.data.dataset import DataError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,  # a zip's unknown compression
-    ValueError,  # a zip's impossible offsets
-    lzma.LZMAError,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-_DECOMPRESSORS: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
+_DECOMPRESSORS: dict[str, Callable[..., Any]] = {
+    ".gz": gzip.open,
+    ".tgz": gzip.open,
+    ".xz": lzma.open,
+    ".bz2": bz2.open,
 }
 _CHUNK = 64  # pictures that a thread takes at a time
 _THREADS = 8  # at most; more only wait for each other
@@ -81,13 +71,11 @@ class Source:
     Attributes:
         path: Where it is.
         files: Its pictures, in the order of their paths.
-        folders: Paths of its folders, as far as they are entries of their own.
         open: Opens a picture's file; from any thread.
     """
 
     path: Path
     files: Sequence[File]
-    folders: frozenset[str]
     open: Callable[[File], BinaryIO]
 
 
@@ -102,8 +90,6 @@ class Header(NamedTuple):
 def open_source(path: Path) -> Source:
     """Lists the pictures of a folder, a zip or a tar.
 
-    A compressed tar is unpacked into a temporary file first, since its pictures can be read in any order only there.
-
     Args:
         path: Where it is.
 
@@ -111,13 +97,11 @@ def open_source(path: Path) -> Source:
         The source; there may be no pictures in it.
 
     Raises:
-        DataError: If it is none of these, or is broken or locked.
+        DataError: If it is none of these, or is broken.
     """
     try:
-        if path.is_dir():
-            return _folder(path)
-        return _tar(path) if tarfile.is_tarfile(path) else _zip(path)
-    except _UNREADABLE as error:
+        return _folder(path) if path.is_dir() else _archive(path)
+    except Exception as error:  # a broken archive makes Python's readers raise almost anything
         raise DataError(f"{path}: not a readable folder, zip or tar: {str(error) or type(error).__name__}") from error
 
 
@@ -127,9 +111,7 @@ def read_header(source: Source, file: File) -> Header:
     Raises:
         DataError: If it cannot be read; the message names it.
     """
-    with _named(source, file), source.open(file) as stream, Image.open(stream) as picture:
-        return Header(*picture.size, grey=_is_grey(picture))
-    raise AssertionError("unreachable")
+    return _read(source, file, lambda picture: Header(*picture.size, grey=_is_grey(picture)))
 
 
 def read_square(source: Source, file: File, mode: Mode, size: int) -> Tensor:
@@ -147,14 +129,16 @@ def read_square(source: Source, file: File, mode: Mode, size: int) -> Tensor:
     Raises:
         DataError: If it cannot be read; the message names it.
     """
-    with _named(source, file), source.open(file) as stream, Image.open(stream) as picture:
+
+    def square(picture: Image.Image) -> Tensor:
         picture.draft(None, (2 * size, 2 * size))  # lets a large JPEG be decoded at a fraction of its size
         whole = _flattened(picture, mode)
         side = min(whole.size)
         left, top = (whole.width - side) // 2, (whole.height - side) // 2
-        square = whole.crop((left, top, left + side, top + side))
-        return _tensor(square.resize((size, size), Image.Resampling.BICUBIC))
-    raise AssertionError("unreachable")
+        middle = whole.crop((left, top, left + side, top + side))
+        return _tensor(middle.resize((size, size), Image.Resampling.BICUBIC))
+
+    return _read(source, file, square)
 
 
 def read_picture(source: Source, file: File, max_side: int | None = None) -> Tensor:
@@ -171,12 +155,12 @@ def read_picture(source: Source, file: File, max_side: int | None = None) -> Ten
     Raises:
         DataError: If it cannot be read; the message names it.
     """
-    with _named(source, file), source.open(file) as stream, Image.open(stream) as picture:
+
+    def whole(picture: Image.Image) -> Tensor:
         rgb = _flattened(picture, "RGB")
-        if max_side and min(rgb.size) > max_side:
-            rgb = rgb.resize(shrunk(rgb.width, rgb.height, max_side), Image.Resampling.BICUBIC)
-        return _tensor(rgb)
-    raise AssertionError("unreachable")
+        return _tensor(rgb.resize(shrunk(rgb.width, rgb.height, max_side), Image.Resampling.BICUBIC))
+
+    return _read(source, file, whole)
 
 
 def shrunk(width: int, height: int, max_side: int | None) -> tuple[int, int]:
@@ -191,7 +175,7 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], title:
     Args:
         function: What to call.
         items: What to call it with.
-        title: If given, progress is shown under it on a terminal, should it take more than a second.
+        title: If given, progress is shown under it on a terminal.
 
     Yields:
         The results.
@@ -199,12 +183,13 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], title:
     threads = min(_THREADS, len(os.sched_getaffinity(0)))
     chunk = max(1, min(_CHUNK, len(items) // (4 * threads)))
     chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
-    hidden = None if title else True  # None is hidden where there is no terminal
-    bar = tqdm(desc=title, total=len(items), unit="picture", delay=1, leave=False, disable=hidden)
-    with bar, ThreadPoolExecutor(threads, thread_name_prefix="pictures") as pool:
-        for results in pool.map(lambda part: [function(item) for item in part], chunks):
-            yield from results
-            bar.update(len(results))
+    with ThreadPoolExecutor(threads, thread_name_prefix="pictures") as pool:
+        results: Iterable[Result] = chain.from_iterable(
+            pool.map(lambda part: [function(item) for item in part], chunks)
+        )
+        if title and (console := Console(stderr=True)).is_terminal:
+            results = track(results, title, len(items), console=console, transient=True)
+        yield from results
 
 
 def is_picture(name: str) -> bool:
@@ -218,135 +203,64 @@ def is_visible(name: str) -> bool:
 
 
 def _folder(root: Path) -> Source:
-    files: list[File] = []
-    folders: set[str] = set()
+    def refuse(error: OSError) -> None:
+        raise error
 
-    def walk(folder: str, path: str, above: frozenset[tuple[int, int]]) -> None:
-        status = os.stat(folder)
-        here = (status.st_dev, status.st_ino)
-        if here in above:  # a link back
-            return
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                inner = f"{path}{entry.name}"
-                if not is_visible(entry.name):
-                    continue
-                if entry.is_dir():
-                    folders.add(inner)
-                    walk(entry.path, f"{inner}/", above | {here})
-                elif is_picture(entry.name):
-                    status = entry.stat()
-                    if stat.S_ISREG(status.st_mode):
-                        files.append(File(inner, status.st_size, 0, entry.path))
-
-    walk(str(root), "", frozenset())
-    return Source(root, sorted(files), frozenset(folders), lambda file: open(file.place, "rb"))
+    files = []
+    for folder, inner, names in os.walk(root, onerror=refuse, followlinks=True):
+        inner[:] = filter(is_visible, inner)
+        for name in names:
+            if is_visible(name) and is_picture(name):
+                place = os.path.join(folder, name)
+                files.append(File(os.path.relpath(place, root), os.stat(place).st_size, 0, place))
+    return Source(root, sorted(files), lambda file: open(file.place, "rb"))
 
 
-def _zip(path: Path) -> Source:
-    archive = zipfile.ZipFile(path)
+def _archive(path: Path) -> Source:
+    archive: Any
+    if tarfile.is_tarfile(path):
+        stream = _unpacked(path)
+        archive = tarfile.open(fileobj=stream)  # noqa: SIM115  # closed with its source
+        entries = [(member.name, member.size, 0, member) for member in archive if not member.isdir()]
+        reader = archive.extractfile
+    else:
+        stream = archive = zipfile.ZipFile(path)
+        entries = [(entry.filename, entry.file_size, entry.CRC, entry) for entry in archive.infolist()]
+        reader = archive.open
     lock = threading.Lock()
-    found = {}
-    for entry in archive.infolist():
-        found[_clean(entry.filename)] = (entry.is_dir(), entry.file_size, entry.CRC, entry)
-        if entry.flag_bits & 1:
-            raise OSError(f"{entry.filename} needs a password; unpack it")
 
-    def read(file: File) -> BinaryIO:
-        with lock:
-            return io.BytesIO(archive.read(file.place))
+    def opened(file: File) -> BinaryIO:
+        with lock, reader(file.place) as stored:
+            return io.BytesIO(stored.read())
 
-    return _archive(path, found, read, archive)
-
-
-def _tar(path: Path) -> Source:
-    plain = _decompressed(path)
-    places: dict[str, tuple[int, int]] = {}
-    links: dict[str, str] = {}
-    folders: set[str] = set()
-    with tarfile.open(fileobj=plain, mode="r:") as archive:
-        for member in archive:
-            name = _clean(member.name)
-            if member.isreg():
-                places[name] = (member.offset_data, member.size)
-            elif member.isdir():
-                folders.add(name)
-            elif member.islnk():
-                links[name] = _clean(member.linkname)
-            elif member.issym():
-                links[name] = _clean(posixpath.join(posixpath.dirname(name), member.linkname))
-    for name in filter(is_picture, links):
-        places[name] = _followed(name, links, places)
-    found: dict[str, tuple[bool, int, int, Any]]
-    found = {name: (False, size, 0, offset) for name, (offset, size) in places.items()}
-    found.update((name, (True, 0, 0, None)) for name in folders)
-    return _archive(path, found, lambda file: io.BytesIO(os.pread(plain.fileno(), file.size, file.place)), plain)
+    files = [File(posixpath.normpath(name).lstrip("/"), *entry) for name, *entry in entries if name[-1] != "/"]
+    shown = {file.path: file for file in files if is_picture(file.path) and all(map(is_visible, file.path.split("/")))}
+    source = Source(path, sorted(shown.values()), opened)
+    weakref.finalize(source, stream.close)
+    return source
 
 
-def _followed(name: str, links: Mapping[str, str], places: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
-    target = name
-    for _ in range(len(links)):
-        if target in places:
-            break
-        target = links.get(target, target)
-    if target not in places:
-        raise tarfile.TarError(f"{name} is a link to {links[name]}, which is not there")
-    return places[target]
-
-
-def _decompressed(path: Path) -> BinaryIO:
-    """The tar itself, or what is compressed in it, unpacked into a temporary file."""
-    with path.open("rb") as file:
-        magic = file.read(6)
-    decompress = next((reader for start, reader in _DECOMPRESSORS.items() if magic.startswith(start)), None)
+def _unpacked(path: Path) -> BinaryIO:
+    """The tar in a file: itself, or in a temporary file, since only there its pictures can be read in any order."""
+    decompress = _DECOMPRESSORS.get(path.suffix.lower())
     if decompress is None:
         return path.open("rb")
     plain = tempfile.TemporaryFile()  # noqa: SIM115  # closed with its source
-    try:
-        with decompress(path) as packed:
-            shutil.copyfileobj(packed, plain, 1 << 20)
-    except BaseException as error:
-        plain.close()
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            where = tempfile.gettempdir()
-            raise OSError(f"{where} has no room to unpack it; unpack it yourself, or set TMPDIR") from error
-        raise
+    with decompress(path) as packed:
+        shutil.copyfileobj(packed, plain, 1 << 20)
     plain.seek(0)
     return plain
 
 
-def _archive(
-    path: Path, found: Mapping[str, tuple[bool, int, int, Any]], read: Callable[[File], BinaryIO], file: Any
-) -> Source:
-    visible = {name: entry for name, entry in found.items() if all(map(is_visible, name.split("/")))}
-    files = [
-        File(name, size, check, place)
-        for name, (is_folder, size, check, place) in sorted(visible.items())
-        if not is_folder and is_picture(name)
-    ]
-    source = Source(path, files, frozenset(name for name, entry in visible.items() if entry[0]), read)
-    weakref.finalize(source, file.close)
-    return source
-
-
-def _clean(name: str) -> str:
-    return posixpath.normpath(name).lstrip("/")
-
-
-class _named:  # noqa: N801  # used like a function
-    """Turns whatever a picture's reading raises into a DataError that names it."""
-
-    def __init__(self, source: Source, file: File) -> None:
-        self._what = f"{source.path}: {file.path}"
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, Exception):  # a broken file makes Pillow's readers raise almost anything
-            unknown = isinstance(error, UnidentifiedImageError)  # whose message shows a Python object
-            reason = "its bytes are of no known format" if unknown else str(error) or type(error).__name__
-            raise DataError(f"{self._what}: not a readable picture: {reason}") from error
+def _read(source: Source, file: File, use: Callable[[Image.Image], Result]) -> Result:
+    """Opens a picture and gives what is made of it; whatever reading it raises becomes a DataError that names it."""
+    try:
+        with source.open(file) as stream, Image.open(stream) as picture:
+            return use(picture)
+    except Exception as error:  # a broken file makes Pillow's readers raise almost anything
+        unknown = isinstance(error, UnidentifiedImageError)  # whose message shows a Python object
+        reason = "its bytes are of no known format" if unknown else str(error) or type(error).__name__
+        raise DataError(f"{source.path}: {file.path}: not a readable picture: {reason}") from error
 
 
 def _is_grey(picture: Image.Image) -> bool:

@@ -2,16 +2,25 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from training.data.dataset import MEMORY_BUDGET, DataError, ImageDataset, MissingDataError, Split, hold_out
-from training.data.folders import environment_dir, find_set, load_pictures, picture_set_at
-from training.data.idx import read_labelled_images
+from training.data.dataset import (
+    MEMORY_BUDGET,
+    DataError,
+    ImageDataset,
+    MissingDataError,
+    Split,
+    environment_dir,
+    hold_out,
+)
+from training.data.folders import find_set, load_pictures, picture_set_at
+from training.data.idx import read_idx
 
+_DEBIAN = Path("/usr/share/datasets")  # dataset-fashion-mnist
 _DIGITS = tuple(str(digit) for digit in range(10))
 
 
@@ -58,16 +67,12 @@ def load(
     own = whole.images.shape[2]
     if size not in (None, own):
         raise DataError(f"--size {size}: {name} is {own}×{own}; leave --size out")
-    return whole if split == "test" else _part(whole, split)
-
-
-def _part(whole: ImageDataset, split: Split) -> ImageDataset:
-    """What remains of a training split, or what is held out of it."""
+    if split == "test" or whole.labels is None:
+        return whole
     kept, held = hold_out(len(whole), "validation")
     chosen = kept if split == "train" else held
-    labels = None if whole.labels is None else whole.labels[chosen]
     counts = {**whole.counts, "train": len(kept), "validation": len(held)}
-    return replace(whole, split=split, images=whole.images[chosen], labels=labels, counts=counts)
+    return replace(whole, split=split, images=whole.images[chosen], labels=whole.labels[chosen], counts=counts)
 
 
 def _digits(split: Split, _data_dir: Path | None, _download: bool) -> ImageDataset:
@@ -91,61 +96,47 @@ def _digits(split: Split, _data_dir: Path | None, _download: bool) -> ImageDatas
     )
 
 
-@dataclass(frozen=True)
-class _IdxSource:
+def _idx(
+    name: str,
+    torchvision_name: str,
+    class_names: tuple[str, ...],
+    licence: str,
+    split: Split,
+    data_dir: Path | None,
+    download: bool,
+) -> ImageDataset:
     """A data set of four IDX files with MNIST's names."""
-
-    name: str
-    class_names: tuple[str, ...]
-    licence: str
-    torchvision_name: str
-    debian_package: str | None = None
-    debian_dir: Path | None = None
-
-    def __call__(self, split: Split, data_dir: Path | None, download: bool) -> ImageDataset:
-        images, labels = self._read(split, data_dir, download)
-        return ImageDataset(self.name, split, images, labels, self.class_names, self.licence)
-
-    def _read(self, split: Split, data_dir: Path | None, download: bool) -> tuple[Tensor, Tensor]:
-        folders = self._folders(data_dir)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gantry" / "data"
+    given = [data_dir / name, data_dir] if data_dir else []
+    folders = [*given, _DEBIAN / name, cache / torchvision_name / "raw"]
+    files = _find_pair(folders, split)
+    problem = "downloads are switched off"
+    if files is None and download:
+        problem = _download(torchvision_name, cache)
         files = _find_pair(folders, split)
-        problem = "downloads are switched off"
-        if files is None and download:
-            problem = self._download()
-            files = _find_pair(folders, split)
-        if files is None:
-            looked = ", ".join(map(str, folders))
-            debian = f"install Debian's {self.debian_package}, " if self.debian_package else ""
-            raise MissingDataError(
-                f"{self.name}: no IDX files of the {split} split in {looked}; {problem}. "
-                f"Name their folder with --data-dir or GANTRY_DATA_DIR, {debian}or let torchvision download them."
-            )
-        return read_labelled_images(*files)
-
-    def _folders(self, data_dir: Path | None) -> list[Path]:
-        given = [data_dir / self.name, data_dir] if data_dir else []
-        debian = [self.debian_dir] if self.debian_dir else []
-        return [*given, *debian, _cache_dir() / self.torchvision_name / "raw"]
-
-    def _download(self) -> str:
-        """Has torchvision fetch the files into the cache; returns why it could not, if so."""
-        import training.torchvision_cpu  # noqa: F401, I001  # must come before torchvision
-        from torchvision import datasets
-
-        classes = {"MNIST": datasets.MNIST, "FashionMNIST": datasets.FashionMNIST}
-        try:
-            classes[self.torchvision_name](str(_cache_dir()), download=True)
-        except (OSError, RuntimeError) as error:
-            return f"torchvision's download failed: {error}"
-        return "torchvision's download brought none"
+    if files is None:
+        raise MissingDataError(
+            f"{name}: no IDX files of the {split} split in {', '.join(map(str, folders))}; {problem}. Name their "
+            "folder with --data-dir or GANTRY_DATA_DIR, or let torchvision download them."
+        )
+    images, labels = (read_idx(file, dimensions) for file, dimensions in zip(files, (3, 1), strict=True))
+    return ImageDataset(name, split, images.unsqueeze(1), labels.long(), class_names, licence)
 
 
-def _cache_dir() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gantry" / "data"
+def _download(torchvision_name: str, cache: Path) -> str:
+    """Has torchvision fetch a data set into the cache; returns why there is none, if so."""
+    import training.torchvision_cpu  # noqa: F401, I001  # must come before torchvision
+    from torchvision import datasets
+
+    try:
+        getattr(datasets, torchvision_name)(str(cache), download=True)
+    except (OSError, RuntimeError) as error:
+        return f"torchvision's download failed: {error}"
+    return "torchvision's download brought none"
 
 
 def _find_pair(folders: list[Path], split: Split) -> tuple[Path, Path] | None:
-    """The first folder's files of images and labels, gzipped or plain."""
+    """The files of images and labels, gzipped or plain, in the first folder that has them."""
     stem = "t10k" if split == "test" else "train"
     for folder in folders:
         for suffix in (".gz", ""):
@@ -156,36 +147,13 @@ def _find_pair(folders: list[Path], split: Split) -> tuple[Path, Path] | None:
     return None
 
 
-_MNIST = _IdxSource(
-    name="mnist",
-    class_names=_DIGITS,
-    licence="MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0",
-    torchvision_name="MNIST",
-)
-
-_FASHION_MNIST = _IdxSource(
-    name="fashion-mnist",
-    class_names=(
-        "t-shirt",
-        "trouser",
-        "pullover",
-        "dress",
-        "coat",
-        "sandal",
-        "shirt",
-        "sneaker",
-        "bag",
-        "ankle-boot",
-    ),
-    licence="Fashion-MNIST (Zalando SE), MIT",
-    torchvision_name="FashionMNIST",
-    debian_package="dataset-fashion-mnist",
-    debian_dir=Path("/usr/share/datasets/fashion-mnist"),
-)
+_CLOTHES = "t-shirt trouser pullover dress coat sandal shirt sneaker bag ankle-boot"
 
 DATASETS: dict[str, Callable[[Split, Path | None, bool], ImageDataset]] = {
     "digits": _digits,
-    "mnist": _MNIST,
-    "fashion-mnist": _FASHION_MNIST,
+    "mnist": partial(_idx, "mnist", "MNIST", _DIGITS, "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0"),
+    "fashion-mnist": partial(
+        _idx, "fashion-mnist", "FashionMNIST", tuple(_CLOTHES.split()), "Fashion-MNIST (Zalando SE), MIT"
+    ),
 }
 """Every data set known by name: a function of the split, the folder to look in, and whether to download."""

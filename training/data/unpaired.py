@@ -11,18 +11,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from training.data.dataset import MEMORY_BUDGET, DataError, Split, fingerprint, hold_out
-from training.data.folders import DOMAINS, UNKNOWN_LICENCE, environment_dir, find_set
-from training.data.pictures import (
-    IMAGE_SUFFIXES,
-    File,
-    Source,
-    in_threads,
-    open_source,
-    read_header,
-    read_picture,
-    shrunk,
-)
+from training.data.dataset import MEMORY_BUDGET, DataError, Split, divide, environment_dir, fingerprint
+from training.data.folders import DOMAINS, UNKNOWN_LICENCE, find_set
+from training.data.pictures import File, Source, in_threads, open_source, read_header, shrunk
 from training.data.streams import Pictures
 
 _LEVELS = 3  # of a picture's path at most: a folder, trainA, the picture
@@ -83,13 +74,10 @@ def load_unpaired(
 ) -> UnpairedDataset:
     """Loads one split of a data set of two domains.
 
-    Of a domain without test pictures of its own a tenth is held out as such, and then a tenth of the rest for
-    validation, both by a fixed seed.
-
     Args:
         name: The data set's name; it is sought as a folder or an archive of this name in `data_dir`, unless `data_dir`
             itself is the set.
-        split: "train", "validation" or "test".
+        split: "train", "validation" or "test"; see `divide` for those that have no folders of their own.
         data_dir: Where to look; the environment's GANTRY_DATA_DIR where None.
         max_side: Pictures whose shorter side is longer are made smaller, to save memory.
         budget: Bytes of pixels that are held in memory; a larger split is decoded when it is asked for.
@@ -108,38 +96,26 @@ def load_unpaired(
     # Of all splits, so that what is no picture is found before training rather than at its evaluation.
     headers = dict(zip(every, in_threads(partial(read_header, source), every, f"looking at {name}"), strict=True))
     sizes = [shrunk(headers[file].width, headers[file].height, max_side) for file in chain(*files)]
-    a: Sequence[Tensor]
-    b: Sequence[Tensor]
-    if sum(3 * width * height for width, height in sizes) <= budget:
-        read = partial(read_picture, source, max_side=max_side)
-        a, b = (list(in_threads(read, domain, f"reading {name}")) for domain in files)
-    else:
-        a, b = (Pictures(source, domain, max_side) for domain in files)
+    a, b = (Pictures(source, domain, max_side) for domain in files)
     counts = {part: (len(domains[0][part]), len(domains[1][part])) for part in domains[0]}
-    return UnpairedDataset(name, split, a, b, counts)
+    if sum(3 * width * height for width, height in sizes) > budget:
+        return UnpairedDataset(name, split, a, b, counts)
+    all_a, all_b = (list(in_threads(each.__getitem__, range(len(each)), f"reading {name}")) for each in (a, b))
+    return UnpairedDataset(name, split, all_a, all_b, counts)
 
 
-def _splits(source: Source, letter: str) -> dict[Split, list[File]]:
+def _splits(source: Source, letter: str) -> dict[Split, Sequence[File]]:
     """The pictures of one domain in each split."""
-    found = {split: _in_folder(source, f"{split}{letter}") for split in ("train", "test")}
-    folder = f"train{letter}"
-    if not found["train"] and not any(_in_folder(source, domain) for domain in DOMAINS):
+    given: dict[Split, list[File]] = {}
+    for split in ("train", "test"):
+        if found := _in_folder(source, f"{split}{letter}"):
+            given[split] = found
+    if "train" not in given:
         raise DataError(
-            f"{source.path}: holds no pictures in folders {' and '.join(DOMAINS)}, as cyclegan needs; pictures of one "
-            "kind or of classes are for recipes that make pictures of noise"
+            f"{source.path}: holds no pictures in a folder train{letter}; cyclegan needs {' and '.join(DOMAINS)}, "
+            "pictures of one kind or of classes are for recipes that make pictures of noise"
         )
-    if not found["train"]:
-        raise DataError(f"{source.path}: {folder} holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    splits: dict[Split, list[File]] = {"train": found["train"]}
-    if found["test"]:
-        splits["test"] = found["test"]
-    for name in ("test", "validation"):
-        if name not in splits:
-            if len(splits["train"]) < 2:
-                raise DataError(f"{source.path}: {folder} holds too few pictures, some are held out for {name}")
-            kept, held = hold_out(len(splits["train"]), name, letter)
-            splits["train"], splits[name] = ([splits["train"][each] for each in part] for part in (kept, held))
-    return splits
+    return divide(f"{source.path}: train{letter}", given, 1, letter)
 
 
 def _in_folder(source: Source, folder: str) -> list[File]:

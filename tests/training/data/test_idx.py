@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.data.idx import IdxError, read_idx, read_labelled_images
+from training.data.idx import IdxError, read_idx
 
 
 def idx_bytes(values: Tensor) -> bytes:
@@ -51,19 +51,3 @@ def test_refuses_a_broken_gzip_file(tmp_path: Path, images: Tensor, spoil) -> No
     path.write_bytes(spoil(gzip.compress(idx_bytes(images))))
     with pytest.raises(IdxError, match=f"{path}: not a whole gzip file"):
         read_idx(path, dimensions=3)
-
-
-def test_images_get_a_channel_and_labels_are_whole_numbers(tmp_path: Path, images: Tensor) -> None:
-    (tmp_path / "images").write_bytes(idx_bytes(images))
-    (tmp_path / "labels").write_bytes(idx_bytes(torch.tensor([7, 1], dtype=torch.uint8)))
-    pixels, labels = read_labelled_images(tmp_path / "images", tmp_path / "labels")
-    assert pixels.shape == (2, 1, 3, 4)
-    assert labels.dtype == torch.int64
-    assert labels.tolist() == [7, 1]
-
-
-def test_refuses_files_that_disagree_in_number(tmp_path: Path, images: Tensor) -> None:
-    (tmp_path / "images").write_bytes(idx_bytes(images))
-    (tmp_path / "labels").write_bytes(idx_bytes(torch.zeros(3, dtype=torch.uint8)))
-    with pytest.raises(IdxError, match=r"images has 2 images, but .*labels has 3 labels"):
-        read_labelled_images(tmp_path / "images", tmp_path / "labels")

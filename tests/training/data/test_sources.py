@@ -41,6 +41,13 @@ def test_finds_idx_files_in_the_folder_or_in_its_own_subfolder(
     assert train.info.size == 28
 
 
+def test_idx_files_that_disagree_in_number_are_refused(tmp_path: Path) -> None:
+    write_split(tmp_path, "train", 3)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1]) + struct.pack(">I", 20) + bytes(20))
+    with pytest.raises(DataError, match=r"mnist \(train\): there are 20 labels for 3 images"):
+        load("mnist", "train", tmp_path)
+
+
 def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_split(tmp_path / "mnist", "train", 3)
     monkeypatch.setenv("GANTRY_DATA_DIR", str(tmp_path))
