@@ -16,7 +16,7 @@ BACKGROUND = 255
 INK = 30
 """Grey level of text."""
 
-_SIDE = 64  # pixels that small images are enlarged towards
+_SIDE = 64  # pixels of height that small images are enlarged towards
 _TEXT = 15  # pixels
 
 
@@ -44,28 +44,17 @@ def grid(images: Tensor, columns: int, gap: int = GAP) -> Image.Image:
 
     Returns:
         A picture of mode "L" or "RGB".
-
-    Raises:
-        ValueError: If `images` is not a batch of at least one image of 1 or 3 channels, or `columns` is below 1.
     """
-    if images.ndim != 4 or len(images) == 0 or images.shape[1] not in (1, 3):
-        raise ValueError(f"images must be [N, C, H, W] with N >= 1 and C of 1 or 3, got {list(images.shape)}")
-    if columns < 1:
-        raise ValueError(f"columns must be at least 1, got {columns}")
     count, channels, height, width = images.shape
     rows = math.ceil(count / columns)
     sheet = torch.full((rows * columns, channels, height + gap, width + gap), BACKGROUND, dtype=torch.uint8)
     sheet[:count, :, gap:, gap:] = to_uint8(images).cpu()
-    sheet = sheet.view(rows, columns, *sheet.shape[1:]).permute(0, 3, 1, 4, 2)
-    sheet = sheet.reshape(rows * (height + gap), columns * (width + gap), channels)
+    sheet = sheet.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
     framed = torch.nn.functional.pad(sheet, (0, 0, 0, gap, 0, gap), value=BACKGROUND)
-    pixels = framed.squeeze(2) if channels == 1 else framed
-    return Image.fromarray(pixels.contiguous().numpy())
+    return Image.fromarray(framed.numpy().squeeze(2) if channels == 1 else framed.numpy())
 
 
-def enlarged_grid(
-    images: Tensor, columns: int, *, rows: Sequence[str] = (), heads: Sequence[str] = (), side: int = _SIDE
-) -> Image.Image:
+def enlarged_grid(images: Tensor, columns: int, *, rows: Sequence[str] = (), heads: Sequence[str] = ()) -> Image.Image:
     """A grid to be judged by eye: small images are enlarged by a whole factor, rows and columns have names.
 
     Args:
@@ -73,19 +62,19 @@ def enlarged_grid(
         columns: As in `grid`.
         rows: A name for each row, written to its left; none where empty.
         heads: A name for each column, written above it; none where empty.
-        side: Pixels that an image is about as high as; larger images keep their size.
 
     Returns:
         As `grid`.
     """
-    factor = max(1, round(side / images.shape[2]))
+    factor = max(1, round(_SIDE / images.shape[2]))
     pixels = to_uint8(images).repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
     plain = grid(pixels, columns)
     left = max((text_width(name) for name in rows), default=-8) + 8
     top = _TEXT + 6 if heads else 0
-    sheet = Image.new(plain.mode, (left + plain.width, top + plain.height), (BACKGROUND,) * len(plain.getbands()))
+    paper, ink = ((level,) * len(plain.getbands()) for level in (BACKGROUND, INK))
+    sheet = Image.new(plain.mode, (left + plain.width, top + plain.height), paper)
     sheet.paste(plain, (left, top))
-    pen, ink = ImageDraw.Draw(sheet), (INK,) * len(plain.getbands())
+    pen = ImageDraw.Draw(sheet)
     cell_height, cell_width = (length + GAP for length in pixels.shape[2:])
     for number, name in enumerate(rows):
         pen.text((left - 6, top + GAP + (number + 0.5) * cell_height), name, ink, font(), anchor="rm")

@@ -35,17 +35,6 @@ def test_images_lie_row_by_row(channels, mode):
     assert (pixels[:, -1] == BACKGROUND).all()
 
 
-@pytest.mark.parametrize("shape", [(0, 1, 4, 4), (3, 4, 4), (2, 2, 4, 4)])
-def test_what_is_no_batch_of_images_is_refused(shape):
-    with pytest.raises(ValueError, match=r"images must be \[N, C, H, W\]"):
-        grid(torch.zeros(shape), columns=2)
-
-
-def test_columns_must_be_positive():
-    with pytest.raises(ValueError, match="columns must be at least 1, got 0"):
-        grid(torch.zeros(1, 1, 4, 4), columns=0)
-
-
 @pytest.mark.parametrize(("size", "shown"), [(8, 64), (16, 64), (28, 56), (64, 64), (128, 128)])
 def test_small_images_are_enlarged_by_a_whole_factor(size, shown):
     images = torch.randint(0, 256, (2, 1, size, size), dtype=torch.uint8)

@@ -24,16 +24,18 @@ def measured_attributes(images: Tensor) -> NDArray[np.float64]:
         float64 [N, 3], one column for each of `ATTRIBUTES`; all zeros for an image without ink.
     """
     ink = images.double().mean(1) / 255
-    rows, columns = (torch.arange(side, dtype=torch.float64) for side in ink.shape[1:])
     mass = ink.sum((1, 2))
-    some = mass.clamp_min(1e-9)
-    down = rows[:, None] - ((ink * rows[:, None]).sum((1, 2)) / some)[:, None, None]
-    across = columns - ((ink * columns).sum((1, 2)) / some)[:, None, None]
-    spread_down, spread_across, together = (
-        (ink * moment).sum((1, 2)) / some for moment in (down * down, across * across, down * across)
-    )
+
+    def mean(what: Tensor) -> Tensor:
+        return (ink * what).sum((1, 2)) / mass.clamp_min(1e-9)
+
+    rows, columns = (torch.arange(side, dtype=torch.float64) for side in ink.shape[1:])
+    down = rows[:, None] - mean(rows[:, None])[:, None, None]
+    across = columns - mean(columns)[:, None, None]
+    spread_down, spread_across = mean(down * down), mean(across * across)
     outline = ink.diff(dim=1).abs().sum((1, 2)) + ink.diff(dim=2).abs().sum((1, 2))
-    slant = 0 - together / spread_down.clamp_min(1e-9)  # rows count downwards; to the right at the top is positive
+    # Rows count downwards; to the right at the top is positive.
+    slant = 0 - mean(down * across) / spread_down.clamp_min(1e-9)
     width = 2 * mass / outline.clamp_min(1e-9)
     return torch.stack([slant, width, (spread_down + spread_across).sqrt()], dim=1).numpy()
 
@@ -48,12 +50,11 @@ def rank_correlations(values: NDArray[np.float64], attributes: NDArray[np.float6
     Returns:
         float64 [attributes], each in [-1, 1]; one that does not move in a sweep counts as 0 there.
     """
-    correlations = np.array(
-        [[stats.spearmanr(values, sweep[:, column]).statistic if np.ptp(sweep[:, column]) else 0.0
-          for column in range(attributes.shape[2])] for sweep in attributes]
-    )  # fmt: skip
-    mean: NDArray[np.float64] = correlations.mean(axis=0)
-    return mean
+
+    def correlation(measured: NDArray[np.float64]) -> float:
+        return float(stats.spearmanr(values, measured).statistic) if np.ptp(measured) else 0.0
+
+    return np.apply_along_axis(correlation, 1, attributes).mean(axis=0)
 
 
 def names_of(correlations: NDArray[np.float64], least: float = 0.5) -> list[str]:

@@ -4,15 +4,15 @@ The page is one file and loads nothing: curves are inline SVG, pictures are embe
 """
 
 import base64
-import html
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from training.config import ConfigError
+from training.evaluation.result import figure
 
 _COLOURS = ("#2166ac", "#b2182b", "#1b7837", "#e08214", "#762a83", "#8c510a", "#01665e", "#c51b7d")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 180, 62, 20
@@ -29,23 +29,15 @@ svg text { font-size: 11px; fill: #555 }
 """
 
 
-@dataclass(frozen=True)
-class ComparedRun:
-    """What a run's folder says.
+class _Run(NamedTuple):
+    """What a run's folder says, and the colour of its curves."""
 
-    Attributes:
-        name: The folder's, as it was given.
-        settings: All settings by dotted name.
-        curves: (images seen, value) by the name of a statistic.
-        grid: The last sample grid as PNG, if there is one.
-        figures: (value, reference) of an evaluation's metrics by name.
-    """
-
-    name: str
-    settings: Mapping[str, Any]
-    curves: Mapping[str, Sequence[tuple[float, float]]]
-    grid: bytes | None
-    figures: Mapping[str, tuple[float, float | None]]
+    name: str  # the folder's, as it was given
+    colour: str
+    settings: Mapping[str, Any]  # by dotted name
+    curves: Mapping[str, Sequence[tuple[float, float]]]  # (images seen, value) by the name of a statistic
+    grid: bytes | None  # the last sample grid as PNG, if there is one
+    figures: Mapping[str, tuple[float, float | None]]  # (value, reference) of an evaluation's metrics by name
 
 
 def write_comparison(runs: Sequence[Path], out: Path) -> None:
@@ -60,20 +52,20 @@ def write_comparison(runs: Sequence[Path], out: Path) -> None:
     """
     if not runs:
         raise ConfigError("give at least one folder of a training run")
+    page = _page([_read(path, _COLOURS[number % len(_COLOURS)]) for number, path in enumerate(runs)])
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(_page([read_run(path) for path in runs]), encoding="utf-8")
+    out.write_text(page, encoding="utf-8")
 
 
-def read_run(path: Path) -> ComparedRun:
-    """Reads a run's folder; errors as of `write_comparison`."""
-    config = path / "config.json"
+def _read(path: Path, colour: str) -> _Run:
+    config, evaluation = path / "config.json", path / "evaluation.json"
     if not config.is_file():
         raise ConfigError(f"{path}: no training run here, {config.name} is missing")
-    evaluation = path / "evaluation.json"
     metrics = _json(evaluation.read_text("utf-8"), evaluation)["metrics"] if evaluation.is_file() else []
     grids = sorted((path / "grids").glob("*.png"))
-    return ComparedRun(
+    return _Run(
         name=str(path),
+        colour=colour,
         settings=dict(_flat(_json(config.read_text("utf-8"), config))),
         curves=_curves(path / "stats.jsonl"),
         grid=grids[-1].read_bytes() if grids else None,
@@ -92,9 +84,9 @@ def _curves(path: Path) -> dict[str, list[tuple[float, float]]]:
     """Every number in the statistics over the images seen; a line that a killed run left half-written ends them."""
     curves: dict[str, list[tuple[float, float]]] = {}
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    if lines and not lines[-1].rstrip().endswith("}"):
+        lines.pop()
     for number, line in enumerate(lines):
-        if number == len(lines) - 1 and not line.rstrip().endswith("}"):
-            break
         entry = dict(_flat(_json(line, path), separator="/"))
         at = entry.get("images", entry.get("step", number))
         for name, value in entry.items():
@@ -111,14 +103,12 @@ def _flat(values: Mapping[str, Any], prefix: str = "", separator: str = ".") -> 
             yield f"{prefix}{name}", value
 
 
-def _page(runs: Sequence[ComparedRun]) -> str:
-    keys = " · ".join(
-        f'<span class="key" style="color:{_colour(number)}">{html.escape(run.name)}</span>'
-        for number, run in enumerate(runs)
-    )
+def _page(runs: Sequence[_Run]) -> str:
+    keys = " · ".join(f'<span class="key" style="color:{run.colour}">{escape(run.name)}</span>' for run in runs)
+    names = sorted({name for run in runs for name in run.curves}, key=lambda name: ("loss" not in name, name))
     sections = {
-        "Curves": _all_curves(runs),
-        "Last sample grids": "".join(_grid(run, number) for number, run in enumerate(runs)),
+        "Curves": "".join(_curve(name, runs) for name in names) or _none("no statistics yet"),
+        "Last sample grids": "".join(map(_grid, runs)),
         "Figures": _figures(runs),
         "Settings that differ": _settings(runs),
     }
@@ -130,32 +120,26 @@ def _page(runs: Sequence[ComparedRun]) -> str:
     )
 
 
-def _all_curves(runs: Sequence[ComparedRun]) -> str:
-    names = sorted({name for run in runs for name in run.curves}, key=lambda name: ("loss" not in name, name))
-    drawn = [_curve(name, [run.curves.get(name, ()) for run in runs]) for name in names]
-    return "".join(drawn) or '<p class="none">no statistics yet</p>'
-
-
-def _curve(name: str, curves: Sequence[Sequence[tuple[float, float]]]) -> str:
-    points = [point for curve in curves for point in curve]
-    (low_x, high_x), (low, high) = ((min(axis), max(axis)) for axis in zip(*points, strict=True))
-    span_x, span = (high_x - low_x) or 1, (high - low) or 1
+def _curve(name: str, runs: Sequence[_Run]) -> str:
+    curves = [(run.colour, run.curves[name]) for run in runs if name in run.curves]
+    xs, ys = zip(*(point for _, curve in curves for point in curve), strict=True)
+    low_x, high_x, low, high = min(xs), max(xs), min(ys), max(ys)
 
     def placed(x: float, y: float) -> str:
-        across = _LEFT + (x - low_x) / span_x * (_WIDTH - _LEFT - 10)
-        return f"{across:.1f},{8 + (high - y) / span * (_HEIGHT - _BOTTOM - 14):.1f}"
+        across = _LEFT + (x - low_x) / ((high_x - low_x) or 1) * (_WIDTH - _LEFT - 10)
+        return f"{across:.1f},{8 + (high - y) / ((high - low) or 1) * (_HEIGHT - _BOTTOM - 14):.1f}"
 
-    # A single point is a line of no length, which a round end makes visible.
-    lines = "".join(
-        f'<polyline fill="none" stroke="{_colour(number)}" stroke-width="1.5" stroke-linecap="round" '
-        f'points="{" ".join(placed(x, y) for x, y in [curve[0], *_thinned(curve)])}"/>'
-        for number, curve in enumerate(curves)
-        if curve
-    )
+    lines = []
+    for colour, curve in curves:
+        thinned = curve[:: -math.ceil(len(curve) / _POINTS)][::-1]  # the last point is among them
+        # A single point is a line of no length, which a round end makes visible.
+        points = " ".join(placed(*point) for point in (curve[0], *thinned))
+        style = f'fill="none" stroke="{colour}" stroke-width="1.5" stroke-linecap="round"'
+        lines.append(f'<polyline {style} points="{points}"/>')
     axis = _HEIGHT - _BOTTOM
     return (
-        f'<figure><figcaption>{html.escape(name)}</figcaption><svg width="{_WIDTH}" height="{_HEIGHT}">'
-        f'<path d="M{_LEFT} 4V{axis}H{_WIDTH - 6}" fill="none" stroke="#999"/>{lines}'
+        f'<figure><figcaption>{escape(name)}</figcaption><svg width="{_WIDTH}" height="{_HEIGHT}">'
+        f'<path d="M{_LEFT} 4V{axis}H{_WIDTH - 6}" fill="none" stroke="#999"/>{"".join(lines)}'
         f'<text x="{_LEFT - 6}" y="12" text-anchor="end">{high:.4g}</text>'
         f'<text x="{_LEFT - 6}" y="{axis}" text-anchor="end">{low:.4g}</text>'
         f'<text x="{_LEFT}" y="{_HEIGHT - 5}">{low_x:,.0f}</text>'
@@ -163,58 +147,39 @@ def _curve(name: str, curves: Sequence[Sequence[tuple[float, float]]]) -> str:
     )
 
 
-def _thinned(curve: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most about `_POINTS` of a curve's points, the last among them."""
-    return curve[:: -math.ceil(len(curve) / _POINTS)][::-1]
+def _grid(run: _Run) -> str:
+    picture = _none("no grid yet")
+    if run.grid is not None:
+        picture = f'<img alt="samples" src="data:image/png;base64,{base64.b64encode(run.grid).decode()}">'
+    caption = f'<figcaption class="key" style="color:{run.colour}">{escape(run.name)}</figcaption>'
+    return f"<figure>{caption}{picture}</figure>"
 
 
-def _grid(run: ComparedRun, number: int) -> str:
-    caption = f'<figcaption class="key" style="color:{_colour(number)}">{html.escape(run.name)}</figcaption>'
-    if run.grid is None:
-        return f'<figure>{caption}<p class="none">no grid yet</p></figure>'
-    data = base64.b64encode(run.grid).decode()
-    return f'<figure>{caption}<img alt="samples" src="data:image/png;base64,{data}"></figure>'
-
-
-def _figures(runs: Sequence[ComparedRun]) -> str:
-    names = list(dict.fromkeys(name for run in runs for name in run.figures))
-    if not names:
-        return '<p class="none">no run was evaluated</p>'
-    references = {name: run.figures[name][1] for run in runs for name in names if name in run.figures}
+def _figures(runs: Sequence[_Run]) -> str:
+    references = {name: reference for run in runs for name, (_, reference) in run.figures.items()}
     rows = [
-        (
-            name.replace("_", " "),
-            *(_number(run.figures.get(name, (None,))[0]) for run in runs),
-            _number(references[name]),
-        )
-        for name in names
+        (name.replace("_", " "), *(figure(run.figures.get(name, (None,))[0]) for run in runs), figure(reference))
+        for name, reference in references.items()
     ]
-    return _table(["", *(run.name for run in runs), "real images"], rows)
+    return _table(["", *(run.name for run in runs), "real images"], rows) if rows else _none("no run was evaluated")
 
 
-def _settings(runs: Sequence[ComparedRun]) -> str:
-    names = dict.fromkeys(name for run in runs for name in run.settings)
-    differing = [name for name in names if len({json.dumps(run.settings.get(name)) for run in runs}) > 1]
-    if not differing:
-        return '<p class="none">none</p>'
-    rows = [
-        (name, *(json.dumps(run.settings[name]) if name in run.settings else "" for run in runs)) for name in differing
-    ]
-    return _table(["", *(run.name for run in runs)], rows)
+def _settings(runs: Sequence[_Run]) -> str:
+    rows = []
+    for name in dict.fromkeys(name for run in runs for name in run.settings):
+        values = [json.dumps(run.settings[name]) if name in run.settings else "" for run in runs]
+        if len(set(values)) > 1:
+            rows.append((name, *values))
+    return _table(["", *(run.name for run in runs)], rows) if rows else _none("none")
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in heads)
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
     body = "".join(
-        f"<tr><th>{html.escape(row[0])}</th>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row[1:])}</tr>"
-        for row in rows
+        f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>" for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
-
-
-def _colour(number: int) -> str:
-    return _COLOURS[number % len(_COLOURS)]
+def _none(why: str) -> str:
+    return f'<p class="none">{why}</p>'

@@ -1,7 +1,6 @@
 """How well a model translates pictures between two domains, in each direction that it knows."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,110 +15,57 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 # isort: on
 
 from training.data import UnpairedDataset
-from training.evaluation.features import FIXED, IMAGENET_CLASSES, extract_features
+from training.evaluation.features import FIXED, IMAGENET_CLASSES, extract_features, resized
 from training.evaluation.metrics import kernel_distance
 from training.evaluation.page import beside, headed
 from training.evaluation.result import Metric
-from training.evaluation.subject import Section, Subject, share
+from training.evaluation.subject import EvaluationError, Section, Subject, share
 from training.grids import enlarged_grid, to_uint8
 from training.nets.translator import MULTIPLE
 
 _SHOWN = 5  # pictures of each domain on the sheet
 _SHEET_SIDE = 192
 _INCEPTION_SIDE = 299
-
-
-@dataclass(frozen=True)
-class Direction:
-    """One way of translating, with all pictures it was tried on; each is uint8 [3, H, W].
-
-    Attributes:
-        source: Name of the domain that the pictures are of.
-        target: Name of the other.
-        inputs: The test pictures.
-        real: Those of the target.
-        outputs: The inputs translated, rounded to bytes as a caller would get them.
-        cycled: Translated there and back; empty where the model does not know the way back.
-    """
-
-    source: str
-    target: str
-    inputs: list[Tensor]
-    real: list[Tensor]
-    outputs: list[Tensor]
-    cycled: list[Tensor]
-
-    @property
-    def name(self) -> str:
-        """For example "horse_to_zebra"."""
-        return f"{self.source}_to_{self.target}"
+_LEAST = 4  # pictures of a domain: an unbiased distance is taken between its halves
 
 
 def measure_directions(subject: Subject) -> Section:
     """Measures each direction on all pictures of the test split."""
-    config, test = subject.config, subject.load("test")
-    directions = translate_all(subject.generator, test, config.domain_a, config.domain_b, subject.device)
-    seen = {
-        name: extract_features(pictures, subject.device)
-        for name, pictures in ((config.domain_a, test.a), (config.domain_b, test.b))
-    }
-    features_a, features_b = seen[config.domain_a].features, seen[config.domain_b].features
-    metrics = [Metric(name="kid/untranslated", value=kernel_distance(features_a, features_b))]
-    for direction in directions:
-        ours = extract_features(direction.outputs, subject.device)
-        real = seen[direction.target].features
-        metrics.append(
-            Metric(
-                name=f"kid/{direction.name}",
-                value=kernel_distance(ours.features, real),
-                reference=kernel_distance(real[::2], real[1::2]),
-            )
-        )
-        for what, domain in (("top1", direction.target), ("still", direction.source)):
-            if domain in IMAGENET_CLASSES:
-                wanted = IMAGENET_CLASSES[domain]
-                metrics.append(
-                    Metric(
-                        name=f"{what}_{domain}/{direction.name}",
-                        value=share(ours.classes == wanted),
-                        reference=share(seen[domain].classes == wanted),
-                    )
-                )
-        metrics += _faithfulness(direction)
-        if subject.inception_weights:
-            metrics.append(_inception(direction, subject.inception_weights))
-    sheets = [
-        headed(f"{way.source} to {way.target}", translation_sheet(way.inputs, way.outputs, way.cycled))
-        for way in directions
-    ]
+    config, test, device = subject.config, subject.load("test"), subject.device
+    if min(len(test.a), len(test.b)) < _LEAST:
+        counts = f"{len(test.a)} and {len(test.b)} pictures; an evaluation needs at least {_LEAST} of each"
+        raise EvaluationError(f"{test.name}: the test split has {counts}")
+    domains, real = (config.domain_a, config.domain_b), (list(test.a), list(test.b))
+    seen = [extract_features(pictures, device) for pictures in real]
+    metrics, sheets = [_metric("kid/untranslated", kernel_distance(seen[0].features, seen[1].features))], []
+    for source, there, back in ways_of(subject.generator):
+        target = 1 - source
+        way = f"{domains[source]}_to_{domains[target]}"
+        exact = [translate(there, picture.to(device).float() / 127.5 - 1) for picture in real[source]]
+        outputs = [to_uint8(picture).cpu() for picture in exact]
+        cycled = [to_uint8(translate(back, picture)).cpu() for picture in exact] if back else []
+        ours, wanted = extract_features(outputs, device), seen[target].features
+        between_halves = kernel_distance(wanted[::2], wanted[1::2])
+        metrics.append(_metric(f"kid/{way}", kernel_distance(ours.features, wanted), between_halves))
+        for what, domain in (("top1", target), ("still", source)):
+            if label := IMAGENET_CLASSES.get(domains[domain]):
+                shares = share(ours.classes == label), share(seen[domain].classes == label)
+                metrics.append(_metric(f"{what}_{domains[domain]}/{way}", *shares))
+        metrics += [_metric(f"{name}/{way}", value) for name, value in _faithfulness(real[source], outputs, cycled)]
+        if weights := subject.inception_weights:
+            pairs = (real[target], outputs), (real[target][::2], real[target][1::2])
+            metrics.append(_metric(f"inception_fid/{way}", *(_inception_distance(*pair, weights) for pair in pairs)))
+        sheet = translation_sheet(real[source], outputs, cycled)
+        sheets.append(headed(f"{domains[source]} to {domains[target]}", sheet))
     return Section(metrics, _protocol(test, config, subject.inception_weights), [beside(*sheets)])
 
 
-def translate_all(
-    generator: nn.Module, test: UnpairedDataset, domain_a: str, domain_b: str, device: torch.device
-) -> list[Direction]:
-    """Translates all pictures of a split.
-
-    Args:
-        generator: Has a_to_b, b_to_a or both; on `device`.
-        test: The split.
-        domain_a: Name of domain A.
-        domain_b: Name of domain B.
-        device: Where the generator is.
-
-    Returns:
-        The directions that the generator knows.
-    """
-    a_to_b, b_to_a = (getattr(generator, way, None) for way in ("a_to_b", "b_to_a"))
-    ways = ((a_to_b, b_to_a, domain_a, domain_b, test.a, test.b), (b_to_a, a_to_b, domain_b, domain_a, test.b, test.a))
-    directions = []
-    for there, back, source, target, pictures, real in ways:
+def ways_of(generator: nn.Module) -> Iterator[tuple[int, nn.Module, nn.Module | None]]:
+    """The directions that a generator knows: its source, 0 for domain A; the net; the net back, if there is one."""
+    nets = [getattr(generator, way, None) for way in ("a_to_b", "b_to_a")]
+    for source, there in enumerate(nets):
         if there is not None:
-            exact = [translate(there, picture.to(device).float() / 127.5 - 1) for picture in pictures]
-            cycled = [] if back is None else [to_uint8(translate(back, picture)).cpu() for picture in exact]
-            outputs = [to_uint8(picture).cpu() for picture in exact]
-            directions.append(Direction(source, target, list(pictures), list(real), outputs, cycled))
-    return directions
+            yield source, there, nets[1 - source]
 
 
 @torch.inference_mode()
@@ -149,48 +95,36 @@ def translation_sheet(*columns: Sequence[Tensor]) -> Image.Image:
         A grid with a name above each column.
     """
     used = [column for column in columns if column]
-    step = max(1, len(used[0]) // _SHOWN)
-    tiles = [_tile(picture) for row in list(zip(*used, strict=True))[::step][:_SHOWN] for picture in row]
-    heads = ("input", "translated", "and back")[: len(used)]
-    return enlarged_grid(torch.stack(tiles), columns=len(used), heads=heads)
+    rows = list(zip(*used, strict=True))[:: max(1, len(used[0]) // _SHOWN)][:_SHOWN]
+    tiles = torch.stack([resized(picture, _SHEET_SIDE) for row in rows for picture in row])
+    return enlarged_grid(tiles, columns=len(used), heads=("input", "translated", "and back")[: len(used)])
 
 
-def _tile(picture: Tensor) -> Tensor:
-    side = (_SHEET_SIDE, _SHEET_SIDE)
-    return functional.interpolate(picture[None].float(), side, mode="bilinear", antialias=True)[0].round().byte()
+def _metric(name: str, value: float, reference: float | None = None) -> Metric:
+    return Metric(name=name, value=value, reference=reference)
 
 
-def _faithfulness(direction: Direction) -> Iterator[Metric]:
+def _faithfulness(
+    inputs: Sequence[Tensor], outputs: Sequence[Tensor], cycled: Sequence[Tensor]
+) -> Iterator[tuple[str, float]]:
     """How much of the picture comes back, and whether the translation shifts its colours as a whole."""
-    pairs = list(zip(direction.inputs, direction.cycled, strict=bool(direction.cycled)))
-    errors = [(before.float() - after.float()) / 255 for before, after in pairs]
-    if errors:
-        yield Metric(name=f"cycle_l1/{direction.name}", value=_mean([float(error.abs().mean()) for error in errors]))
-        squares = [float(error.square().mean().clamp_min(1e-10)) for error in errors]
-        ratios = [float(-10 * torch.tensor(square).log10()) for square in squares]
-        yield Metric(name=f"cycle_psnr_db/{direction.name}", value=_mean(ratios))
-    moved = zip(direction.inputs, direction.outputs, strict=True)
+    if cycled:
+        errors = [(before.float() - after.float()) / 255 for before, after in zip(inputs, cycled, strict=True)]
+        yield "cycle_l1", float(torch.stack([error.abs().mean() for error in errors]).mean())
+        squares = torch.stack([error.square().mean() for error in errors])
+        yield "cycle_psnr_db", float(-10 * squares.clamp_min(1e-10).log10().mean())
+    moved = zip(inputs, outputs, strict=True)
     shifts = torch.stack([(after.float() - before.float()).mean((1, 2)) for before, after in moved]).mean(0)
     for channel, shift in zip(("red", "green", "blue"), shifts.tolist(), strict=True):
-        yield Metric(name=f"mean_{channel}_shift/{direction.name}", value=shift)
+        yield f"mean_{channel}_shift", shift
 
 
-def _inception(direction: Direction, weights: Path) -> Metric:
-    return Metric(
-        name=f"inception_fid/{direction.name}",
-        value=_inception_distance(direction.real, direction.outputs, weights),
-        reference=_inception_distance(direction.real[::2], direction.real[1::2], weights),
-    )
-
-
-def _inception_distance(real: list[Tensor], fake: list[Tensor], weights: Path) -> float:
+def _inception_distance(real: Sequence[Tensor], fake: Sequence[Tensor], weights: Path) -> float:
     metric = FrechetInceptionDistance(feature=2048, feature_extractor_weights_path=str(weights))
     metric.set_dtype(torch.float64)
     for pictures, is_real in ((real, True), (fake, False)):
         for picture in pictures:
-            side = (_INCEPTION_SIDE, _INCEPTION_SIDE)
-            resized = functional.interpolate(picture[None].float(), side, mode="bilinear", antialias=True)
-            metric.update(resized.round().clamp(0, 255).to(torch.uint8), real=is_real)
+            metric.update(resized(picture, _INCEPTION_SIDE)[None], real=is_real)
     return float(metric.compute())
 
 
@@ -219,7 +153,3 @@ def _protocol(test: UnpairedDataset, config: Any, inception_weights: Path | None
             "bilinear interpolation; reference: even against odd pictures, a set half as large, which raises it"
         )
     return entries
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)

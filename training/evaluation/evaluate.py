@@ -1,12 +1,11 @@
 """Evaluates a training run: figures and a report into the run's folder, put together by what the model has."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.conditions.codes import HEAD
 from training.config.gan import GanConfig
@@ -31,13 +30,8 @@ REPORT_FILE = "report.png"
 
 _FIGURES_FOLDER = "figures"
 
-
-def _condition(subject: Subject) -> str | None:
-    return subject.sampler.condition.kind if subject.sampler else None
-
-
 SECTIONS: tuple[tuple[Callable[[Subject], bool], Callable[[Subject], Section]], ...] = (
-    (lambda subject: _condition(subject) == "label", measure_classes),
+    (lambda subject: subject.sampler is not None and subject.sampler.condition.kind == "label", measure_classes),
     (lambda subject: subject.posterior is not None, measure_codes),
     (lambda subject: subject.sampler is not None, measure_distribution),
     (lambda subject: subject.sampler is not None, measure_novelty),
@@ -46,11 +40,12 @@ SECTIONS: tuple[tuple[Callable[[Subject], bool], Callable[[Subject], Section]], 
 """The parts of an evaluation in order: what a model must have, and what measures it."""
 
 
-def evaluate(subject: Subject) -> tuple[Evaluation, Section]:
+def evaluate(subject: Subject, **protocol: str) -> tuple[Evaluation, Section]:
     """Measures a model.
 
     Args:
         subject: The model and its data.
+        **protocol: Further entries of the protocol.
 
     Returns:
         The figures, and all sections as one, with the report's panels and the card's figures.
@@ -60,15 +55,15 @@ def evaluate(subject: Subject) -> tuple[Evaluation, Section]:
         DataError: If the data set is not to be found, or not usable.
     """
     sections = [measure(subject) for needs, measure in SECTIONS if needs(subject)]
+    protocol["torch"] = f"{torch.__version__} on {subject.device.type}"
     whole = Section(
         metrics=[metric for section in sections for metric in section.metrics],
-        protocol={name: text for section in sections for name, text in section.protocol.items()},
+        protocol={name: text for section in sections for name, text in section.protocol.items()} | protocol,
         panels=[panel for section in sections for panel in section.panels],
         codes=next((section.codes for section in sections if section.codes), None),
         figures={name: figure for section in sections for name, figure in section.figures.items()},
     )
-    protocol = {**whole.protocol, "torch": f"{torch.__version__} on {subject.device.type}"}
-    return Evaluation(metrics=tuple(whole.metrics), protocol=protocol, codes=whole.codes), whole
+    return Evaluation(metrics=tuple(whole.metrics), protocol=dict(whole.protocol), codes=whole.codes), whole
 
 
 def evaluate_run(
@@ -100,36 +95,32 @@ def evaluate_run(
         DataError: If the data set is not to be found, or not usable.
     """
     run, device = load_run(run_dir, best=best), resolve_device("auto")
-    provenance = trained_on(run)
-    generator = run.generator.to(device)
-    evaluation, whole = evaluate(
-        Subject(
-            generator=generator,
-            config=run.config,
-            load=lambda split: run.config.load(split, data_dir),
-            sampler=_sampler(run, generator, device),
-            posterior=_posterior(run, run_dir, device, best=best),
-            count=samples,
-            cache_dir=cache_dir or run_dir.parent / ".cache",
-            classifier=ClassifierConfig(),
-            device=device,
-            inception_weights=inception_weights,
-        )
+    config, provenance, generator = run.config, trained_on(run), run.generator.to(device)
+    subject = Subject(
+        generator=generator,
+        config=config,
+        load=lambda split: config.load(split, data_dir),
+        sampler=Sampler(generator, config.condition, config.latent_size, run.data, device)
+        if isinstance(config, GanConfig)
+        else None,
+        posterior=_posterior(run, run_dir, device, best=best),
+        count=samples,
+        cache_dir=cache_dir or run_dir.parent / ".cache",
+        classifier=ClassifierConfig(),
+        device=device,
+        inception_weights=inception_weights,
     )
-    evaluation = evaluation.with_protocol(training=provenance)
-    _replace_figures(run_dir, whole.figures)
+    evaluation, whole = evaluate(subject, training=provenance)
+    for earlier in figures_of(run_dir):
+        earlier.unlink()
+    for name, figure in whole.figures.items():
+        path = run_dir / _FIGURES_FOLDER / name
+        path.parent.mkdir(exist_ok=True)
+        figure.save(path, optimize=True)
     evaluation.save(run_dir / EVALUATION_FILE)
     title = f"{run_dir.resolve().name} after {run.images_seen:,} training images"
     page(title, evaluation, whole.panels).save(run_dir / REPORT_FILE)
     return evaluation
-
-
-def _sampler(run: Run, generator: nn.Module, device: torch.device) -> Sampler | None:
-    """What draws from a generator of pictures from noise; None of one that translates."""
-    config = run.config
-    if not isinstance(config, GanConfig):
-        return None
-    return Sampler(generator, config.condition, config.latent_size, run.data, device)
 
 
 def _posterior(run: Run, run_dir: Path, device: torch.device, *, best: bool) -> Callable[[Tensor], Reading] | None:
@@ -138,12 +129,7 @@ def _posterior(run: Run, run_dir: Path, device: torch.device, *, best: bool) -> 
     if not isinstance(config, GanConfig) or config.condition.kind != "codes":
         return None
     net = load_net(run_dir, "discriminator", config.build_discriminator(run.data), best=best).to(device)
-
-    def read(images: Tensor) -> Reading:
-        reading: Reading = net.heads[HEAD](net(images)[1])
-        return reading
-
-    return read
+    return lambda images: net.heads[HEAD](net(images)[1])
 
 
 def trained_on(run: Run) -> str:
@@ -160,12 +146,3 @@ def trained_on(run: Run) -> str:
 def figures_of(run_dir: Path) -> list[Path]:
     """The pictures of an evaluated run that go into its model card."""
     return sorted((run_dir / _FIGURES_FOLDER).glob("traversal-*.png"))
-
-
-def _replace_figures(run_dir: Path, figures: Mapping[str, Image.Image]) -> None:
-    for earlier in figures_of(run_dir):
-        earlier.unlink()
-    for name, figure in figures.items():
-        path = run_dir / _FIGURES_FOLDER / name
-        path.parent.mkdir(exist_ok=True)
-        figure.save(path, optimize=True)

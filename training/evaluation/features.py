@@ -51,22 +51,11 @@ class FeatureExtractor:
 
 
 def feature_extractor_for(
-    train: ImageDataset, cache_dir: Path, device: torch.device, config: ClassifierConfig | None = None
+    train: ImageDataset, cache_dir: Path, device: torch.device, config: ClassifierConfig
 ) -> FeatureExtractor:
-    """A classifier trained on the data where they have classes, else the fixed network.
-
-    Args:
-        train: The training split, without what is held out for validation.
-        cache_dir: Where classifiers are kept.
-        device: Where the network runs.
-        config: How a classifier is trained.
-
-    Returns:
-        The extractor.
-    """
+    """A classifier trained on the training split where it has classes, else the fixed network; see `classifier_for`."""
     if train.labels is None or len(train.class_names) < 2:
         return FeatureExtractor(FIXED, partial(extract_features, device=device), knows_classes=False, most=2_000)
-    config = config or ClassifierConfig()
     classifier = classifier_for(train, cache_dir, config, device)
     description = (
         f"penultimate layer of a classifier trained on {len(train):,} training images, {config.features} values after "
@@ -76,19 +65,20 @@ def feature_extractor_for(
 
 
 @torch.inference_mode()
-def extract_features(pictures: Iterable[Tensor], device: torch.device | None = None) -> Extracted:
+def extract_features(pictures: Iterable[Tensor], device: torch.device) -> Extracted:
     """Shows pictures to the fixed network.
 
     Args:
         pictures: uint8 [C, H, W] each, C of 1 or 3, of any size; they are resized to `SIDE`.
-        device: Where the network runs, the CPU where None.
+        device: Where the network runs.
 
     Returns:
         Its pooled last features, D of 1280, and ImageNet classes, counted from 0.
     """
-    network, waiting, parts = _network().to(device or "cpu"), iter(pictures), []
-    while some := [_scaled(picture) for picture in islice(waiting, _ROWS)]:
-        parts.append(network.extract_features(torch.cat(some).to(device or "cpu")).mean((2, 3)))
+    network, waiting, parts = _network().to(device), iter(pictures), []
+    while some := [resized(picture, SIDE).expand(3, -1, -1) for picture in islice(waiting, _ROWS)]:
+        scaled = (torch.stack(some).to(device).float() - 127) / 128  # as the network was trained
+        parts.append(network.extract_features(scaled).mean((2, 3)))
     features = torch.cat(parts)
     return Extracted(features.cpu(), network._fc(features).argmax(1).cpu())
 
@@ -103,9 +93,7 @@ def _network() -> Any:
     return network.eval()
 
 
-def _scaled(picture: Tensor) -> Tensor:
-    """[1, 3, SIDE, SIDE], as the network was trained: (byte - 127) / 128."""
-    resized = functional.interpolate(
-        picture[None].float(), (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False
-    )
-    return (resized.round().clamp(0, 255).expand(-1, 3, -1, -1) - 127) / 128
+def resized(picture: Tensor, side: int) -> Tensor:
+    """A picture of bytes [C, H, W] as [C, side, side], by antialiased bilinear interpolation."""
+    scaled = functional.interpolate(picture[None].float(), (side, side), mode="bilinear", antialias=True)
+    return scaled[0].round().clamp(0, 255).byte()

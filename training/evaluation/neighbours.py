@@ -10,12 +10,7 @@ _ROWS = 500
 
 
 class Nearest(NamedTuple):
-    """The nearest reference of each query.
-
-    Attributes:
-        indices: Its position among the references, int64 [N].
-        distances: Its Euclidean distance, float32 [N].
-    """
+    """The nearest reference of each query: its position, int64 [N], and its Euclidean distance, float32 [N]."""
 
     indices: Tensor
     distances: Tensor
@@ -31,14 +26,11 @@ def nearest(queries: Tensor, references: Tensor) -> Nearest:
     Returns:
         Indices and distances. The distances are exact: 0 if and only if the two are equal.
     """
-    flat_references = references.flatten(1).float()
-    parts = []
-    for rows in queries.flatten(1).float().split(_ROWS):
-        # The matrix product is fast but rounds, so it only finds the neighbour; the distance is taken anew.
-        indices = torch.cdist(rows, flat_references, compute_mode="use_mm_for_euclid_dist").argmin(1)
-        parts.append((indices, torch.linalg.vector_norm(rows - flat_references[indices], dim=1)))
-    indices, distances = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Nearest(indices, distances)
+    queries, references = queries.flatten(1).float(), references.flatten(1).float()
+    # The matrix product is fast but rounds, so it only finds the neighbour; the distance is taken anew.
+    mode = "use_mm_for_euclid_dist"
+    indices = torch.cat([torch.cdist(rows, references, compute_mode=mode).argmin(1) for rows in queries.split(_ROWS)])
+    return Nearest(indices, torch.linalg.vector_norm(queries - references[indices], dim=1))
 
 
 class Novelty(NamedTuple):
@@ -58,34 +50,13 @@ class Novelty(NamedTuple):
 
 
 def novelty(samples: Tensor, held_out: Tensor) -> Novelty:
-    """Compares two sets of distances to the nearest training image.
-
-    Args:
-        samples: Distances of generated images, [N].
-        held_out: Distances of real images that were not trained on, [M].
-
-    Returns:
-        Medians, their ratio and the share of suspiciously near samples.
-    """
+    """Compares distances to the nearest training image: of samples, [N], and of real images not trained on, [M]."""
     median, held_out_median = float(samples.median()), float(held_out.median())
-    threshold = held_out.float().quantile(0.01)
-    return Novelty(
-        median=median,
-        held_out_median=held_out_median,
-        ratio=median / max(held_out_median, torch.finfo(torch.float32).tiny),
-        share_below=float((samples < threshold).double().mean()),
-    )
+    ratio = median / max(held_out_median, torch.finfo(torch.float32).tiny)
+    return Novelty(median, held_out_median, ratio, float((samples < held_out.quantile(0.01)).double().mean()))
 
 
 def exact_copies(queries: Tensor, references: Tensor) -> int:
-    """Counts the queries that equal a reference byte for byte.
-
-    Args:
-        queries: uint8 [N, ...].
-        references: uint8 [M, ...], of the same further dimensions.
-
-    Returns:
-        A number in [0, N].
-    """
-    known = {image.numpy().tobytes() for image in references.cpu().contiguous()}
-    return sum(image.numpy().tobytes() in known for image in queries.cpu().contiguous())
+    """Counts the queries, uint8 [N, ...], that equal one of the references, uint8 [M, ...], byte for byte."""
+    known = {image.numpy().tobytes() for image in references}
+    return sum(image.numpy().tobytes() in known for image in queries)

@@ -1,13 +1,11 @@
 """Whether samples repeat training pictures; of every model that makes pictures from noise."""
 
 import torch
-from PIL import Image
 
-from training import seeds
 from training.evaluation.neighbours import exact_copies, nearest, novelty
 from training.evaluation.page import headed
 from training.evaluation.result import Metric
-from training.evaluation.subject import SHOWN, Section, Subject
+from training.evaluation.subject import SHOWN, Section, Subject, chosen
 from training.grids import enlarged_grid
 
 _QUERIES = 2000
@@ -16,15 +14,13 @@ _QUERIES = 2000
 def measure_novelty(subject: Subject) -> Section:
     """Measures how near samples and, for reference, test pictures are to their nearest training pictures."""
     fake, real, shown = subject.samples, subject.test, subject.shown
-    some = shown
-    if len(shown) > subject.extractor.most:
-        order = torch.randperm(len(shown), generator=seeds.random_source(0, "evaluation", "novelty"))
-        some = shown[order[: subject.extractor.most]]
+    some = shown[chosen(len(shown), subject.extractor.most, "novelty")]
     features = subject.extractor.extract(some).features
     spaces = {
         "pixel": [pictures.float() / 255 for pictures in (fake.images[:_QUERIES], real.images[:_QUERIES], shown)],
         "feature": [fake.features[:_QUERIES], real.features[:_QUERIES], features],
     }
+    copies, real_copies = (exact_copies(pictures.images, shown) for pictures in (fake, real))
     metrics, neighbours = [], []
     for space, (ours, held_out, training) in spaces.items():
         found = nearest(ours, training)
@@ -36,20 +32,12 @@ def measure_novelty(subject: Subject) -> Section:
             Metric(name=f"{prefix}_ratio", value=figures.ratio, reference=1),
             Metric(name=f"{prefix}_share_below", value=figures.share_below, reference=0.01),
         ]
-    copies = Metric(
-        name="exact_copies", value=exact_copies(fake.images, shown), reference=exact_copies(real.images, shown)
-    )
     protocol = {
         "nearest_training": f"Euclidean distance of up to {_QUERIES:,} samples and test images to the nearest of "
         f"{len(shown):,} training images, pixels in [0, 1], and of {len(some):,}, features; share_below: nearer than "
         "the test images' 1st percentile; exact_copies: of all samples, reference: of the test images",
     }
-    panel = _sheet(fake.images[: 2 * SHOWN], shown[neighbours[0]], some[neighbours[1]])
-    return Section([*metrics, copies], protocol, [panel])
-
-
-def _sheet(*rows: torch.Tensor) -> Image.Image:
-    names = ("sample", "nearest, pixels", "nearest, features")
-    return headed(
-        "Samples, and the training images nearest to them", enlarged_grid(torch.cat(rows), len(rows[0]), rows=names)
-    )
+    images = torch.cat([fake.images[: 2 * SHOWN], shown[neighbours[0]], some[neighbours[1]]])
+    sheet = enlarged_grid(images, 2 * SHOWN, rows=("sample", "nearest, pixels", "nearest, features"))
+    panel = headed("Samples, and the training images nearest to them", sheet)
+    return Section([*metrics, Metric(name="exact_copies", value=copies, reference=real_copies)], protocol, [panel])

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from training.evaluation.result import Evaluation
 from training.grids import INK, font, text_width
@@ -17,34 +17,22 @@ _PROTOCOL_COLUMNS = 165
 
 
 def page(title: str, evaluation: Evaluation, panels: Sequence[Image.Image]) -> Image.Image:
-    """A whole report.
-
-    Args:
-        title: What is evaluated.
-        evaluation: Whose figures and protocol are shown.
-        panels: What stands before them, below each other.
-
-    Returns:
-        An RGB picture.
-    """
-    ending = headed("Protocol", _protocol(evaluation))
-    return _stacked(_text(title, _TITLE), *panels, headed("Figures", _table(evaluation)), ending, margin=_MARGIN)
+    """A whole report, RGB: the title, panels below each other, then an evaluation's figures and protocol."""
+    paragraphs = [f"{name.replace('_', ' ')}: {value}" for name, value in evaluation.protocol.items()]
+    wrapped = [line for text in paragraphs for line in textwrap.wrap(text, _PROTOCOL_COLUMNS, subsequent_indent="    ")]
+    ending = headed("Protocol", _text("\n".join(wrapped), _BODY))
+    sheet = _joined([_text(title, _TITLE), *panels, headed("Figures", _table(evaluation)), ending], _MARGIN)
+    return ImageOps.expand(sheet, _MARGIN, _PAPER)
 
 
 def headed(heading: str, panel: Image.Image) -> Image.Image:
     """A panel with a heading above it."""
-    return _stacked(_text(heading, _HEADING), panel, gap=8)
+    return _joined([_text(heading, _HEADING), panel], 8)
 
 
 def beside(*panels: Image.Image) -> Image.Image:
     """Panels beside each other, their tops in line."""
-    gap = 2 * _MARGIN
-    width = sum(panel.width for panel in panels) + gap * (len(panels) - 1)
-    sheet, left = _blank(width, max(panel.height for panel in panels)), 0
-    for panel in panels:
-        sheet.paste(panel, (left, 0))
-        left += panel.width + gap
-    return sheet
+    return _joined(panels, 2 * _MARGIN, down=False)
 
 
 def bars(rows: Sequence[tuple[str, float, float | None]]) -> Image.Image:
@@ -71,31 +59,24 @@ def bars(rows: Sequence[tuple[str, float, float | None]]) -> Image.Image:
     return panel
 
 
-def _stacked(*panels: Image.Image, margin: int = 0, gap: int = _MARGIN) -> Image.Image:
-    width = max(panel.width for panel in panels)
-    height = sum(panel.height for panel in panels) + gap * (len(panels) - 1)
-    sheet, top = _blank(width + 2 * margin, height + 2 * margin), margin
+def _joined(panels: Sequence[Image.Image], gap: int, *, down: bool = True) -> Image.Image:
+    widths, heights = zip(*(panel.size for panel in panels), strict=True)
+    gaps, at = gap * (len(panels) - 1), 0
+    sheet = _blank(max(widths), sum(heights) + gaps) if down else _blank(sum(widths) + gaps, max(heights))
     for panel in panels:
-        sheet.paste(panel, (margin, top))
-        top += panel.height + gap
+        sheet.paste(panel, (0, at) if down else (at, 0))
+        at += panel.size[down] + gap
     return sheet
 
 
 def _table(evaluation: Evaluation) -> Image.Image:
     rows = evaluation.table(classes=False)
-    columns = (0, _PANEL_WIDTH - 120, _PANEL_WIDTH)
     panel = _blank(_PANEL_WIDTH, _LINE * len(rows))
     pen = ImageDraw.Draw(panel)
     for line, cells in enumerate(rows):
-        for x, cell, anchor in zip(columns, cells, ("lm", "rm", "rm"), strict=True):
+        for x, cell, anchor in zip((0, _PANEL_WIDTH - 120, _PANEL_WIDTH), cells, ("lm", "rm", "rm"), strict=True):
             pen.text((x, (line + 0.5) * _LINE), cell, _DARK if line else _FAINT, font(), anchor=anchor)
     return panel
-
-
-def _protocol(evaluation: Evaluation) -> Image.Image:
-    paragraphs = [f"{name.replace('_', ' ')}: {value}" for name, value in evaluation.protocol.items()]
-    wrapped = [line for text in paragraphs for line in textwrap.wrap(text, _PROTOCOL_COLUMNS, subsequent_indent="    ")]
-    return _text("\n".join(wrapped), _BODY)
 
 
 def _text(text: str, size: int) -> Image.Image:

@@ -5,8 +5,7 @@ ranks half-trained, noisy, blurred and collapsed generators as the eye does, whe
 compares checkpoints of one data set, and says nothing across data sets. `gantry evaluate` measures in better features.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,8 @@ from torch.nn import functional
 
 from training import seeds
 from training.config.gan import GanConfig
-from training.evaluation.directions import translate
+from training.evaluation.directions import translate, ways_of
+from training.evaluation.features import resized
 from training.evaluation.metrics import kernel_distance
 from training.evaluation.sample import Sampler
 from training.grids import to_uint8
@@ -45,9 +45,16 @@ def validation_quality(config: Any, validation: Any, device: torch.device) -> Ca
     is_gan = isinstance(config, GanConfig)
     if min(map(len, (validation,) if is_gan else (validation.a, validation.b))) < _FEWEST:
         return lambda _: {}
-    if not is_gan:
-        return _translations(config, validation, device)
-    return _samples(Sampler(nn.Identity(), config.condition, config.latent_size, validation.info, device), validation)
+    measure = (_samples if is_gan else _translations)(config, validation, device)
+
+    def quality(generator: nn.Module) -> dict[str, float]:
+        was_training = generator.training
+        try:
+            return {QUALITY: measure(generator.eval())}
+        finally:
+            generator.train(was_training)
+
+    return quality
 
 
 @torch.inference_mode()
@@ -71,53 +78,38 @@ def random_features(images: Tensor) -> Tensor:
     return functional.adaptive_avg_pool2d(maps, 2).flatten(1)
 
 
-def _samples(sampler: Sampler, validation: Any) -> Callable[[nn.Module], dict[str, float]]:
-    real = random_features(validation.images[:_REAL].to(sampler.device))
-    inputs = sampler.draw(_MADE)
+def _samples(config: Any, validation: Any, device: torch.device) -> Callable[[nn.Module], float]:
+    sampler = Sampler(nn.Identity(), config.condition, config.latent_size, validation.info, device)
+    real = random_features(validation.images[:_REAL].to(device))
+    latents, _, draws = sampler.draw(_MADE)
 
-    def quality(generator: nn.Module) -> dict[str, float]:
-        with _evaluating(generator):
-            made = replace(sampler, generator=generator).make(inputs.latents, inputs.draws)
-        return {QUALITY: kernel_distance(random_features(made.to(sampler.device)), real)}
+    def measure(generator: nn.Module) -> float:
+        made = replace(sampler, generator=generator).make(latents, draws)
+        return kernel_distance(random_features(made.to(device)), real)
 
-    return quality
+    return measure
 
 
-def _translations(config: Any, validation: Any, device: torch.device) -> Callable[[nn.Module], dict[str, float]]:
-    pictures = {way: _squares(side, config.crop.size) for way, side in (("a", validation.a), ("b", validation.b))}
-    real = {way: random_features(squares.to(device)) for way, squares in pictures.items()}
+def _translations(config: Any, validation: Any, device: torch.device) -> Callable[[nn.Module], float]:
+    pictures = [
+        torch.stack([_square(picture, config.crop.size) for picture in side]) for side in (validation.a, validation.b)
+    ]
+    real = [random_features(squares.to(device)) for squares in pictures]
 
-    def quality(generator: nn.Module) -> dict[str, float]:
+    def measure(generator: nn.Module) -> float:
         distances = []
-        for way, source, target in (("a_to_b", "a", "b"), ("b_to_a", "b", "a")):
-            net = getattr(generator, way, None)
-            if net is not None:
-                shown = [picture.to(device).float() / 127.5 - 1 for picture in pictures[source][:_TRANSLATED]]
-                with _evaluating(generator):
-                    made = [translate(net, picture) for picture in shown]
-                distances.append(kernel_distance(random_features(to_uint8(torch.stack(made))), real[target]))
-        return {QUALITY: sum(distances) / len(distances)}
+        for source, there, _ in ways_of(generator):
+            shown = pictures[source][:_TRANSLATED].to(device).float() / 127.5 - 1
+            made = torch.stack([translate(there, picture) for picture in shown])
+            distances.append(kernel_distance(random_features(to_uint8(made)), real[1 - source]))
+        return sum(distances) / len(distances)
 
-    return quality
+    return measure
 
 
-@contextmanager
-def _evaluating(generator: nn.Module) -> Iterator[None]:
-    was_training = generator.training
-    generator.eval()
-    try:
-        yield
-    finally:
-        generator.train(was_training)
-
-
-def _squares(pictures: Iterable[Tensor], side: int) -> Tensor:
-    """The middles of pictures, uint8 [N, 3, side, side]."""
-    squares = []
-    for picture in pictures:
-        height, width = picture.shape[1:]
-        short = min(height, width)
-        top, left = (height - short) // 2, (width - short) // 2
-        middle = picture[None, :, top : top + short, left : left + short].float()
-        squares.append(functional.interpolate(middle, (side, side), mode="bilinear", antialias=True))
-    return torch.cat(squares).round().clamp(0, 255).byte()
+def _square(picture: Tensor, side: int) -> Tensor:
+    """The middle of a picture, uint8 [3, side, side]."""
+    height, width = picture.shape[1:]
+    short = min(height, width)
+    top, left = (height - short) // 2, (width - short) // 2
+    return resized(picture[:, top : top + short, left : left + short], side)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +12,6 @@ from training.grids import to_uint8
 
 _ROWS = 250
 """Pictures made in one pass."""
-
-
-class Condition(Protocol):
-    """What evaluation asks of a condition; see `training.conditions`."""
-
-    @property
-    def kind(self) -> str:
-        """One of "none", "label" and "codes"."""
-
-    def draw(self, labels: Tensor | None, count: int, source: torch.Generator) -> Mapping[str, Tensor]:
-        """Draws `count` conditions; those of given labels where it is a label."""
-
-    def vector(self, draws: Mapping[str, Tensor], info: DatasetInfo) -> Tensor | None:
-        """What the generator takes, [B, size]."""
 
 
 class Inputs(NamedTuple):
@@ -48,14 +34,14 @@ class Sampler:
 
     Attributes:
         generator: (latents, condition or None) → images [B, C, H, W] in [-1, 1]; in evaluation mode.
-        condition: What it is given.
+        condition: What it is given; see `training.conditions`, of which `kind`, `draw` and `vector` are used.
         latent_size: Numbers in a latent.
         info: The data set.
         device: Where the generator is.
     """
 
     generator: nn.Module
-    condition: Condition
+    condition: Any
     latent_size: int
     info: DatasetInfo
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -73,19 +59,13 @@ class Sampler:
 
     @torch.inference_mode()
     def make(self, latents: Tensor, draws: Mapping[str, Tensor]) -> Tensor:
-        """Makes pictures.
-
-        Args:
-            latents: float32 [N, latent_size].
-            draws: The condition of each, as its `draw` gives them.
+        """Makes pictures of latents, float32 [N, latent_size], and as many conditions.
 
         Returns:
             Rounded to bytes as a caller would get them, uint8 [N, C, H, W], on the CPU.
         """
         condition = self.condition.vector(draws, self.info)
-        parts = []
-        for start in range(0, len(latents), _ROWS):
-            rows = slice(start, start + _ROWS)
-            given = None if condition is None else condition[rows].to(self.device)
-            parts.append(to_uint8(self.generator(latents[rows].to(self.device), given)).cpu())
-        return torch.cat(parts)
+        rows = latents.split(_ROWS)
+        given = [None] * len(rows) if condition is None else condition.to(self.device).split(_ROWS)
+        pairs = zip(rows, given, strict=True)
+        return torch.cat([to_uint8(self.generator(some.to(self.device), vectors)).cpu() for some, vectors in pairs])

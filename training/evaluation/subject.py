@@ -109,7 +109,8 @@ class Subject:
     @cached_property
     def shown(self) -> Tensor:
         """The training pictures that samples are compared with, uint8 [N, C, H, W]."""
-        return _some(self.train, _TRAINING_BYTES // math.prod(self.train.images.shape[1:]))[0]
+        most = _TRAINING_BYTES // math.prod(self.train.images.shape[1:])
+        return self.train.images[chosen(len(self.train), most)]
 
     @cached_property
     def extractor(self) -> FeatureExtractor:
@@ -119,26 +120,21 @@ class Subject:
     @cached_property
     def validation(self) -> Pictures:
         """The split that choices are made on, of which neither the model nor the classifier was shown anything."""
-        return self._seen(*_some(self._loaded("validation", LEAST), self.extractor.most))
+        return self._of_split("validation")
 
     @cached_property
     def test(self) -> Pictures:
         """The split that figures are taken on."""
-        return self._seen(*_some(self._loaded("test", LEAST), self.extractor.most))
+        return self._of_split("test")
 
     @cached_property
     def samples(self) -> Pictures:
         """What the generator makes."""
-        images = self.source.make(self._inputs.latents, self._inputs.draws)
+        images = self.source.make(self.inputs.latents, self.inputs.draws)
         made, real = list(images.shape[1:]), list(self.train.images.shape[1:])
         if made != real:
             raise EvaluationError(f"the generator makes images of {made}, {self.train.name} has {real}: give its data")
-        return self._seen(images, self._inputs.labels)
-
-    @property
-    def draws(self) -> Mapping[str, Tensor]:
-        """The conditions of the samples."""
-        return self._inputs.draws
+        return self._seen(images, self.inputs.labels)
 
     @property
     def source(self) -> Sampler:
@@ -147,7 +143,8 @@ class Subject:
         return self.sampler
 
     @cached_property
-    def _inputs(self) -> Inputs:
+    def inputs(self) -> Inputs:
+        """What the samples are made of."""
         is_label = self.source.condition.kind == "label"
         needed = SHOWN * len(self.train.class_names) if is_label else SHOWN * SHOWN
         if self.count < needed:
@@ -163,17 +160,21 @@ class Subject:
             )
         return dataset
 
+    def _of_split(self, split: str) -> Pictures:
+        dataset = self._loaded(split, LEAST)
+        some = chosen(len(dataset), self.extractor.most)
+        return self._seen(dataset.images[some], None if dataset.labels is None else dataset.labels[some])
+
     def _seen(self, images: Tensor, labels: Tensor | None) -> Pictures:
         features, classes = self.extractor.extract(images)
         return Pictures(images, labels, features, classes if self.extractor.knows_classes else None)
 
 
-def _some(dataset: ImageDataset, most: int) -> tuple[Tensor, Tensor | None]:
-    """Pictures and labels: all in order, or as many as allowed, always the same."""
-    chosen = torch.arange(len(dataset))
-    if len(chosen) > most:
-        chosen = torch.randperm(len(chosen), generator=seeds.random_source(0, "evaluation", "subset"))[:most]
-    return dataset.images[chosen], None if dataset.labels is None else dataset.labels[chosen]
+def chosen(count: int, most: int, purpose: str = "subset") -> Tensor:
+    """Which of a number of pictures are looked at: all in order, or as many as allowed, always the same."""
+    if count <= most:
+        return torch.arange(count)
+    return torch.randperm(count, generator=seeds.random_source(0, "evaluation", purpose))[:most]
 
 
 def share(right: Tensor) -> float:

@@ -32,50 +32,22 @@ class Classifier(nn.Module):
             height, width = -(-height // 2), -(-width // 2)
         inputs, outputs = channels, filters
         while max(height, width) > _SMALLEST:
-            stages += [*_convolution(inputs, outputs), *_convolution(outputs, outputs), nn.MaxPool2d(2, ceil_mode=True)]
+            for before in (inputs, outputs):
+                convolution = nn.Conv2d(before, outputs, 3, padding=1, bias=False)
+                stages += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+            stages.append(nn.MaxPool2d(2, ceil_mode=True))
             inputs, outputs = outputs, min(2 * outputs, 4 * filters)
             height, width = -(-height // 2), -(-width // 2)
-        self.body = nn.Sequential(
-            *stages,
-            nn.Flatten(),
-            nn.Linear(inputs * height * width, features, bias=False),
-            nn.BatchNorm1d(features),
-            nn.ReLU(inplace=True),
-        )
+        hidden = nn.Linear(inputs * height * width, features, bias=False)
+        self.body = nn.Sequential(*stages, nn.Flatten(), hidden, nn.BatchNorm1d(features), nn.ReLU(inplace=True))
         self.head = nn.Linear(features, classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """The penultimate layer.
-
-        Args:
-            images: [B, C, H, W] in [-1, 1].
-
-        Returns:
-            [B, features], none negative.
-        """
+        """The penultimate layer, [B, features], none negative, of images [B, C, H, W] in [-1, 1]."""
         result: Tensor = self.body(images)
         return result
 
-    def logits(self, features: Tensor) -> Tensor:
-        """The last layer, [B, classes], from what `features` returned."""
-        result: Tensor = self.head(features)
-        return result
-
     def forward(self, images: Tensor) -> Tensor:
-        """Classifies.
-
-        Args:
-            images: [B, C, H, W] in [-1, 1].
-
-        Returns:
-            Unnormalised log-probabilities, [B, classes].
-        """
-        return self.logits(self.features(images))
-
-
-def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
+        """Unnormalised log-probabilities, [B, classes], of images [B, C, H, W] in [-1, 1]."""
+        result: Tensor = self.head(self.features(images))
+        return result

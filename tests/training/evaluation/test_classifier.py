@@ -9,6 +9,7 @@ from training.data import load
 from training.evaluation import classifier as module
 from training.evaluation.classifier import ClassifierConfig, classifier_for, classify
 
+CPU = torch.device("cpu")
 CONFIG = ClassifierConfig(filters=8, features=16, images=12_000, batch=64)
 
 
@@ -24,7 +25,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classifier(train, cache):
-    return classifier_for(train, cache, CONFIG)
+    return classifier_for(train, cache, CONFIG, CPU)
 
 
 def test_it_learns_the_digits(classifier):
@@ -41,7 +42,7 @@ def test_it_is_trained_once(classifier, train, cache, monkeypatch):
 
     monkeypatch.setattr(module, "_train", unwanted)
 
-    again = classifier_for(train, cache, CONFIG)
+    again = classifier_for(train, cache, CONFIG, CPU)
 
     assert not again.training
     images = train.images[:32]
@@ -54,8 +55,8 @@ def test_other_data_or_settings_have_another_classifier(classifier, train, tmp_p
     other_labels = replace(train, labels=(train.labels + 1) % 10)
 
     for data, config in [(train, short), (other_images, short), (other_labels, short), (train, short)]:
-        classifier_for(data, tmp_path, config)
-    classifier_for(train, tmp_path, short.model_copy(update={"seed": 1}))
+        classifier_for(data, tmp_path, config, CPU)
+    classifier_for(train, tmp_path, short.model_copy(update={"seed": 1}), CPU)
 
     assert len(list(tmp_path.iterdir())) == 4
 
@@ -64,17 +65,17 @@ def test_another_arithmetic_has_another_classifier(train, tmp_path, monkeypatch)
     short = CONFIG.model_copy(update={"images": 64})
     for precision in ("float32", "bfloat16", "float32"):
         monkeypatch.setattr(module, "resolve_precision", lambda _precision, _device, kept=precision: kept)
-        classifier_for(train, tmp_path, short)
+        classifier_for(train, tmp_path, short, CPU)
     assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_training_depends_on_its_seed_alone(train, tmp_path):
     short = CONFIG.model_copy(update={"images": 640})
     torch.manual_seed(1)
-    one = classifier_for(train, tmp_path / "one", short)
+    one = classifier_for(train, tmp_path / "one", short, CPU)
     torch.manual_seed(2)
     state = torch.random.get_rng_state()
-    other = classifier_for(train, tmp_path / "other", short)
+    other = classifier_for(train, tmp_path / "other", short, CPU)
 
     assert torch.equal(torch.random.get_rng_state(), state)
     for name, tensor in one.state_dict().items():

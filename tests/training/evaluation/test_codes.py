@@ -76,7 +76,7 @@ def outcome(outcome_of):
 
 def test_values_are_matched_to_the_classes_that_they_draw(outcome):
     evaluation, _ = outcome
-    (code,) = evaluation.condition.categorical
+    (code,) = evaluation.codes.categorical
     assert code.name == "digit"
     assert code.values == ("right", "far-left", "far-right", "left")
     assert code.recalls == (1, 1, 1, 1)
@@ -85,7 +85,7 @@ def test_values_are_matched_to_the_classes_that_they_draw(outcome):
 
 def test_numbers_are_named_by_what_they_move(outcome):
     evaluation, _ = outcome
-    assert [number.name for number in evaluation.condition.continuous] == ["stroke-width", "slant", ""]
+    assert [number.name for number in evaluation.codes.continuous] == ["stroke-width", "slant", ""]
     assert evaluation["spearman_stroke-width/c1"].value > 0.95
     assert evaluation["spearman_slant/c2"].value > 0.95
     assert evaluation["spearman_slant/c3"].value == 0
@@ -109,7 +109,7 @@ def test_served_pictures_and_real_ones_have_a_figure_each(outcome):
 def test_values_are_matched_on_the_validation_split_alone(outcome_of):
     """The test split's labels say otherwise, and may not be asked: the figure then is as bad as it truly is."""
     evaluation, _ = outcome_of(lambda split: strokes(split, wrong="test"))
-    assert evaluation.condition.categorical[0].values == ("right", "far-left", "far-right", "left")
+    assert evaluation.codes.categorical[0].values == ("right", "far-left", "far-right", "left")
     assert evaluation["classification_error/k1"].value == 1
 
 

@@ -8,7 +8,7 @@ from training.config.translation import TranslationConfig
 from training.data import UnpairedDataset
 from training.evaluation.directions import translate, translation_sheet
 from training.evaluation.evaluate import evaluate
-from training.evaluation.subject import Subject
+from training.evaluation.subject import EvaluationError, Subject
 from training.nets.translator import TranslatorPair
 
 pytest.importorskip("efficientnet_lite_pytorch")
@@ -95,6 +95,13 @@ def test_a_model_of_one_way_has_figures_of_that_way_alone():
     assert "kid/dark_to_light" in names
     assert not any("light_to_dark" in name or "cycle" in name for name in names)
     assert len(whole.panels) == 1
+
+
+def test_too_few_pictures_are_refused():
+    test = UnpairedDataset("shades", "test", pictures(20, 3, seed=0), pictures(180, 4, seed=1))
+    config = TranslationConfig(recipe="cyclegan", data="shades", total_images=1, tick=1)
+    with pytest.raises(EvaluationError, match=r"shades: the test split has 3 and 4 pictures; .* at least 4 of each"):
+        evaluate(Subject(nn.Identity(), config, {"test": test}.__getitem__))
 
 
 def test_the_sheet_has_a_row_for_each_of_five_pictures():

@@ -66,8 +66,8 @@ def test_an_infogan_leaves_its_codes_and_a_traversal_of_each_number(command, tmp
     assert result.exit_code == 0, result.output
     figures = Evaluation.read(run / "evaluation.json")
     assert figures.codes is not None
-    assert sorted(figures.condition.categorical[0].values) == [str(digit) for digit in range(10)]
-    assert len(figures.condition.continuous) == 2
+    assert sorted(figures.codes.categorical[0].values) == [str(digit) for digit in range(10)]
+    assert len(figures.codes.continuous) == 2
     assert 0 < figures["classification_error/k1"].value < 1
     assert 0 < figures["served_code_error/k1"].value < 1
     for number in (1, 2):

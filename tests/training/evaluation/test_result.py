@@ -29,15 +29,8 @@ def test_what_is_saved_is_read(tmp_path):
 
 def test_metrics_are_found_by_name():
     assert EVALUATION["class_consistency/T-shirt/top"].value == 0.9
-    with pytest.raises(KeyError, match=r"no metric 'coverage'; there are class_consistency, "):
+    with pytest.raises(KeyError, match="coverage"):
         EVALUATION["coverage"]
-
-
-def test_the_protocol_can_say_more_without_changing_what_was():
-    longer = EVALUATION.with_protocol(training="5 images")
-    assert longer.protocol == {"data": "fashion-mnist", "training": "5 images"}
-    assert longer.metrics == EVALUATION.metrics
-    assert EVALUATION.protocol == {"data": "fashion-mnist"}
 
 
 def test_the_table_is_for_people():
