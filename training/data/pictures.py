@@ -218,6 +218,7 @@ def _folder(root: Path) -> Source:
 
 def _archive(path: Path) -> Source:
     archive: Any
+    stream: Any
     if tarfile.is_tarfile(path):
         stream = _unpacked(path)
         archive = tarfile.open(fileobj=stream)  # noqa: SIM115  # closed with its source

@@ -54,7 +54,8 @@ def rank_correlations(values: NDArray[np.float64], attributes: NDArray[np.float6
     def correlation(measured: NDArray[np.float64]) -> float:
         return float(stats.spearmanr(values, measured).statistic) if np.ptp(measured) else 0.0
 
-    return np.apply_along_axis(correlation, 1, attributes).mean(axis=0)
+    mean: NDArray[np.float64] = np.apply_along_axis(correlation, 1, attributes).mean(axis=0)
+    return mean
 
 
 def names_of(correlations: NDArray[np.float64], least: float = 0.5) -> list[str]:

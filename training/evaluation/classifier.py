@@ -77,8 +77,9 @@ def classifier_for(train: ImageDataset, cache_dir: Path, config: ClassifierConfi
     path = cache_dir / f"classifier-{train.name}-{hashlib.sha256(decisive.encode()).hexdigest()[:16]}.pt"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.derive_seed(config.seed, "classifier", "weights"))
-        shape, classes = train.images.shape[1:], len(train.class_names)
-        classifier = Classifier(*shape, classes, config.filters, config.features).to(device)
+        channels, height, width = train.images.shape[1:]
+        classifier = Classifier(channels, height, width, len(train.class_names), config.filters, config.features)
+        classifier.to(device)
     if path.exists():
         classifier.load_state_dict(torch.load(path, map_location=device, weights_only=True))
     else:
