@@ -54,7 +54,8 @@ def measure_directions(subject: Subject) -> Section:
         metrics += [_metric(f"{name}/{way}", value) for name, value in _faithfulness(real[source], outputs, cycled)]
         if weights := subject.inception_weights:
             pairs = (real[target], outputs), (real[target][::2], real[target][1::2])
-            metrics.append(_metric(f"inception_fid/{way}", *(_inception_distance(one, other, weights) for one, other in pairs)))
+            distances = (_inception_distance(one, other, weights) for one, other in pairs)
+            metrics.append(_metric(f"inception_fid/{way}", *distances))
         sheet = translation_sheet(real[source], outputs, cycled)
         sheets.append(headed(f"{domains[source]} to {domains[target]}", sheet))
     return Section(metrics, _protocol(test, config, subject.inception_weights), [beside(*sheets)])
