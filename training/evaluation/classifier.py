@@ -44,7 +44,7 @@ class ClassifierConfig(BaseModel):
     revision: int = 2
     filters: int = 32
     features: int = 128
-    images: int = 540_000
+    images: int = 120_000
     epochs: int = 30
     batch: int = 256
     learning_rate: float = 3e-3
