@@ -29,10 +29,10 @@ INFOGAN = Recipe(
         },
         # Two terms that see no label make the codes stand for digit, slant and size; see docs/training.md.
         "mnist": {
-            "total_images": 440_000,
+            "total_images": 360_000,
+            "batch": 128,
             "seed": 3,
-            "tick": 24_000,
-            "optimizer.decay_start": 0.6,
+            "tick": 50_000,
             "terms.continuous_information.weight": 1,
             "terms.invariance.weight": 2,
             "terms.equivariance.weight": 4,
