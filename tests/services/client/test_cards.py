@@ -23,6 +23,7 @@ def one_way_card() -> models_pb2.ModelCard:
 
 
 def with_inputs(card: models_pb2.ModelCard, *inputs: str) -> models_pb2.ModelCard:
+    del card.graphs[:]
     card.graphs.add(member="model.pt2", inputs=inputs)
     return card
 

@@ -14,7 +14,7 @@ from services.worker.graph import load_graph
 from services.worker.lowering import prepare, run_graph
 from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator
 from training.archive.export import export_generator, export_translator
-from training.nets.translator import MULTIPLE, Translator
+from training.nets.translator import MULTIPLE, TranslatorConfig
 
 Graph = Callable[..., torch.Tensor]
 Floats = NDArray[np.float32]
@@ -26,7 +26,7 @@ SIZES = [(16, 16), (16, 20), (20, 16), (64, 80), (256, 256), (260, 132), (16, 51
 def programs() -> list[bytes]:
     """Both directions of a small CycleGAN, with every kind of layer of a large one."""
     torch.manual_seed(0)
-    nets = [Translator(width=8, blocks=1, upsampling="transposed", residual=False) for _ in range(2)]
+    nets = [TranslatorConfig(width=8, blocks=1).build() for _ in range(2)]
     for net in nets:
         # As untrained the picture would hardly differ from grey, whatever the precision.
         torch.nn.init.normal_(net.layers[-1].weight, std=0.05)
