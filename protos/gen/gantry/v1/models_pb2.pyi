@@ -648,7 +648,7 @@ class Attribute(_message.Message):
     MIN_FIELD_NUMBER: _builtins.int
     MAX_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name: lower-case letters, digits and hyphens, 1 to 63 characters, beginning with a letter; none of "class",
+    """Its name: lower-case letters, digits and hyphens, 1 to 48 characters, beginning with a letter; none of "class",
     "latent", "picture", "position" and "term", and no code's id or name. Unique within the model.
     """
     description: _builtins.str
