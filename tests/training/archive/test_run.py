@@ -58,7 +58,7 @@ def test_the_card_says_what_the_folder_knows(evaluated: Path, tmp_path: Path) ->
     assert dict(card.evaluation.protocol) == evaluation.protocol
     assert evaluation.codes is not None
     found = [tuple(value.name for value in code.values) for code in card.categorical_codes]
-    assert found == [code.values for code in evaluation.condition.categorical]
+    assert found == [code.values for code in evaluation.codes.categorical]
     assert [code.id for code in card.continuous_codes] == ["c1", "c2"]
     assert [figure.name for figure in card.figures] == ["traversal-c1", "traversal-c2"]
     assert card.created.ToSeconds() == int(engine.load_run(evaluated).checkpoint.stat().st_mtime)

@@ -27,7 +27,7 @@ def test_logits_of_features_are_the_forward_pass():
     features = classifier.features(images)
 
     assert (features >= 0).all()
-    assert torch.equal(classifier.logits(features), classifier(images))
+    assert torch.equal(classifier.head(features), classifier(images))
 
 
 def test_an_image_is_classified_alike_alone_and_in_company():
