@@ -423,6 +423,9 @@ def _told_what_is_missing(command: Callable[..., None]) -> Callable[..., None]:
         except ModuleNotFoundError as error:
             typer.echo(f"gantry {command.__name__}: {error}; pip install 'gantry[training]'", err=True)
             raise typer.Exit(1) from error
+        except OSError as error:
+            typer.echo(f"gantry {command.__name__}: {error.filename or ''}: {error.strerror or error}", err=True)
+            raise typer.Exit(1) from error
 
     return told
 

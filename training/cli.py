@@ -207,12 +207,19 @@ def _chosen(
             raise ConfigError(f"--config {config_file} is of the recipe {config.recipe}, not of {name}")
         return config.changed({"data": data or own}) if data or own else config
     recipe = find_recipe(name or "cgan")
-    if data_dir and is_told and not data and not own and recipe.defaults.data == "digits":
+    if data_dir and is_told and not data and not own and not _holds(data_dir, recipe.defaults.data):
         raise ConfigError(
             f"--data-dir {data_dir}: holds no pictures, neither itself nor in folders of its classes; to train on a "
             "data set in it, name that with --data"
+            if data_dir.exists()
+            else f"--data-dir {data_dir}: does not exist"
         )
     return recipe.config(data or own)
+
+
+def _holds(data_dir: Path, data: str) -> bool:
+    """Whether a folder holds a data set that a recipe would find there, as a folder, an archive or IDX files."""
+    return any(data_dir.glob(f"{data}*")) or any(data_dir.glob("*-ubyte*"))
 
 
 def _count(flag: str, text: str | None) -> int | None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from tests.training.processes import together
 from training import cli
+from training.evaluation.evaluate import EvaluationError, evaluate_run
 from training.recipes import RECIPES
 
 TINY = ["--images", "128", "--tick", "64", "--batch", "32", "--set", "generator.width=4"]
@@ -163,6 +164,17 @@ def test_a_folder_without_pictures_is_not_passed_over(gantry, tmp_path: Path) ->
     result = gantry("--data-dir", "notes")
     assert result.exit_code == 1
     assert "--data-dir notes: holds no pictures" in everything(result)
+    assert "--data-dir notes: holds no pictures" in everything(gantry("dcgan", "--data-dir", "notes"))
+    assert "--data-dir nowhere: does not exist" in everything(gantry("--data-dir", "nowhere"))
+
+
+def test_figures_are_not_taken_on_other_data_than_the_runs(gantry, tmp_path: Path) -> None:
+    for place, shade in (("one", "L"), ("two", "L")):
+        for name in ("a", "b"):
+            pictures(tmp_path / place / "shapes" / name, 60 if place == "one" else 61, shade)
+    assert gantry("cgan", *TINY, "--data-dir", "one/shapes", "--size", "28").exit_code == 0
+    with pytest.raises(EvaluationError, match="shapes is not the data that this run was trained on"):
+        evaluate_run(Path("runs/shapes-cgan"), Path("two/shapes"), samples=20)
 
 
 def test_only_horses_and_zebras_are_named_so(gantry) -> None:
@@ -207,7 +219,7 @@ def test_data_of_a_name_are_sought_in_the_folder(gantry, apples: Path) -> None:
         (["--data", "digits", "--size", "64"], "--size 64"),
         (["cyclegan", "--set", "domain_a=zebra"], "domain_a and domain_b are both 'zebra'"),
         (["cyclegan"], "horse2zebra: say where it is with --data-dir or GANTRY_DATA_DIR"),
-        (["cyclegan", "--data-dir", "."], "horse2zebra"),
+        (["cyclegan", "--data-dir", "."], "--data-dir .: holds no pictures"),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(gantry, arguments: list[str], message: str) -> None:

@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from training.conditions.codes import HEAD
 from training.config.gan import GanConfig
+from training.data import Split
 from training.engine import Run, load_net, load_run
 from training.engine.precision import resolve_device
 from training.evaluation.classes import measure_classes
@@ -99,7 +101,7 @@ def evaluate_run(
     subject = Subject(
         generator=generator,
         config=config,
-        load=lambda split: config.load(split, data_dir),
+        load=lambda split: _load(run, split, data_dir),
         sampler=Sampler(generator, config.condition, config.latent_size, run.data, device)
         if isinstance(config, GanConfig)
         else None,
@@ -121,6 +123,15 @@ def evaluate_run(
     title = f"{run_dir.resolve().name} after {run.images_seen:,} training images"
     page(title, evaluation, whole.panels).save(run_dir / REPORT_FILE)
     return evaluation
+
+
+def _load(run: Run, split: Split, data_dir: Path | None) -> Any:
+    """Loads a split; refuses other data than the run was trained on, whose figures would be of another model."""
+    dataset = run.config.load(split, data_dir)
+    if split == "train" and dataset.info.fingerprint != run.data.fingerprint:
+        where = f"--data-dir {data_dir}: " if data_dir else ""
+        raise EvaluationError(f"{where}{dataset.name} is not the data that this run was trained on: they differ")
+    return dataset
 
 
 def _posterior(run: Run, run_dir: Path, device: torch.device, *, best: bool) -> Callable[[Tensor], Reading] | None:

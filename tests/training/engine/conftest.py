@@ -96,6 +96,12 @@ def any_recipe(request: pytest.FixtureRequest, config: GanConfig) -> RunConfig:
         return recipe
     if request.param == "cgan":
         return config
-    narrow = {"latent_size": 8, "generator.width": 4, "discriminator.width": 4, "precision": "float32"}
+    narrow = {
+        "latent_size": 8,
+        "generator.width": 4,
+        "discriminator.width": 4,
+        "precision": "float32",
+        "generator.init": "torch",
+    }
     recipe = RECIPES[request.param].config("digits").changed({**narrow, "batch": 16})
     return recipe.changed({"total_images": 8 * recipe.step_images, "tick": 4 * recipe.step_images})
