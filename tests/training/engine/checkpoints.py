@@ -62,6 +62,9 @@ def scalars_of(run: Path) -> dict[str, list[tuple[int, float]]]:
     """TensorBoard's curves, without what the clock decides."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    # It reads files by their names, which end in a counter of the process: within a second 10 would come before 9.
+    for path in (run / "tensorboard").iterdir():
+        path.rename(path.with_suffix(f".{int(path.suffix[1:]):09d}"))
     events = EventAccumulator(str(run / "tensorboard")).Reload()
     names = set(events.Tags()["scalars"]) - WALL_CLOCK
     return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in names}

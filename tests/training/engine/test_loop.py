@@ -444,7 +444,7 @@ def test_a_signal_ends_a_run_that_compiles(
     code = f"""
         import os, signal, sys, torch, torch._inductor.graph as graph
         from pathlib import Path
-        from training.config import parse_config
+        from training.recipes import parse_config
         from training.engine import Interrupted, train
         compile = graph.GraphLowering.codegen
         def signalled(*arguments, **options):
