@@ -59,8 +59,6 @@ class GanConfig(RunConfig):
         used = {name: term for name, term in self.terms.items() if term.weight}
         provided = self.condition.provides | self.discriminator.provides
         provided |= {given for term in used.values() for given in term.provides} | used.keys()
-        provided |= {"label input"} if "classifier" in used else set()
-        provided |= {"normal init"} if self.discriminator.init == "normal" else set()
         needs = dict.fromkeys(self.adversarial.needs, f"--set objective={self.objective}")
         needs |= {
             need: f"--set terms.{name}.weight={term.weight:g}" for name, term in used.items() for need in term.needs

@@ -91,6 +91,7 @@ class DiscriminatorConfig(Settings):
             "batch norm": self.norm == "batch",
             "lipschitz": self.norm == "spectral",
             "spectral norm": self.norm == "spectral",
+            "normal init": self.init == "normal",
         }
         return frozenset(name for name, is_given in given.items() if is_given)
 

@@ -18,6 +18,7 @@ class Classifier(Term):
     """The cross-entropy of the class, in nats."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"label"})
+    provides: ClassVar[frozenset[str]] = frozenset({"label input"})
 
     def heads(self, features: int, info: DatasetInfo) -> dict[str, nn.Module]:
         """Logits of the classes, [B, classes]."""
