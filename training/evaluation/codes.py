@@ -21,6 +21,7 @@ from training.evaluation.result import CodeNumber, Codes, CodeValues, Metric
 from training.evaluation.sample import Sampler
 from training.evaluation.subject import Section, Subject, share
 from training.grids import enlarged_grid
+from training.terms.information import UNIFORM_ENTROPY, categorical_entropy
 
 SWEEPS = 500
 """Sweeps over which a correlation is the mean; each has its own noise and its own other codes."""
@@ -132,13 +133,13 @@ def _information(reading: ReadCodes, categorical: Tensor, continuous: Tensor) ->
     A continuous number's Q is taken with the variance that fits best, that of its own errors.
     """
     for code, logits in enumerate(reading.categorical):
-        entropy = math.log(logits.shape[1])
+        entropy = categorical_entropy(logits.shape[1])
         loss = float(functional.cross_entropy(logits, categorical[:, code]))
         yield Metric(name=f"mutual_information_nats/k{code + 1}", value=entropy - loss, reference=entropy)
     variances = (reading.mean - continuous).square().mean(0).clamp_min(1e-12)
     for number, variance in enumerate(variances.tolist(), 1):
         noise = 0.5 * math.log(2 * math.pi * math.e * variance)
-        yield Metric(name=f"mutual_information_nats/c{number}", value=math.log(2) - noise)
+        yield Metric(name=f"mutual_information_nats/c{number}", value=UNIFORM_ENTROPY - noise)
 
 
 def _correlations(sampler: Sampler) -> NDArray[np.float64]:
