@@ -1,4 +1,4 @@
-"""What a person sees of a run: the progress bar, stats.jsonl, TensorBoard's curves, and a grid of samples a tick."""
+"""What a person sees of a run: the progress bar, a line a tick, stats.jsonl, TensorBoard's curves, and a grid of samples a tick."""
 
 import json
 import os
@@ -26,7 +26,7 @@ class Observer:
     def __init__(
         self, place: RunDir, total_images: int, sample_grid: Callable[[nn.Module], Image.Image], images: int
     ) -> None:
-        """Opens the bar and the files.
+        """Opens the bar, which only a terminal has, and the files.
 
         Args:
             place: The run's folder.
@@ -39,7 +39,10 @@ class Observer:
         self._writer = SummaryWriter(str(place.tensorboard), purge_step=images + 1)
         self._lines = place.statistics.open("a")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"))
-        self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), refresh_per_second=2)
+        console = Console(stderr=True)
+        self._bar = Progress(
+            *columns, TimeRemainingColumn(), console=console, refresh_per_second=2, disable=not console.is_terminal
+        )
         self._task = self._bar.add_task("training", total=total_images, completed=images)
         self._last_tick = (images, time.monotonic())
 
@@ -59,7 +62,7 @@ class Observer:
         self._bar.advance(self._task, batch)
 
     def tick(self, images: int, step: int, statistics: Mapping[str, float], generator: nn.Module) -> None:
-        """Reports the time since the last tick, draws the sample grid, and leaves both on the disk.
+        """Reports the means since the last tick, draws the sample grid, and leaves both on the disk.
 
         Args:
             images: Images seen so far.
@@ -73,8 +76,8 @@ class Observer:
         figures = {**statistics, "speed/images_per_second": rate}
         for name, value in figures.items():
             self._writer.add_scalar(name, value, images)
-        losses = [f"{name} {value:.3f}" for name, value in statistics.items() if "loss" in name]
-        self._bar.update(self._task, description=", ".join(losses))
+        shown = [f"{name} {value:.3g}" for name, value in statistics.items() if "loss" in name or "validation" in name]
+        self._bar.console.print(f"{images:,} images, {rate:,.0f}/s: {', '.join(shown)}", highlight=False, soft_wrap=True)
         picture = self._sample_grid(generator)
         picture.save(self._place.grid(images))
         self._writer.add_image("samples", _channels_first(picture), images)
