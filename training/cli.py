@@ -202,7 +202,10 @@ def _chosen(
 
     own = picture_set_at(data_dir) if data_dir and not data else None
     if config_file:
-        config = parse_config(config_file.read_text())
+        try:
+            config = parse_config(config_file.read_text())
+        except (ConfigError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--config {config_file}: {error}") from error
         if name not in (None, config.recipe):
             raise ConfigError(f"--config {config_file} is of the recipe {config.recipe}, not of {name}")
         return config.changed({"data": data or own}) if data or own else config
@@ -239,9 +242,11 @@ def _assignments(texts: list[str]) -> dict[str, str]:
     from training.config import ConfigError
 
     pairs = [text.partition("=") for text in texts]
-    for name, equals, _ in pairs:
-        if not equals:
-            raise ConfigError(f"--set {name}: give it as NAME=VALUE")
+    for name, equals, value in pairs:
+        if not (name and equals):
+            raise ConfigError(f"--set {name}{equals}{value}: give it as NAME=VALUE")
+        if name == "data":  # which decides what a recipe's other settings are
+            raise ConfigError(f"--set data={value}: give it as --data {value}")
     return {name: value for name, _, value in pairs}
 
 

@@ -93,7 +93,9 @@ def test_other_settings_are_refused_and_fresh_allows_them(gantry) -> None:
         (["--images", "many"], "--images many: give a number of images such as 500, 200k or 1.5M"),
         (["--set", "generator.width"], "--set generator.width: give it as NAME=VALUE"),
         (["--set", "generator.height=3"], "--set generator.height: there is no setting of this name"),
-        (["--batch", "0"], "--batch 0: Input should be greater than or equal to 2"),
+        (["--set", "=3"], "--set =3: give it as NAME=VALUE"),
+        (["--set", "data=mnist"], "--set data=mnist: give it as --data mnist"),
+        (["--batch", "0"], "--batch 0: must be at least 2"),
     ],
 )
 def test_a_bad_flag_gets_one_line_that_names_it(gantry, arguments: list[str], message: str) -> None:
@@ -124,6 +126,19 @@ def test_what_a_dry_run_prints_can_be_given_back(gantry, tmp_path: Path) -> None
     assert json.loads(gantry("--config", "config.json", "--seed", "8", "--dry-run").stdout)["seed"] == 8
     refused = gantry("cgan", "--config", "config.json")
     assert (refused.exit_code, "is of the recipe infogan, not of cgan" in everything(refused)) == (1, True)
+
+
+@pytest.mark.parametrize(("text", "reason"), [("{", "not JSON"), ('{"recipe": "gan"}', "there is no recipe 'gan'")])
+def test_a_bad_configuration_is_refused_by_its_file(gantry, tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    refused = gantry("--config", "config.json", "--dry-run")
+    assert refused.exit_code == 1
+    assert f"--config config.json: {reason}" in everything(refused)
+
+
+def test_a_run_that_has_seen_enough_says_so(gantry) -> None:
+    assert gantry(*TINY).exit_code == 0
+    assert "nothing to do: the run has seen" in everything(gantry(*TINY))
 
 
 def test_every_recipe_is_listed_with_its_paper_and_data(gantry, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,7 +230,7 @@ def test_data_of_a_name_are_sought_in_the_folder(gantry, apples: Path) -> None:
             ["--set", "terms.gradient_penalty.weight=10"],
             "two constraints hold one slope: --set discriminator.norm",
         ),
-        (["--size", "30"], "--size 30: Input should be 28, 32, 64 or 128"),
+        (["--size", "30"], "--size 30: must be 28, 32, 64 or 128"),
         (["--data", "digits", "--size", "64"], "--size 64"),
         (["cyclegan", "--set", "domain_a=zebra"], "domain_a and domain_b are both 'zebra'"),
         (["cyclegan"], "horse2zebra: say where it is with --data-dir or GANTRY_DATA_DIR"),

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+
+from training.config.refusals import refusal
 
 if TYPE_CHECKING:  # torch is imported only when something is built
     from torch import device, nn
@@ -22,10 +23,6 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 FREE_TO_CHANGE = frozenset({"total_images", "tick", "compile"})
 """Settings that a resumed run may change: how long it goes on, how often it reports, how it is executed."""
-
-_FLAGS = {name: f"--{name}" for name in ("data", "size", "batch", "tick", "seed", "precision", "compile")}
-_FLAGS["total_images"] = "--images"
-"""Settings that have a flag; all others are changed by --set."""
 
 
 class ConfigError(ValueError):
@@ -143,7 +140,7 @@ class RunConfig(Settings, ABC):
     @model_validator(mode="after")
     def _tick_holds_a_batch(self) -> Self:
         if self.tick < self.step_images:
-            raise ValueError(f"--tick {self.tick} is less than the {self.step_images} images of one step")
+            raise ValueError(f"--tick {self.tick} is less than one step's images: give at least {self.step_images}")
         return self
 
     def changed(self, settings: Mapping[str, Any]) -> Self:
@@ -185,7 +182,7 @@ class RunConfig(Settings, ABC):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError("; ".join(_flag_and_reason(one, values) for one in error.errors())) from error
+            raise ConfigError("; ".join(refusal(one, values) for one in error.errors())) from error
 
     def flat(self) -> dict[str, Any]:
         """All settings by dotted name, as `changed` takes them."""
@@ -198,24 +195,3 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from _flatten(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _flag_and_reason(error: ErrorDetails, values: Mapping[str, Any]) -> str:
-    if error["type"] == "value_error":  # one of our validators; its message names the flags itself
-        return error["msg"].removeprefix("Value error, ")
-    path = list(_path_of(error, values))
-    if error["type"] == "union_tag_invalid":
-        return f"--set {'.'.join(path)}.kind {error['ctx']['tag']}: must be one of {error['ctx']['expected_tags']}"
-    flag = _FLAGS.get(path[0], f"--set {'.'.join(path)}")
-    if error["type"] == "extra_forbidden":
-        return f"{flag}: there is no setting of this name"
-    return f"{flag} {error['input']}: {error['msg']}"
-
-
-def _path_of(error: ErrorDetails, values: Any) -> Iterator[str]:
-    """The setting's dotted name: pydantic's path also has the `kind` by which it chose a type."""
-    for part in error["loc"]:
-        if isinstance(values, Mapping) and part not in values and values.get("kind") == part:
-            continue
-        yield str(part)
-        values = values.get(part) if isinstance(values, Mapping) else None

@@ -141,7 +141,7 @@ def read_newest(folder: Path) -> Checkpoint | None:
             return read(path)
         except CheckpointError as error:
             if path == paths[-1]:
-                raise
+                raise CheckpointError(f"{error}. No other is left; --fresh starts over") from error
             distributed.say(f"{error}; going back to the one before")
     return None
 

@@ -121,6 +121,9 @@ def train(
         }
         if saved:
             saved.restore(state)
+            if progress.images >= config.total_images:
+                seen = f"{progress.images:,} images"
+                distributed.say(f"nothing to do: the run has seen {seen}, and --images counts them all")
         distributed.require_equal(f"{config!r} {progress!r}", [phase.module for phase in model.phases])
 
         # 4. The steps.

@@ -1,4 +1,4 @@
-"""What a person sees of a run: the progress bar, a line a tick, stats.jsonl, TensorBoard's curves, and a grid of samples a tick."""
+"""What a person sees of a run: the progress bar; at every tick a line, stats.jsonl, TensorBoard's curves and a grid."""
 
 import json
 import os
@@ -77,7 +77,8 @@ class Observer:
         for name, value in figures.items():
             self._writer.add_scalar(name, value, images)
         shown = [f"{name} {value:.3g}" for name, value in statistics.items() if "loss" in name or "validation" in name]
-        self._bar.console.print(f"{images:,} images, {rate:,.0f}/s: {', '.join(shown)}", highlight=False, soft_wrap=True)
+        line = f"{images:,} images, {rate:,.0f}/s: {', '.join(shown)}"
+        self._bar.console.print(line, highlight=False, soft_wrap=True)
         picture = self._sample_grid(generator)
         picture.save(self._place.grid(images))
         self._writer.add_image("samples", _channels_first(picture), images)

@@ -28,12 +28,12 @@ def test_a_text_without_a_number_means_no_codes(text: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"condition.categorical": "10,1"}, "--set condition.categorical.1 1: Input should be greater than or equal"),
-        ({"condition.continuous": "0"}, "--set condition.continuous.0 0: Input should be greater than or equal to 1"),
-        ({"condition.continuous": "two"}, "--set condition.continuous.0 two: Input should be a valid integer"),
+        ({"condition.categorical": "10,1"}, "--set condition.categorical=1: must be at least"),
+        ({"condition.continuous": "0"}, "--set condition.continuous=0: must be at least 1"),
+        ({"condition.continuous": "two"}, "--set condition.continuous=two: must be a whole number"),
         (
             {"condition.posterior.hidden": 0},
-            "--set condition.posterior.hidden 0: Input should be greater than or equal",
+            "--set condition.posterior.hidden=0: must be at least",
         ),
         ({"condition.kinds": 0}, "--set condition.kinds: there is no setting of this name"),
         (
