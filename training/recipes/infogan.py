@@ -3,7 +3,7 @@
 from training.conditions import CodesCondition
 from training.config.gan import GanConfig
 from training.nets.dcgan import GeneratorConfig
-from training.recipes.recipe import Recipe
+from training.recipes.recipe import SMALL, Recipe
 from training.terms.information import CategoricalInformation, ContinuousInformation
 
 INFOGAN = Recipe(
@@ -20,19 +20,15 @@ INFOGAN = Recipe(
         generator=GeneratorConfig(width=64),
     ),
     on={
-        "digits": {
-            "total_images": 200_000,
-            "tick": 40_000,
-            "precision": "float32",
-            "generator.width": 32,
-            "discriminator.width": 32,
-        },
+        "digits": {"total_images": 200_000, "tick": 40_000, **SMALL},
         # Two terms that see no label make the codes stand for digit, slant and size; see docs/training.md.
         "mnist": {
-            "total_images": 360_000,
+            "total_images": 720_000,
             "batch": 128,
             "seed": 3,
-            "tick": 50_000,
+            "tick": 60_000,
+            "discriminator.width": 48,
+            "optimizer.decay_start": 0.5,
             "terms.continuous_information.weight": 1,
             "terms.invariance.weight": 2,
             "terms.equivariance.weight": 4,
