@@ -2,25 +2,22 @@
 
 from training.data.batches import Batches
 from training.data.crops import UnpairedCrops
-from training.data.dataset import MEMORY_BUDGET, DataError, DatasetInfo, ImageDataset, MissingDataError, Split
+from training.data.dataset import EVALUABLE, DataError, DatasetInfo, ImageDataset, Split
 from training.data.description import describe
-from training.data.folders import SIZES, picture_set_at
-from training.data.idx import IdxError
+from training.data.folders import picture_set_at
 from training.data.pool import ImagePool
 from training.data.sources import DATASETS, load
-from training.data.unpaired import UnpairedDataset, UnpairedInfo, load_unpaired
+from training.data.unpaired import EVALUABLE_DOMAIN, UnpairedDataset, UnpairedInfo, load_unpaired
 
 __all__ = [
     "DATASETS",
-    "MEMORY_BUDGET",
-    "SIZES",
+    "EVALUABLE",
+    "EVALUABLE_DOMAIN",
     "Batches",
     "DataError",
     "DatasetInfo",
-    "IdxError",
     "ImageDataset",
     "ImagePool",
-    "MissingDataError",
     "Split",
     "UnpairedCrops",
     "UnpairedDataset",

@@ -16,14 +16,7 @@ class Batches:
     """An endless stream of batches, in which the batch of a step is a function of (seed, step) alone."""
 
     def __init__(self, dataset: ImageDataset, batch: int, seed: int, device: torch.device) -> None:
-        """Moves images and labels to the device, where the images are in memory.
-
-        Args:
-            dataset: What to serve.
-            batch: Images in a batch, at least 1.
-            seed: Decides the permutations.
-            device: Where the batches are made.
-        """
+        """Moves images and labels to the device, where the images are in memory."""
         self._images, self._labels = dataset.images, dataset.labels
         self._size, self._batch, self._seed, self._device = len(dataset), batch, seed, device
         self._get = ahead(self._gathered)
@@ -33,10 +26,7 @@ class Batches:
             self._get = self._gathered
 
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """The batch of a step.
-
-        Args:
-            step: Counted from 0.
+        """The batch of a step, counted from 0.
 
         Returns:
             float32 images [B, C, H, W] in [-1, 1] and int64 labels [B], on the device; None without classes.

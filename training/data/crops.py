@@ -17,15 +17,7 @@ class UnpairedCrops:
     """An endless stream of batches: each domain in its own random order, each picture cropped and mirrored anew."""
 
     def __init__(self, dataset: UnpairedDataset, batch: int, crop: CropConfig, seed: int, device: torch.device) -> None:
-        """Moves the pictures to the device, where they are in memory.
-
-        Args:
-            dataset: What to serve.
-            batch: Pictures of each domain in a batch.
-            crop: How a training picture is cut.
-            seed: Decides orders and crops.
-            device: Where the bytes live and the batches are made; pictures that are streamed are cut on the CPU.
-        """
+        """Moves the pictures to the device, where they are in memory; those that are streamed are cut on the CPU."""
         self._domains: dict[str, Sequence[Tensor]] = {"A": dataset.a, "B": dataset.b}
         self._batch, self._crop, self._seed, self._device = batch, crop, seed, device
         self._get = ahead(self._cut_all)
@@ -34,10 +26,7 @@ class UnpairedCrops:
             self._get = self._cut_all
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step.
-
-        Args:
-            step: Counted from 0.
+        """The batch of a step, counted from 0.
 
         Returns:
             Pictures of A and of B, float32 [B, 3, S, S] in [-1, 1] each, on the device.

@@ -4,44 +4,37 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from training.data.dataset import ImageDataset, Split
-from training.data.unpaired import UnpairedDataset
+from training.data.dataset import EVALUABLE, ImageDataset, Split
+from training.data.unpaired import EVALUABLE_DOMAIN, UnpairedDataset
 
 _CLASSES_SHOWN = 10
 
 
 def describe(dataset: ImageDataset | UnpairedDataset) -> str:
-    """Describes a training split and what it was taken from.
-
-    Args:
-        dataset: As `load` or `load_unpaired` gave it.
-
-    Returns:
-        One or two lines.
-    """
+    """Describes a training split and what it was taken from, in one or two lines."""
     if isinstance(dataset, UnpairedDataset):
         a, b = ({split: both[place] for split, both in dataset.counts.items()} for place in (0, 1))
-        lines = f"A: {_counted(len(dataset.a), a)}; B: {_counted(len(dataset.b), b)}; RGB, each of its own size"
-        return f"{dataset.name}: {lines}{_streamed(not isinstance(dataset.a, list))}"
-    _, channels, _, size = dataset.images.shape
-    kind = "grey" if channels == 1 else "RGB"
-    resized = "cropped and resized to " if dataset.resized else ""
-    parts = [_counted(len(dataset), dataset.counts), kind, f"{resized}{size}×{size}", _classes(dataset.class_names)]
-    return f"{dataset.name}: {', '.join(parts)}{_streamed(not isinstance(dataset.images, Tensor))}"
+        text = f"A: {_counted(len(dataset.a), a)}; B: {_counted(len(dataset.b), b)}; RGB, each of its own size"
+        in_memory = isinstance(dataset.a, list)
+        small = any(each.get("test", EVALUABLE_DOMAIN) < EVALUABLE_DOMAIN for each in (a, b))
+        needed = f"{EVALUABLE_DOMAIN} test pictures of each domain"
+    else:
+        _, channels, _, size = dataset.images.shape
+        kind = f"{'grey' if channels == 1 else 'RGB'}, {'cropped and resized to ' if dataset.resized else ''}"
+        text = f"{_counted(len(dataset), dataset.counts)}, {kind}{size}×{size}, {_classes(dataset.class_names)}"
+        in_memory = isinstance(dataset.images, Tensor)
+        small = any(count < EVALUABLE for split, count in dataset.counts.items() if split != "train")
+        needed = f"{EVALUABLE} validation and {EVALUABLE} test pictures"
+    too_small = f"; too small to evaluate, which takes at least {needed}" if small else ""
+    streamed = "" if in_memory else "\ntoo many to be held in memory: decoded while they are trained on"
+    return f"{dataset.name}: {text}{too_small}{streamed}"
 
 
 def _counted(count: int, counts: Mapping[Split, int]) -> str:
-    held = [f"{counts[split]:,} {split}" for split in ("validation", "test") if split in counts]
-    whole = f" of {sum(counts.values()):,}" if held else ""
-    return f"{count:,}{whole} pictures to train on" + (f" ({', '.join(held)})" if held else "")
+    held = ", ".join(f"{counts[split]:,} {split}" for split in ("validation", "test") if split in counts)
+    return f"{count:,} of {sum(counts.values()):,} pictures to train on ({held})" if held else f"{count:,} to train on"
 
 
 def _classes(names: tuple[str, ...]) -> str:
-    if not names:
-        return "no classes"
     more = ", …" if len(names) > _CLASSES_SHOWN else ""
-    return f"{len(names):,} classes: {', '.join(names[:_CLASSES_SHOWN])}{more}"
-
-
-def _streamed(streamed: bool) -> str:
-    return "\ntoo many to be held in memory: decoded while they are trained on" if streamed else ""
+    return f"{len(names):,} classes: {', '.join(names[:_CLASSES_SHOWN])}{more}" if names else "no classes"

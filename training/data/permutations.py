@@ -11,13 +11,11 @@ from training import seeds
 def shuffled(size: int, seed: int, start: int, count: int, *names: str) -> Tensor:
     """A part of an endless stream of indices: one permutation of the data set after another, one an epoch.
 
-    A batch may span several of them, so that no image is left out.
-
     Args:
         size: Images in the data set, at least 1.
         seed: Decides the permutations, together with `names`.
         start: The part's first place, counted from 0.
-        count: Its length.
+        count: Its length; it may span several permutations, so that no image is left out.
         names: What the indices are of, where there is more than one stream.
 
     Returns:

@@ -15,24 +15,16 @@ class ImagePool:
     """
 
     def __init__(self, capacity: int, seed: int, name: str) -> None:
-        """Makes an empty pool.
-
-        Args:
-            capacity: Pictures to keep; 0 gives back what it is given.
-            seed: Decides which old picture is given back.
-            name: What the pool is of, where there is more than one.
-        """
-        self._capacity = capacity
-        self._seed = seed
-        self._name = name
+        """Makes an empty pool; without capacity it gives back what it is given."""
+        self._capacity, self._seed, self._name = capacity, seed, name
         self._kept: list[Tensor] = []
 
     def exchange(self, pictures: Tensor, step: int) -> Tensor:
-        """Takes pictures in and gives as many back.
+        """Takes pictures in and gives as many back, decided by seed, name and step.
 
         Args:
             pictures: float32 [B, 3, H, W].
-            step: Decides, with the seed, what is given back.
+            step: Counted from 0.
 
         Returns:
             Of the same shape, without gradient; each picture is the one given or an older one that leaves the pool.

@@ -9,51 +9,18 @@ import torch
 from torch import Tensor
 
 from training.data.dataset import fingerprint
-from training.data.pictures import File, Mode, Source, in_threads, read_picture, read_square
+from training.data.pictures import File, Mode, in_threads, read_picture, read_square
 
 Made = TypeVar("Made")
 
 _AHEAD = 3  # batches that are made while one is trained on
 
 
-class Squares:
-    """Pictures of one size, indexed like a tensor uint8 [N, C, S, S]; what cannot be read raises a DataError.
-
-    Attributes:
-        shape: [N, C, S, S]: C is 1 for the mode "L", 3 for "RGB".
-        dtype: torch.uint8.
-    """
-
-    def __init__(self, source: Source, files: Sequence[File], mode: Mode, size: int) -> None:
-        """Decodes nothing yet."""
-        self.shape = torch.Size((len(files), len(mode), size, size))
-        self.dtype = torch.uint8
-        self._title = f"reading {source.path.name}"
-        self._files = files
-        self._read = partial(read_square, source, mode=mode, size=size)
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of the files' paths, sizes and checksums."""
-        return fingerprint(self.shape, *(file[:3] for file in self._files))
-
-    def __getitem__(self, index: Tensor | slice) -> Tensor:
-        """The pictures of some indices, uint8 [B, C, S, S]; of a slice, progress is shown."""
-        title = self._title if isinstance(index, slice) else None
-        files = self._files[index] if isinstance(index, slice) else [self._files[each] for each in index.tolist()]
-        images = torch.empty(len(files), *self.shape[1:], dtype=self.dtype)
-        pixels = images.numpy()  # torch's threads would fight over many small copies
-        for place, image in enumerate(in_threads(self._read, files, title)):
-            pixels[place] = image.numpy()
-        return images
-
-
 class Pictures(Sequence[Tensor]):
-    """Pictures of their own sizes, each uint8 [3, H, W]; what cannot be read raises a DataError."""
+    """Pictures of their own sizes, each uint8 [3, H, W], by `read_picture`; what cannot be read raises a DataError."""
 
-    def __init__(self, source: Source, files: Sequence[File], max_side: int | None) -> None:
-        """Decodes nothing yet; see `read_picture`."""
-        self._source = source
+    def __init__(self, files: Sequence[File], max_side: int | None) -> None:
+        """Decodes nothing yet."""
         self._files = files
         self._max_side = max_side
 
@@ -65,21 +32,41 @@ class Pictures(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._files)
 
-    def __getitem__(self, index: Any) -> Any:  # a Sequence's: a slice gives a Sequence
-        if isinstance(index, slice):
-            return Pictures(self._source, self._files[index], self._max_side)
-        return read_picture(self._source, self._files[index], self._max_side)
+    def __getitem__(self, index: Any) -> Any:  # one index; slices are not asked for
+        return read_picture(self._files[index], self._max_side)
+
+
+class Squares:
+    """Pictures of one size, indexed like a tensor uint8 [N, C, S, S]; what cannot be read raises a DataError.
+
+    Attributes:
+        shape: [N, C, S, S]: C is 1 for the mode "L", 3 for "RGB".
+    """
+
+    def __init__(self, files: Sequence[File], mode: Mode, size: int) -> None:
+        """Decodes nothing yet."""
+        self.shape = torch.Size((len(files), len(mode), size, size))
+        self._files = files
+        self._read = partial(read_square, mode=mode, size=size)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the files' paths, sizes and checksums."""
+        return fingerprint(self.shape, *(file[:3] for file in self._files))
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        """The pictures of some indices, uint8 [B, C, S, S]; of a slice, progress is shown."""
+        title = f"reading {self._files[0].source.name}" if isinstance(index, slice) else None
+        files = self._files[index] if isinstance(index, slice) else [self._files[each] for each in index.tolist()]
+        images = torch.empty(len(files), *self.shape[1:], dtype=torch.uint8)
+        pixels = images.numpy()  # torch's threads would fight over many small copies
+        for place, image in enumerate(in_threads(self._read, files, title)):
+            pixels[place] = image.numpy()
+        return images
 
 
 def ahead(make: Callable[[int], Made]) -> Callable[[int], Made]:
-    """Has a thread make what the next steps need, in order, while the present one is trained on.
-
-    Args:
-        make: From a step to its batch.
-
-    Returns:
-        A function that gives the same, sooner, and raises the same.
-    """
+    """Gives what `make` makes of a step, while a thread makes what the next steps need, in order."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     pending: dict[int, Future[Made]] = {}
 

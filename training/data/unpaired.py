@@ -3,18 +3,22 @@
 The folders may lie in a folder, a zip or a tar, at its top or below one other folder.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from itertools import chain
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
 
-from training.data.dataset import MEMORY_BUDGET, DataError, Split, divide, environment_dir, fingerprint
+from training.data.dataset import MEMORY_BUDGET, DataError, Split, environment_dir, fingerprint
 from training.data.folders import DOMAINS, UNKNOWN_LICENCE, find_set
-from training.data.pictures import File, Source, in_threads, open_source, read_header, shrunk
+from training.data.pictures import File, in_threads, picture_files, read_header, shrunk
+from training.data.splits import divide
 from training.data.streams import Pictures
+
+EVALUABLE_DOMAIN = 4
+"""Test pictures that a domain must have for an evaluation: an unbiased distance is taken between its halves."""
 
 _LEVELS = 3  # of a picture's path at most: a folder, trainA, the picture
 _LICENCES = {"horse2zebra": "pictures from ImageNet, for research use only; so are weights trained on them"}
@@ -22,14 +26,7 @@ _LICENCES = {"horse2zebra": "pictures from ImageNet, for research use only; so a
 
 @dataclass(frozen=True)
 class UnpairedInfo:
-    """What a trained model must remember of its data.
-
-    Attributes:
-        name: The name the data set is loaded by.
-        licence: One line on where the data comes from and under what terms.
-        images: Pictures of both domains in the split it was trained on.
-        fingerprint: Digest of that split: other pictures have another.
-    """
+    """What a trained model must remember of its data: as of `DatasetInfo`, images being those of both domains."""
 
     name: str
     licence: str
@@ -65,61 +62,48 @@ class UnpairedDataset:
 
 
 def load_unpaired(
-    name: str,
-    split: Split,
-    data_dir: Path | None = None,
-    *,
-    max_side: int | None = None,
-    budget: int = MEMORY_BUDGET,
+    name: str, split: Split, data_dir: Path | None = None, *, max_side: int | None = None
 ) -> UnpairedDataset:
     """Loads one split of a data set of two domains.
 
     Args:
-        name: The data set's name; it is sought as a folder or an archive of this name in `data_dir`, unless `data_dir`
-            itself is the set.
+        name: The data set's name; see `find_set` for where it is sought.
         split: "train", "validation" or "test"; see `divide` for those that have no folders of their own.
         data_dir: Where to look; the environment's GANTRY_DATA_DIR where None.
         max_side: Pictures whose shorter side is longer are made smaller, to save memory.
-        budget: Bytes of pixels that are held in memory; a larger split is decoded when it is asked for.
-
-    Returns:
-        The split: greyscale as RGB, transparency over white, turned as EXIF says.
 
     Raises:
-        MissingDataError: If the data set is nowhere.
-        DataError: If it is no set of two domains, a domain has too few pictures, or a picture cannot be read.
+        DataError: If it is nowhere or no set of two domains, a domain has too few pictures, or one cannot be read.
     """
-    source = open_source(find_set(name, data_dir or environment_dir()))
-    domains = [_splits(source, letter) for letter in "AB"]
-    files = [domain[split] for domain in domains]
-    every = [file for domain in domains for part in domain.values() for file in part]
+    source = find_set(name, data_dir or environment_dir())
+    files = picture_files(source)
+    in_a, in_b = (_splits(source, files, letter) for letter in "AB")
     # Of all splits, so that what is no picture is found before training rather than at its evaluation.
-    headers = dict(zip(every, in_threads(partial(read_header, source), every, f"looking at {name}"), strict=True))
-    sizes = [shrunk(headers[file].width, headers[file].height, max_side) for file in chain(*files)]
-    a, b = (Pictures(source, domain, max_side) for domain in files)
-    counts = {part: (len(domains[0][part]), len(domains[1][part])) for part in domains[0]}
-    if sum(3 * width * height for width, height in sizes) > budget:
+    every = [file for domain in (in_a, in_b) for part in domain.values() for file in part]
+    headers = in_threads(read_header, every, f"looking at {name}")
+    pixels = sum(3 * math.prod(shrunk(size, max_side)) for size, _ in headers)
+    a, b = Pictures(in_a[split], max_side), Pictures(in_b[split], max_side)
+    counts = {part: (len(in_a[part]), len(in_b[part])) for part in in_a}
+    if pixels > MEMORY_BUDGET:
         return UnpairedDataset(name, split, a, b, counts)
     all_a, all_b = (list(in_threads(each.__getitem__, range(len(each)), f"reading {name}")) for each in (a, b))
     return UnpairedDataset(name, split, all_a, all_b, counts)
 
 
-def _splits(source: Source, letter: str) -> dict[Split, Sequence[File]]:
+def _splits(source: Path, files: Sequence[File], letter: str) -> dict[Split, Sequence[File]]:
     """The pictures of one domain in each split."""
-    given: dict[Split, list[File]] = {}
-    for split in ("train", "test"):
-        if found := _in_folder(source, f"{split}{letter}"):
-            given[split] = found
+    parts: tuple[Split, ...] = ("train", "test")
+    given = {split: found for split in parts if (found := _in_folder(files, f"{split}{letter}"))}
     if "train" not in given:
         raise DataError(
-            f"{source.path}: holds no pictures in a folder train{letter}; cyclegan needs {' and '.join(DOMAINS)}, "
+            f"{source}: holds no pictures in a folder train{letter}; cyclegan needs {' and '.join(DOMAINS)}, "
             "pictures of one kind or of classes are for recipes that make pictures of noise"
         )
-    return divide(f"{source.path}: train{letter}", given, 1, letter)
+    return divide(f"{source}: train{letter}", given, 1, letter)
 
 
-def _in_folder(source: Source, folder: str) -> list[File]:
+def _in_folder(files: Sequence[File], folder: str) -> list[File]:
     """The pictures that lie directly in folders of a name, in the order of their own names."""
-    paths = [(file.path.split("/"), file) for file in source.files]
+    paths = [(file.path.split("/"), file) for file in files]
     found = [(path[-1], file) for path, file in paths if 1 < len(path) <= _LEVELS and path[-2] == folder]
     return [file for _, file in sorted(found)]

@@ -14,7 +14,7 @@ import training.torchvision_cpu  # noqa: F401  # torchmetrics imports torchvisio
 from torchmetrics.image.fid import FrechetInceptionDistance
 # isort: on
 
-from training.data import UnpairedDataset
+from training.data import EVALUABLE_DOMAIN, UnpairedDataset
 from training.evaluation.features import FIXED, IMAGENET_CLASSES, extract_features, resized
 from training.evaluation.metrics import kernel_distance
 from training.evaluation.page import beside, headed
@@ -26,14 +26,13 @@ from training.nets.translator import MULTIPLE
 _SHOWN = 5  # pictures of each domain on the sheet
 _SHEET_SIDE = 192
 _INCEPTION_SIDE = 299
-_LEAST = 4  # pictures of a domain: an unbiased distance is taken between its halves
 
 
 def measure_directions(subject: Subject) -> Section:
     """Measures each direction on all pictures of the test split."""
     config, test, device = subject.config, subject.load("test"), subject.device
-    if min(len(test.a), len(test.b)) < _LEAST:
-        counts = f"{len(test.a)} and {len(test.b)} pictures; an evaluation needs at least {_LEAST} of each"
+    if min(len(test.a), len(test.b)) < EVALUABLE_DOMAIN:
+        counts = f"{len(test.a)} and {len(test.b)} pictures; an evaluation needs at least {EVALUABLE_DOMAIN} of each"
         raise EvaluationError(f"{test.name}: the test split has {counts}")
     domains, real = (config.domain_a, config.domain_b), (list(test.a), list(test.b))
     seen = [extract_features(pictures, device) for pictures in real]

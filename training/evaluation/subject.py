@@ -12,14 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from training import seeds
-from training.data import ImageDataset
+from training.data import EVALUABLE, ImageDataset
 from training.evaluation.classifier import ClassifierConfig
 from training.evaluation.features import FeatureExtractor, feature_extractor_for
 from training.evaluation.result import Codes, Metric
 from training.evaluation.sample import Inputs, Sampler
-
-LEAST = 10
-"""Pictures that the validation and the test split must have: more than neighbours are counted."""
 
 SHOWN = 10
 """Columns of a report's grids, and samples of a class that an evaluation needs."""
@@ -161,7 +158,7 @@ class Subject:
         return dataset
 
     def _of_split(self, split: str) -> Pictures:
-        dataset = self._loaded(split, LEAST)
+        dataset = self._loaded(split, EVALUABLE)
         some = chosen(len(dataset), self.extractor.most)
         return self._seen(dataset.images[some], None if dataset.labels is None else dataset.labels[some])
 

@@ -64,14 +64,23 @@ def test_without_classes_there_are_no_labels() -> None:
     assert source(ImageDataset("dots", "train", images, None, (), "ours")).batch(0)[1] is None
 
 
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets pictures of more than 1,000 bytes be streamed."""
+    monkeypatch.setattr("training.data.folders.MEMORY_BUDGET", 1000)
+
+
 def noise(count: int, *folders: str) -> dict[str, bytes]:
     return {f"{each}{n}.png": encoded(Image.effect_noise((30, 30), 90)) for each in folders for n in range(count)}
 
 
 @pytest.mark.parametrize("write", [as_folder, as_zip])
-def test_streamed_batches_equal_resident_ones_byte_for_byte(tmp_path: Path, write) -> None:
+def test_streamed_batches_equal_resident_ones_byte_for_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write
+) -> None:
     path = write(tmp_path / "own", noise(20, "a/", "b/"))
-    resident, streamed = (load_pictures(path, "own", "train", budget=budget) for budget in (1 << 20, 1000))
+    resident = load_pictures(path, "own", "train")
+    little_memory(monkeypatch)
+    streamed = load_pictures(path, "own", "train")
     assert isinstance(resident.images, torch.Tensor)
     assert isinstance(streamed.images, Squares)
     assert streamed.info.images == resident.info.images
@@ -93,17 +102,22 @@ def test_only_a_few_batches_are_decoded_ahead(tmp_path: Path, monkeypatch: pytes
             decoded.append(len(images))
             return images
 
+    little_memory(monkeypatch)
     monkeypatch.setattr("training.data.folders.Squares", Counted)
-    batches = source(load_pictures(as_folder(tmp_path, noise(100, "")), "own", "train", budget=1000))
+    batches = source(load_pictures(as_folder(tmp_path, noise(100, "")), "own", "train"))
     for step in range(20):
         batches.batch(step)
         assert set(decoded) == {4}
         assert step < len(decoded) <= step + 4
 
 
-def test_the_fingerprint_of_streamed_pictures_follows_the_files(tmp_path: Path) -> None:
+def test_the_fingerprint_of_streamed_pictures_follows_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little_memory(monkeypatch)
+
     def fingerprint() -> str:
-        return load_pictures(tmp_path, "own", "train", 28, budget=1000).info.fingerprint
+        return load_pictures(tmp_path, "own", "train", 28).info.fingerprint
 
     as_folder(tmp_path, noise(20, ""))
     before = fingerprint()
@@ -113,9 +127,12 @@ def test_the_fingerprint_of_streamed_pictures_follows_the_files(tmp_path: Path) 
     assert fingerprint() != before
 
 
-def test_a_streamed_picture_that_cannot_be_decoded_is_named_when_it_is_needed(tmp_path: Path) -> None:
+def test_a_streamed_picture_that_cannot_be_decoded_is_named_when_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little_memory(monkeypatch)
     files = noise(20, "")
     as_folder(tmp_path, {name: content[:-300] for name, content in files.items()})
-    batches = source(load_pictures(tmp_path, "own", "train", budget=1000))
+    batches = source(load_pictures(tmp_path, "own", "train"))
     with pytest.raises(DataError, match=r"\.png: not a readable picture: image file is truncated"):
         batches.batch(0)

@@ -1,6 +1,5 @@
-"""An ImageDataset checks itself."""
+"""What is remembered of a data set."""
 
-import pytest
 import torch
 
 from training.data import DatasetInfo, ImageDataset
@@ -46,25 +45,3 @@ def test_the_fingerprint_tells_other_pictures_labels_and_classes() -> None:
     ]
     assert len({other.info.fingerprint for other in others}) == len(others)
     assert make(name="spots").info.fingerprint == make().info.fingerprint
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"images": torch.zeros(4, 1, 8, 8)}, "images must be uint8"),
-        ({"images": torch.zeros(4, 8, 8, dtype=torch.uint8)}, "images must be uint8"),
-        ({"images": torch.zeros(4, 1, 8, 6, dtype=torch.uint8)}, "images must be uint8 .* got .*8, 6"),
-        ({"labels": torch.tensor([0, 1])}, "there are 2 labels for 4 images"),
-        ({"labels": torch.tensor([0, 1, 0, 2])}, r"labels must lie in \[0, 2\)"),
-        ({"labels": torch.tensor([0, 1, 0, -1])}, r"labels must lie in \[0, 2\)"),
-        ({"labels": None}, "labels and class names come together"),
-        ({"class_names": ()}, "labels and class names come together"),
-        (
-            {"images": torch.zeros(0, 1, 8, 8, dtype=torch.uint8), "labels": torch.zeros(0, dtype=torch.int64)},
-            "at least one, got",
-        ),
-    ],
-)
-def test_refuses_tensors_that_do_not_fit(changes, reason: str) -> None:
-    with pytest.raises(ValueError, match=rf"dots \(train\): .*{reason}"):
-        make(**changes)
