@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from training.data.dataset import ImageDataset
-from training.data.permutations import shuffled
-from training.data.streams import ahead
+from training.data.streams import ahead, shuffled
 
 
 class Batches:
@@ -26,13 +25,10 @@ class Batches:
             self._get = self._gathered
 
     def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
-        """The batch of a step, counted from 0.
+        """The batch of a step, counted from 0; a picture that is decoded now and cannot be read raises a DataError.
 
         Returns:
             float32 images [B, C, H, W] in [-1, 1] and int64 labels [B], on the device; None without classes.
-
-        Raises:
-            DataError: If a picture that is decoded now cannot be read.
         """
         pixels, labels = self._get(step)
         images = pixels.to(self._device, non_blocking=True).to(torch.float32).div_(127.5).sub_(1)

@@ -8,8 +8,7 @@ from torch.nn import functional
 
 from training import seeds
 from training.config import CropConfig
-from training.data.permutations import shuffled
-from training.data.streams import ahead
+from training.data.streams import ahead, shuffled
 from training.data.unpaired import UnpairedDataset
 
 
@@ -26,13 +25,10 @@ class UnpairedCrops:
             self._get = self._cut_all
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step, counted from 0.
+        """The batch of a step, counted from 0; a picture that is decoded now and cannot be read raises a DataError.
 
         Returns:
             Pictures of A and of B, float32 [B, 3, S, S] in [-1, 1] each, on the device.
-
-        Raises:
-            DataError: If a picture that is decoded now cannot be read.
         """
         a, b = self._get(step)
         return a.to(self._device), b.to(self._device)

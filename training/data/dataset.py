@@ -32,11 +32,8 @@ class DatasetInfo:
     """What a trained model must remember of its data, so that it can be rebuilt and described without them.
 
     Attributes:
-        name: The name the data set is loaded by.
         channels: 1 for grey, 3 for colour.
         size: Height and width in pixels.
-        class_names: The name of each class, in the order of the labels; empty where there are none.
-        licence: One line on where the data comes from and under what terms.
         images: Number of images in the split it was trained on.
         fingerprint: Digest of that split: other pictures or labels have another.
     """
@@ -56,7 +53,6 @@ class ImageDataset:
 
     Attributes:
         name: The name it is loaded by, e.g. "mnist".
-        split: "train", "validation" or "test".
         images: uint8 [N, C, S, S], at least one; in memory, or decoded when they are asked for.
         labels: int64 [N], each in [0, len(class_names)); None where there are no classes.
         class_names: The name of each class, in the order of the labels; empty where there are none.

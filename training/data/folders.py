@@ -26,31 +26,22 @@ UNKNOWN_LICENCE = "not known to Gantry; ask whoever gave the pictures"
 _ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 _SIZES = (28, 32, 64)  # that are chosen where none is given
 _FEWEST = 10  # pictures that a set needs to train on, and each class of it
-_SPLITS: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
+_NAMES: dict[Split, str] = {"train": "train training", "validation": "val valid validation", "test": "test testing"}
+_SPLITS: dict[str, Split] = {name: split for split, names in _NAMES.items() for name in names.split()}
 
 
 def picture_set_at(path: Path) -> str | None:
-    """The name of the set of pictures that a path itself is.
+    """The name of the set of pictures that a path itself is: of a folder, or of an archive without its suffix.
 
-    Returns:
-        The name of the folder, or of the archive without its suffix; None if there is nothing, or a folder without
-        pictures of its own: one that only holds data sets is none.
+    None if there is nothing, or a folder without pictures of its own: one that only holds data sets is none.
 
     Raises:
         DataError: If a folder may not be read.
     """
     found = _set_at(path)
-    if found is None or found.is_dir():
-        return found.name if found else None
-    return re.sub(r"(\.tar)?\.\w+$", "", found.name, flags=re.IGNORECASE)
+    if found and found.is_file():
+        return re.sub(r"(\.tar)?\.\w+$", "", found.name, flags=re.IGNORECASE)
+    return found.name if found else None
 
 
 def find_set(name: str, data_dir: Path | None) -> Path:
@@ -61,19 +52,14 @@ def find_set(name: str, data_dir: Path | None) -> Path:
     """
     if data_dir is None:
         raise DataError(f"{name}: say where it is with --data-dir or GANTRY_DATA_DIR")
-    if not data_dir.exists():
-        raise DataError(f"{name}: {data_dir} does not exist; name the right folder with --data-dir")
     itself = _set_at(data_dir)
     if itself and picture_set_at(data_dir) == name:
         return itself
     inside = [data_dir / f"{name}{suffix}" for suffix in ("", *_ARCHIVE_SUFFIXES)]
-    found = next((each for each in inside if each.exists()), itself)
-    if found is None:
-        raise DataError(
-            f"{name}: {data_dir} is no set of pictures and holds none of this name, as a folder or an archive "
-            f"({', '.join(_ARCHIVE_SUFFIXES)}); name the right one with --data-dir or GANTRY_DATA_DIR"
-        )
-    return found
+    if found := next((each for each in inside if each.exists()), itself):
+        return found
+    what = "is no set of pictures and holds none of this name" if data_dir.exists() else "does not exist"
+    raise DataError(f"{name}: {data_dir} {what}; name a folder, zip or tar with --data-dir")
 
 
 def load_pictures(path: Path, name: str, split: Split, size: int | None = None) -> ImageDataset:
@@ -82,7 +68,7 @@ def load_pictures(path: Path, name: str, split: Split, size: int | None = None) 
     Args:
         path: Where it is.
         name: What to call it.
-        split: Which split; see `divide` for those that have no folder of their own.
+        split: See `divide` for those that have no folder of their own.
         size: Side to which the square in each picture's middle is resized; without it the greatest of 28, 32 and 64
             for which at most half of the pictures must be enlarged.
 
@@ -95,21 +81,21 @@ def load_pictures(path: Path, name: str, split: Split, size: int | None = None) 
     parts, folders = _layout(path, [tuple(file.path.split("/")) for file in all_files])
     given = {part: [place for place, own in enumerate(parts) if own == part] for part in set(parts)}
     splits = divide(str(path), given, _FEWEST, class_of=folders.__getitem__)
-    classes = _classes(path, folders, parts)
+    classes = sorted(set(folders) - {""}, key=_natural)
+    counts = Counter(folders[place] for place in given["train"])
+    if few := [each for each in classes if counts[each] < _FEWEST]:
+        found = f"found {counts[few[0]]} of {few[0]!r}"
+        raise DataError(f"{path}: at least {_FEWEST} pictures of each class are needed to train on, {found}")
     sizes, greys = zip(*in_threads(read_header, all_files, f"looking at {name}"), strict=True)
+    median = sorted(map(min, sizes))[len(sizes) // 2]
+    size = size or max((side for side in _SIZES if side <= median), default=_SIZES[0])
     chosen = splits[split]
-    squares = Squares([all_files[place] for place in chosen], "L" if all(greys) else "RGB", size or _fitting(sizes))
-    return ImageDataset(
-        name,
-        split,
-        squares[:] if squares.shape.numel() <= MEMORY_BUDGET else squares,
-        torch.tensor([classes.index(folders[place]) for place in chosen]) if classes else None,
-        # `gantry batch sample` writes what is not safe in a folder's name as %XX.
-        tuple(map(unquote, classes)),
-        UNKNOWN_LICENCE,
-        {part: len(places) for part, places in splits.items()},
-        resized=True,
-    )
+    squares = Squares([all_files[place] for place in chosen], "L" if all(greys) else "RGB", size)
+    images = squares[:] if squares.shape.numel() <= MEMORY_BUDGET else squares
+    labels = torch.tensor([classes.index(folders[place]) for place in chosen]) if classes else None
+    names = tuple(map(unquote, classes))  # `gantry batch sample` writes what is not safe in a folder's name as %XX
+    held = {part: len(places) for part, places in splits.items()}
+    return ImageDataset(name, split, images, labels, names, UNKNOWN_LICENCE, held, resized=True)
 
 
 def _layout(path: Path, files: Sequence[tuple[str, ...]]) -> tuple[list[Split], list[str]]:
@@ -143,26 +129,9 @@ def _without_common(paths: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...
     return [path[len(Path(shared).parts) :] for path in paths]
 
 
-def _classes(path: Path, folders: Sequence[str], parts: Sequence[Split]) -> list[str]:
-    """The folders of the classes in natural order; none without classes."""
-    counts = Counter(folder for folder, part in zip(folders, parts, strict=True) if part == "train")
-    classes = sorted(set(folders) - {""}, key=_natural)
-    if few := [each for each in classes if counts[each] < _FEWEST]:
-        found = f"found {counts[few[0]]} of {few[0]!r}"
-        raise DataError(f"{path}: at least {_FEWEST} pictures of each class are needed to train on, {found}")
-    return classes
-
-
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """A key that puts "9" before "10"; texts and numbers alternate in it."""
-    pieces = re.split(r"(\d+)", name)
-    return [int(piece) if place % 2 else piece.casefold() for place, piece in enumerate(pieces)], name
-
-
-def _fitting(sizes: Sequence[tuple[int, int]]) -> int:
-    """The greatest side for which at most half of the pictures must be enlarged."""
-    sides = sorted(map(min, sizes))
-    return max((side for side in _SIZES if side <= sides[len(sides) // 2]), default=_SIZES[0])
+def _natural(name: str) -> tuple[list[tuple[str, int]], str]:
+    """A key that puts "9" before "10"."""
+    return [(text.casefold(), int(number or -1)) for text, number in re.findall(r"(\D*)(\d*)", name)], name
 
 
 def _set_at(path: Path) -> Path | None:

@@ -39,21 +39,13 @@ Result = TypeVar("Result")
 
 
 class File(NamedTuple):
-    """A picture's file.
+    """A picture's file in a folder or an archive."""
 
-    Attributes:
-        path: Within the folder or archive, with slashes.
-        size: Bytes.
-        check: Checksum where the archive keeps one, else 0.
-        source: The folder or archive.
-        open: Opens it, as a binary stream; from any thread.
-    """
-
-    path: str
-    size: int
-    check: int
+    path: str  # within the source, with slashes
+    size: int  # in bytes
+    check: int  # a checksum where the archive keeps one, else 0
     source: Path
-    open: Callable[[], Any]
+    open: Callable[[], Any]  # gives a binary stream; from any thread
 
 
 def picture_files(source: Path) -> list[File]:

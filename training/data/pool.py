@@ -20,11 +20,7 @@ class ImagePool:
         self._kept: list[Tensor] = []
 
     def exchange(self, pictures: Tensor, step: int) -> Tensor:
-        """Takes pictures in and gives as many back, decided by seed, name and step.
-
-        Args:
-            pictures: float32 [B, 3, H, W].
-            step: Counted from 0.
+        """Takes pictures in, float32 [B, 3, H, W], and gives as many back, decided by seed, name and step.
 
         Returns:
             Of the same shape, without gradient; each picture is the one given or an older one that leaves the pool.

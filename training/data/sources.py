@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training.data.dataset import DataError, ImageDataset, Split, environment_dir
 from training.data.folders import find_set, load_pictures, picture_set_at
-from training.data.splits import hold_out
+from training.data.splits import divide
 
 _DEBIAN = Path("/usr/share/datasets")  # dataset-fashion-mnist
 _PARTS = ("images-idx3", "labels-idx1")
@@ -28,12 +28,11 @@ def load(name: str, split: Split, data_dir: Path | None = None, *, size: int | N
 
     MNIST and Fashion-MNIST are sought as IDX files, plain or gzipped, in `data_dir` and in its folder of the
     data set's name, then where Debian installs them, then in the cache of earlier downloads; at last torchvision
-    downloads them into that cache. Of these a tenth of the training split is held out for validation; of other
-    pictures see `training.data.folders.load_pictures`.
+    downloads them into that cache.
 
     Args:
         name: One of `DATASETS`, or that of a set of pictures in `data_dir`, or any, if `data_dir` itself is one.
-        split: "train", "validation" or "test".
+        split: See `divide` for those that have no files of their own.
         data_dir: Where to look first; the environment's GANTRY_DATA_DIR where None.
         size: Side to which a set of pictures is resized.
 
@@ -42,10 +41,8 @@ def load(name: str, split: Split, data_dir: Path | None = None, *, size: int | N
     """
     data_dir = data_dir or environment_dir()
     if name not in DATASETS and data_dir is None:
-        raise DataError(
-            f"unknown data set {name!r}: --data must be one of {', '.join(DATASETS)}, or --data-dir name a folder, "
-            "zip or tar of pictures"
-        )
+        allowed = f"--data must be one of {', '.join(DATASETS)}, or --data-dir name a folder, zip or tar of pictures"
+        raise DataError(f"unknown data set {name!r}: {allowed}")
     if name not in DATASETS or (data_dir and picture_set_at(data_dir) == name):
         return load_pictures(find_set(name, data_dir), name, split, size)
     whole = DATASETS[name]("test" if split == "test" else "train", data_dir)
@@ -54,9 +51,9 @@ def load(name: str, split: Split, data_dir: Path | None = None, *, size: int | N
         raise DataError(f"--size {size}: {name} is {own}×{own}; leave --size out")
     if split == "test" or whole.labels is None:
         return whole
-    kept, held = hold_out([0] * len(whole), 1, "validation")
-    chosen = torch.tensor(kept if split == "train" else held)
-    counts = {**whole.counts, "train": len(kept), "validation": len(held)}
+    parts = divide(name, {"train": range(len(whole)), "test": ()}, 2)
+    chosen = torch.tensor(parts[split])
+    counts = {**whole.counts, "train": len(parts["train"]), "validation": len(parts["validation"])}
     return replace(whole, split=split, images=whole.images[chosen], labels=whole.labels[chosen], counts=counts)
 
 
@@ -84,10 +81,7 @@ def _idx(
     given = [data_dir / name, data_dir] if data_dir else []
     folders = [*given, _DEBIAN / name, cache / torchvision_name / "raw"]
     stem = "t10k" if split == "test" else "train"
-    files = _find_pair(folders, stem)
-    if files is None:
-        _download(torchvision_name, cache)
-        files = _find_pair(folders, stem)
+    files = _find_pair(folders, stem) or _find_pair([_downloaded(torchvision_name, cache)], stem)
     if files is None:
         where = f"not in {data_dir} and " if data_dir else ""
         *others, last = (f"{each}-{part}-ubyte" for each in ("train", "t10k") for part in _PARTS)
@@ -110,13 +104,14 @@ def _find_pair(folders: list[Path], stem: str) -> list[Path] | None:
     return next((pair for pair in pairs if all(file.is_file() for file in pair)), None)
 
 
-def _download(torchvision_name: str, cache: Path) -> None:
-    """Has torchvision fetch a data set into the cache, if it can."""
+def _downloaded(torchvision_name: str, cache: Path) -> Path:
+    """The folder in the cache that torchvision fetches a data set into, if it can."""
     import training.torchvision_cpu  # noqa: F401, I001  # must come before torchvision
     from torchvision import datasets
 
     with suppress(OSError, RuntimeError):
         getattr(datasets, torchvision_name)(str(cache), download=True)
+    return cache / torchvision_name / "raw"
 
 
 def _read_idx(path: Path, dimensions: int) -> Tensor:
@@ -128,10 +123,8 @@ def _read_idx(path: Path, dimensions: int) -> Tensor:
         shape = np.frombuffer(content, ">u4", dimensions, offset=4).tolist()
         return torch.from_numpy(np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy())
     except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise DataError(
-            f"{path}: cannot be read as IDX, whole, of unsigned bytes in {dimensions} dimensions"
-            f"{', gzipped' if path.suffix == '.gz' else ''}"
-        ) from error
+        packed = "gzipped " if path.suffix == ".gz" else ""
+        raise DataError(f"{path}: not a whole {packed}IDX file of bytes in {dimensions} dimension(s)") from error
 
 
 DATASETS: dict[str, Callable[[Split, Path | None], ImageDataset]] = {

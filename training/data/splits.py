@@ -12,27 +12,6 @@ from training.data.dataset import EVALUABLE, DataError, Split
 Item = TypeVar("Item")
 
 
-def hold_out(classes: Sequence[Hashable], least: int, *names: str) -> tuple[list[int], list[int]]:
-    """Chooses the tenth of some pictures that is held out, as near to a tenth of each class as can be.
-
-    Args:
-        classes: The class of each picture, at least 2; one and the same where classes do not matter.
-        least: How many to hold out at least.
-        names: What they are held out for.
-
-    Returns:
-        Indices of those that stay and of those held out, each in rising order.
-    """
-    order = torch.randperm(len(classes), generator=seeds.random_source(0, *names)).tolist()
-    groups = defaultdict(list)
-    for index in order:
-        groups[classes[index]].append(index)
-    place = {index: (rank + 0.5) / len(group) for group in groups.values() for rank, index in enumerate(group)}
-    order.sort(key=place.__getitem__)  # every part of it has its share of each class
-    few = max(least, len(classes) // 10)
-    return sorted(order[few:]), sorted(order[:few])
-
-
 def divide(
     what: str,
     given: Mapping[Split, Sequence[Item]],
@@ -62,6 +41,18 @@ def divide(
     held: tuple[Split, ...] = ("test", "validation")
     for split in (each for each in held if each not in given):
         whole = splits["train"]
-        parts = hold_out(list(map(class_of, whole)), least, split, *names)
+        parts = _hold_out(list(map(class_of, whole)), least, split, *names)
         splits["train"], splits[split] = ([whole[index] for index in part] for part in parts)
     return splits
+
+
+def _hold_out(classes: Sequence[Hashable], least: int, *names: str) -> tuple[list[int], list[int]]:
+    """Which of some pictures stay and which tenth is held out, as near to a tenth of each class as can be."""
+    order = torch.randperm(len(classes), generator=seeds.random_source(0, *names)).tolist()
+    groups = defaultdict(list)
+    for index in order:
+        groups[classes[index]].append(index)
+    place = {index: (rank + 0.5) / len(group) for group in groups.values() for rank, index in enumerate(group)}
+    order.sort(key=place.__getitem__)  # every part of it has its share of each class
+    few = max(least, len(classes) // 10)
+    return sorted(order[few:]), sorted(order[:few])

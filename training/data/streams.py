@@ -1,13 +1,14 @@
-"""Pictures that do not fit in memory: decoded when they are asked for, and batches of them made ahead."""
+"""What batches are made of: an order, pictures decoded when they are asked for, and threads that work ahead."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from training import seeds
 from training.data.dataset import fingerprint
 from training.data.pictures import File, Mode, in_threads, read_picture, read_square
 
@@ -37,11 +38,7 @@ class Pictures(Sequence[Tensor]):
 
 
 class Squares:
-    """Pictures of one size, indexed like a tensor uint8 [N, C, S, S]; what cannot be read raises a DataError.
-
-    Attributes:
-        shape: [N, C, S, S]: C is 1 for the mode "L", 3 for "RGB".
-    """
+    """Pictures of one size, indexed like a tensor uint8 [N, C, S, S]; what cannot be read raises a DataError."""
 
     def __init__(self, files: Sequence[File], mode: Mode, size: int) -> None:
         """Decodes nothing yet."""
@@ -77,3 +74,29 @@ def ahead(make: Callable[[int], Made]) -> Callable[[int], Made]:
         return pending.pop(step).result()
 
     return get
+
+
+def shuffled(size: int, seed: int, start: int, count: int, *names: str) -> Tensor:
+    """A part of an endless stream of indices: one permutation of the data set after another, one an epoch.
+
+    Args:
+        size: Images in the data set, at least 1.
+        seed: Decides the permutations, together with `names`.
+        start: The part's first place, counted from 0.
+        count: Its length; it may span several permutations, so that no image is left out.
+        names: What the indices are of, where there is more than one stream.
+
+    Returns:
+        int64 [count], each in [0, size).
+    """
+    parts = []
+    while count:
+        epoch, offset = divmod(start, size)
+        parts.append(_permutation(size, seed, *names, "epoch", epoch)[offset : offset + count])
+        start, count = start + len(parts[-1]), count - len(parts[-1])
+    return torch.cat(parts)
+
+
+@lru_cache(maxsize=4)  # two domains, each with a batch that spans two epochs
+def _permutation(size: int, seed: int, *names: str | int) -> Tensor:
+    return torch.randperm(size, generator=seeds.random_source(seed, *names))

@@ -40,7 +40,6 @@ class UnpairedDataset:
 
     Attributes:
         name: The name it is loaded by, e.g. "horse2zebra".
-        split: "train", "validation" or "test".
         a: The pictures of domain A in the order of their file names, each uint8 [3, H, W] of its own size; a list in
             memory, or a sequence that decodes what is asked for.
         b: Those of domain B.
@@ -68,7 +67,7 @@ def load_unpaired(
 
     Args:
         name: The data set's name; see `find_set` for where it is sought.
-        split: "train", "validation" or "test"; see `divide` for those that have no folders of their own.
+        split: See `divide` for those that have no folders of their own.
         data_dir: Where to look; the environment's GANTRY_DATA_DIR where None.
         max_side: Pictures whose shorter side is longer are made smaller, to save memory.
 
@@ -91,19 +90,15 @@ def load_unpaired(
 
 
 def _splits(source: Path, files: Sequence[File], letter: str) -> dict[Split, Sequence[File]]:
-    """The pictures of one domain in each split."""
-    parts: tuple[Split, ...] = ("train", "test")
-    given = {split: found for split in parts if (found := _in_folder(files, f"{split}{letter}"))}
+    """The pictures of one domain in each split, in the order of their own names."""
+    folders: dict[str, Split] = {f"train{letter}": "train", f"test{letter}": "test"}
+    given: dict[Split, list[File]] = {}
+    for path, file in sorted((file.path.split("/")[::-1], file) for file in files):
+        if 1 < len(path) <= _LEVELS and path[1] in folders:
+            given.setdefault(folders[path[1]], []).append(file)
     if "train" not in given:
         raise DataError(
             f"{source}: holds no pictures in a folder train{letter}; cyclegan needs {' and '.join(DOMAINS)}, "
             "pictures of one kind or of classes are for recipes that make pictures of noise"
         )
     return divide(f"{source}: train{letter}", given, 1, letter)
-
-
-def _in_folder(files: Sequence[File], folder: str) -> list[File]:
-    """The pictures that lie directly in folders of a name, in the order of their own names."""
-    paths = [(file.path.split("/"), file) for file in files]
-    found = [(path[-1], file) for path, file in paths if 1 < len(path) <= _LEVELS and path[-2] == folder]
-    return [file for _, file in sorted(found)]

@@ -2,7 +2,7 @@
 
 import torch
 
-from training.data.permutations import shuffled
+from training.data.streams import shuffled
 
 
 def test_every_epoch_has_every_index_once_in_another_order() -> None:
