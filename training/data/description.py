@@ -13,10 +13,10 @@ _CLASSES_SHOWN = 10
 def describe(dataset: ImageDataset | UnpairedDataset) -> str:
     """Describes a training split and what it was taken from, in one or two lines."""
     if isinstance(dataset, UnpairedDataset):
-        a, b = ({split: both[place] for split, both in dataset.counts.items()} for place in (0, 1))
-        text = f"A: {_counted(len(dataset.a), a)}; B: {_counted(len(dataset.b), b)}; RGB, each of its own size"
+        a, b = map(_counted, (len(dataset.a), len(dataset.b)), dataset.counts)
+        text = f"A: {a}; B: {b}; RGB, each of its own size"
         in_memory = isinstance(dataset.a, list)
-        small = any(each.get("test", EVALUABLE_DOMAIN) < EVALUABLE_DOMAIN for each in (a, b))
+        small = any(each.get("test", EVALUABLE_DOMAIN) < EVALUABLE_DOMAIN for each in dataset.counts)
         needed = f"{EVALUABLE_DOMAIN} test pictures of each domain"
     else:
         _, channels, _, size = dataset.images.shape

@@ -54,7 +54,7 @@ class Squares:
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         """The pictures of some indices, uint8 [B, C, S, S]; of a slice, progress is shown."""
         title = f"reading {self._files[0].source.name}" if isinstance(index, slice) else None
-        files = self._files[index] if isinstance(index, slice) else [self._files[each] for each in index.tolist()]
+        files = [self._files[each] for each in torch.arange(len(self._files))[index].tolist()]
         images = torch.empty(len(files), *self.shape[1:], dtype=torch.uint8)
         pixels = images.numpy()  # torch's threads would fight over many small copies
         for place, image in enumerate(in_threads(self._read, files, title)):

@@ -5,7 +5,7 @@ The folders may lie in a folder, a zip or a tar, at its top or below one other f
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -43,14 +43,14 @@ class UnpairedDataset:
         a: The pictures of domain A in the order of their file names, each uint8 [3, H, W] of its own size; a list in
             memory, or a sequence that decodes what is asked for.
         b: Those of domain B.
-        counts: Pictures of both domains in each split.
+        counts: Pictures of A and of B in each split, as far as known.
     """
 
     name: str
     split: Split
     a: Sequence[Tensor]
     b: Sequence[Tensor]
-    counts: Mapping[Split, tuple[int, int]] = field(default_factory=dict)
+    counts: Sequence[Mapping[Split, int]] = ({}, {})
 
     @cached_property
     def info(self) -> UnpairedInfo:
@@ -82,7 +82,7 @@ def load_unpaired(
     headers = in_threads(read_header, every, f"looking at {name}")
     pixels = sum(3 * math.prod(shrunk(size, max_side)) for size, _ in headers)
     a, b = Pictures(in_a[split], max_side), Pictures(in_b[split], max_side)
-    counts = {part: (len(in_a[part]), len(in_b[part])) for part in in_a}
+    counts = [{part: len(files) for part, files in domain.items()} for domain in (in_a, in_b)]
     if pixels > MEMORY_BUDGET:
         return UnpairedDataset(name, split, a, b, counts)
     all_a, all_b = (list(in_threads(each.__getitem__, range(len(each)), f"reading {name}")) for each in (a, b))
