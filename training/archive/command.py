@@ -1,21 +1,22 @@
 """The command `gantry archive`; torch is imported only when it runs, so that --help is quick."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from training.archive.package import ArchivingError
+from training.archive.package import ArchivingError, refuse_name
 
-# What may be packed, and the flags that go with it: those that it needs, and others.
+# What may be packed, and the options that go with it.
 _SOURCES = {
-    "RUN": (set(), {"--name", "--unevaluated", "--best", "--description"}),
-    "--generator": ({"--card", "--name"}, {"--weights"}),
-    "--program": ({"--card", "--name"}, set()),
+    "run": {"name", "unevaluated", "best", "description"},
+    "generator": {"card", "name", "weights"},
+    "program": {"card", "name"},
 }
 
 
 def archive(
+    context: typer.Context,
     run: Annotated[
         Path | None, typer.Argument(help="Folder of a training run, e.g. runs/mnist-cgan.", show_default=False)
     ] = None,
@@ -39,63 +40,53 @@ def archive(
         bool, typer.Option("--best", help="Pack a RUN's best checkpoint by the validation split, not the last.")
     ] = False,
     description: Annotated[
-        str | None, typer.Option(help="What the card says of a RUN's model; what its recipe says if not given.")
-    ] = None,
+        str, typer.Option(help="What the card says of a RUN's model; what its recipe says if not given.")
+    ] = "",
 ) -> None:
     """Packs a trained generator, or your own of any origin, into an archive that every backend serves."""
-    given: dict[str, object] = {"RUN": run, "--generator": generator, "--program": program, "--weights": weights}
-    given |= {"--card": card, "--name": name, "--description": description}
-    given |= {"--unevaluated": unevaluated or None, "--best": best or None}
-    notes: list[str] = []
+    name = name or (run.resolve().name if run else None)
     try:
-        _refuse_combinations({flag for flag, value in given.items() if value is not None})
-        if run:
-            path = _archive_run(
-                run,
-                out,
-                name or run.resolve().name,
-                version,
-                unevaluated=unevaluated,
-                best=best,
-                description=description,
-            )
-        else:
-            from training.archive.own import archive_own
-
-            assert card
-            assert name
-            path, notes = archive_own(generator or program or "", weights, card, out, name, version)
+        _refuse_combinations({option for option, value in context.params.items() if value})
+        refuse_name(name or "", version)
     except ArchivingError as error:
-        typer.secho(str(error), fg=typer.colors.RED, err=True)
-        raise typer.Exit(1) from error
+        raise _failure(error, 2) from error
+    from training.archive.own import archive_own
+    from training.archive.run import archive_run
+    from training.config import ConfigError
+    from training.engine import CheckpointError
+
+    path, notes = out / f"{name}.mar", []
+    try:
+        if run:
+            archive_run(run, path, version, unevaluated=unevaluated, best=best, description=description)
+        else:
+            assert card
+            flag, source = ("--generator", generator) if generator else ("--program", str(program))
+            notes = archive_own(flag, source, weights, card, path, version)
+    except (ArchivingError, ConfigError, CheckpointError, OSError) as error:
+        raise _failure(error, 1) from error
     for note in notes:
         typer.echo(f"note: {note}")
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-def _archive_run(run: Path, out: Path, name: str, version: str, **options: Any) -> Path:
-    from training.archive.run import archive_run
-    from training.config import ConfigError
-    from training.engine import CheckpointError
-
-    try:
-        return archive_run(run, out, name, version, **options)
-    except (ConfigError, CheckpointError) as error:
-        raise ArchivingError(str(error)) from error
-
-
 def _refuse_combinations(given: set[str]) -> None:
-    """Refuse flags that do not belong together.
+    """Refuse options that do not belong together, of those that are given.
 
     Raises:
         ArchivingError: The message names them.
     """
-    sources = [source for source in _SOURCES if source in given]
-    if len(sources) != 1:
-        raise ArchivingError(f"{' and '.join(sources) or 'nothing'} to pack: give one of {', '.join(_SOURCES)}")
+    if len(sources := given & set(_SOURCES)) != 1:
+        raise ArchivingError("give either RUN or --generator or --program")
     (source,) = sources
-    needed, others = _SOURCES[source]
-    for flag in sorted(needed - given):
-        raise ArchivingError(f"{flag}: is needed with {source}")
-    for flag in sorted(given - needed - others - {source}):
-        raise ArchivingError(f"{flag}: cannot be used with {source}")
+    flag = "RUN" if source == "run" else f"--{source}"
+    needed = set() if source == "run" else {"card", "name"}
+    for option in sorted(needed - given):
+        raise ArchivingError(f"--{option}: is needed with {flag}")
+    for option in sorted(given - {source, "version", "out"} - _SOURCES[source]):
+        raise ArchivingError(f"--{option}: cannot be used with {flag}")
+
+
+def _failure(error: Exception, code: int) -> typer.Exit:
+    typer.secho(str(error), fg=typer.colors.RED, err=True)
+    return typer.Exit(code)

@@ -1,146 +1,88 @@
-"""Read card.yaml: what the owner of a generator says it takes and gives, small and forgiving.
-
-`inputs` lists the arguments of the generator's `forward` in their order, each by one word:
-
-    latent: 64                                   float32 [B, 64]; `latent: [64, 1, 1]` for [B, 64, 1, 1]
-    class: [cat, dog]                            one-hot, float32 [B, 2]; with `form: index` int64 [B]
-    categorical: {name: shape, values: 3}        a code, given as a class is
-    continuous: {name: slant, min: -1, max: 1}   a code, float32 [B, 1]
-    attribute: {name: age, min: 18, max: 80}     float32 [B, 1]
-    picture: {source: sketch, target: photo}     float32 [1, 3, H, W]; stands alone
-"""
+"""Read card.yaml, which docs/own-generator.md describes: what an owner says that a generator takes and gives."""
 
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, PositiveInt, ValidationError, model_validator
 
 from gantry.v1 import models_pb2
 from training.archive.package import ArchivingError
 
-_Name = Annotated[str, Field(min_length=1)]
+# The words, with the fields that each needs and may have; a value in place of fields is that of the first.
+_WORDS = {
+    "latent": (["shape"], []),
+    "class": (["values"], ["form"]),
+    "categorical": (["values"], ["name", "form"]),
+    "continuous": ([], ["name", "min", "max"]),
+    "attribute": (["name", "min", "max"], ["description"]),
+    "picture": (["source", "target"], ["multiple", "trained_side"]),
+}
+_Shape = Annotated[tuple[PositiveInt, ...], BeforeValidator(lambda given: [given] if isinstance(given, int) else given)]
+_Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: range(given) if isinstance(given, int) else given)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
+class _Fields(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
+    @model_validator(mode="before")
+    @classmethod
+    def _are_known(cls, given: Any) -> Any:
+        for key in given if isinstance(given, dict) else [given]:
+            if str(key) not in cls.model_fields:
+                raise ValueError(f"has no {key}; it may have {', '.join(cls.model_fields)}")
+        return given
 
-    short: ClassVar[str] = ""
-    """The field that is meant where a value stands in place of the entry."""
+
+class Input(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
+    """An argument of `forward`: its word, and the fields that go with it."""
+
+    word: str
+    shape: _Shape = ()
+    values: Annotated[_Names, Field(min_length=1)] = ()
+    form: Literal["one-hot", "index"] = "one-hot"
+    name: str = ""
+    min: float = -1.0
+    max: float = 1.0
+    description: str = ""
+    source: str = ""
+    target: str = ""
+    multiple: Annotated[int, Field(ge=1, le=256)] = 1
+    trained_side: PositiveInt = 0
 
     @model_validator(mode="before")
     @classmethod
     def _read(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return {cls.short: given} if cls.short else given
-        known = [field.alias or name for name, field in cls.model_fields.items()]
-        if unknown := [str(key) for key in given if key not in known]:
-            raise ValueError(f"has no {', '.join(unknown)}; it may have {', '.join(known)}")
-        return given
-
-
-class Latent(_Entry):
-    """Independent standard normal values."""
-
-    short = "shape"
-    shape: Annotated[
-        tuple[PositiveInt, ...], BeforeValidator(lambda given: [given] if isinstance(given, int) else given)
-    ]
-
-
-class Class(_Entry):
-    """One of a few values, told by their names or their number."""
-
-    short = "values"
-    values: Annotated[
-        tuple[_Name, ...], BeforeValidator(lambda given: list(range(given)) if isinstance(given, int) else given)
-    ]
-    form: Literal["one-hot", "index"] = "one-hot"
-
-
-class Categorical(Class):
-    """A code with a few values."""
-
-    name: str = ""
-
-
-class Continuous(_Entry):
-    """A code that is a number."""
-
-    short = "name"
-    name: str = ""
-    min: float = -1.0
-    max: float = 1.0
+        word, fields = next(iter(given.items())) if isinstance(given, dict) and len(given) == 1 else ("", None)
+        if word not in _WORDS:
+            raise ValueError(f"must be one of {', '.join(_WORDS)}, and what it stands for")
+        needed, others = _WORDS[word]
+        fields = fields if isinstance(fields, dict) else {[*needed, *others][0]: fields}
+        if not set(needed) <= set(fields) <= {*needed, *others}:
+            needs, may = ", ".join(needed) or "nothing", ", ".join(others) or "nothing else"
+            raise ValueError(f"{word} needs {needs}, and may have {may}")
+        return {"word": word, **fields}
 
     @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
+    def _ascends(self) -> Self:
         if self.min >= self.max:
             raise ValueError(f"max must be greater than min, got {self.min:g} to {self.max:g}")
         return self
 
 
-class Attribute(Continuous):
-    """A number with a meaning."""
-
-    short = ""
-    name: _Name
-    min: float
-    max: float
-    description: str = ""
-
-
-class Picture(_Entry):
-    """A picture of one domain, which becomes one of the other."""
-
-    source: _Name
-    target: _Name
-    multiple: Annotated[int, Field(ge=1, le=256)] = 1
-    trained_side: Annotated[int, Field(ge=0)] = 0
-
-
-class Argument(_Entry):
-    """One argument of `forward`: a word, and what it stands for."""
-
-    latent: Latent | None = None
-    label: Class | None = Field(default=None, alias="class")
-    categorical: Categorical | None = None
-    continuous: Continuous | None = None
-    attribute: Attribute | None = None
-    picture: Picture | None = None
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        if len(self.entries) != 1:
-            raise ValueError("must be one of latent, class, categorical, continuous, attribute and picture")
-        return self
-
-    @property
-    def entries(self) -> list[Any]:
-        """What is given: one entry."""
-        return [entry for entry in dict(self).values() if entry is not None]
-
-
-class Pictures(_Entry):
+class Image(_Fields):
     """The pictures that a generator makes, and for a translation those that it takes."""
 
-    width: PositiveInt | None = None
-    height: PositiveInt | None = None
+    width: PositiveInt = 0
+    height: PositiveInt = 0
     channels: Literal[1, 3] = 3
     range: tuple[float, float] = (-1.0, 1.0)
 
-    @model_validator(mode="after")
-    def _has_a_range(self) -> Self:
-        if self.range[0] >= self.range[1]:
-            raise ValueError("range must be the values of black and of full intensity, such as [-1, 1]")
-        return self
 
-
-class Description(_Entry):
+class Description(_Fields):
     """A card.yaml."""
 
-    inputs: Annotated[tuple[Argument, ...], Field(min_length=1)]
-    image: Pictures = Pictures()
+    inputs: Annotated[list[Input], Field(min_length=1)]
+    image: Image = Image()
     description: str = ""
     licence: str = ""
     trained_on: str = ""
@@ -148,77 +90,52 @@ class Description(_Entry):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        kinds = [type(entry) for entry in self.entries]
-        if kinds.count(Latent) + kinds.count(Picture) != 1 or kinds.count(Class) > 1:
+        words = [one.word for one in self.inputs]
+        sides = (self.image.width, self.image.height)
+        if words.count("latent") + words.count("picture") != 1 or words.count("class") > 1:
             raise ValueError("inputs must have one latent or one picture, and one class at most")
-        sized = (self.image.width is not None, self.image.height is not None)
-        if Picture in kinds and (len(kinds) > 1 or any(sized) or self.image.channels != 3):
+        if "picture" in words and (len(words) > 1 or any(sides) or self.image.channels != 3):
             raise ValueError("inputs: a picture stands alone; what it becomes has its size, and 3 channels as it has")
-        if Latent in kinds and not all(sized):
+        if "latent" in words and not all(sides):
             raise ValueError("image must have width and height")
+        if self.image.range[0] >= self.image.range[1]:
+            raise ValueError("image.range must be the values of black and of full intensity, such as [-1, 1]")
         return self
 
-    @property
-    def entries(self) -> list[Any]:
-        """The arguments of `forward`, in their order."""
-        return [entry for argument in self.inputs for entry in argument.entries]
-
-    def card(self, name: str, version: str) -> models_pb2.ModelCard:
-        """Return the card of a model of this name and version, with its one graph."""
+    def card(self, name: str, version: str) -> tuple[models_pb2.ModelCard, list[str]]:
+        """Return the card of a model of this name and version, and what it calls `inputs`, in their order."""
+        (low, high), sizes = self.image.range, self.image.model_dump(exclude={"range"})
         card = models_pb2.ModelCard(
             name=name,
             version=version,
             description=self.description,
+            image=models_pb2.ImageSpec(value_min=low, value_max=high, **sizes),
             training_data=models_pb2.TrainingData(name=self.trained_on, licence=self.licence),
             git_commit="unknown",
         )
-        card.image.channels = self.image.channels
-        card.image.width, card.image.height = self.image.width or 0, self.image.height or 0
-        card.image.value_min, card.image.value_max = self.image.range
-        names = [_add(card, entry) for entry in self.entries]
-        # A graph takes the latent first; the sort keeps the order of the others.
-        names.sort(key=lambda name: name not in ("latent", "picture"))
-        translates = card.HasField("translation")
-        card.graphs.add(
-            member="a_to_b.pt2" if translates else "model.pt2",
-            inputs=names,
-            source_domain=card.translation.domain_a,
-            target_domain=card.translation.domain_b,
-        )
-        return card
+        return card, [_add(card, one) for one in self.inputs]
 
 
-def _add(card: models_pb2.ModelCard, entry: Any) -> str:
+def _add(card: models_pb2.ModelCard, given: Input) -> str:
     """Describe an input in a card and return its name there."""
-    match entry:
-        case Latent():
-            card.latent.size, card.latent.distribution = prod(entry.shape), models_pb2.LATENT_DISTRIBUTION_NORMAL
-            return "latent"
-        case Picture():
-            card.translation.CopyFrom(
-                models_pb2.TranslationSpec(
-                    domain_a=entry.source,
-                    domain_b=entry.target,
-                    multiple=entry.multiple,
-                    trained_side=entry.trained_side,
-                )
-            )
-            return "picture"
-        case Categorical():
-            values = [models_pb2.CodeMeaning(index=index, name=name) for index, name in enumerate(entry.values)]
+    number = {"name": given.name, "min": given.min, "max": given.max}
+    match given.word:
+        case "latent":
+            card.latent.size, card.latent.distribution = prod(given.shape), models_pb2.LATENT_DISTRIBUTION_NORMAL
+        case "class":
+            card.classes.extend(models_pb2.ClassInfo(id=index, name=name) for index, name in enumerate(given.values))
+        case "categorical":
+            values = [models_pb2.CodeMeaning(index=index, name=name) for index, name in enumerate(given.values)]
             code_id = f"k{len(card.categorical_codes) + 1}"
-            card.categorical_codes.add(id=code_id, name=entry.name, values=values)
-            return code_id
-        case Class():
-            card.classes.extend(models_pb2.ClassInfo(id=index, name=name) for index, name in enumerate(entry.values))
-            return "class"
-        case Attribute():
-            card.attributes.add(**entry.model_dump())
-            return entry.name
-        case _:
-            code_id = f"c{len(card.continuous_codes) + 1}"
-            card.continuous_codes.add(id=code_id, **entry.model_dump())
-            return code_id
+            return card.categorical_codes.add(id=code_id, name=given.name, values=values).id
+        case "continuous":
+            return card.continuous_codes.add(id=f"c{len(card.continuous_codes) + 1}", **number).id
+        case "attribute":
+            return card.attributes.add(description=given.description, **number).name
+        case "picture":
+            card.translation.domain_a, card.translation.domain_b = given.source, given.target
+            card.translation.multiple, card.translation.trained_side = given.multiple, given.trained_side
+    return given.word
 
 
 def read_description(path: Path) -> Description:
@@ -228,14 +145,14 @@ def read_description(path: Path) -> Description:
         ArchivingError: It cannot be read, or a field has a value that is not allowed; the message names it.
     """
     try:
-        return Description.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Description.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except ValidationError as error:
         # What a union of types or a wrong order of them would say comes to the same field.
         faults = {".".join(map(str, one["loc"])): one["msg"].removeprefix("Value error, ") for one in error.errors()}
         told = "; ".join(f"{field}: {fault}" if field else fault for field, fault in faults.items())
-        raise ArchivingError(f"--card {path}: {told}") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ArchivingError(f"--card {path}: line {line} is not YAML: {error.problem}") from error
+        told = f"line {line} is not YAML: {error.problem}"
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ArchivingError(f"--card {path}: cannot be read: {error}") from error
+        told = f"cannot be read: {error}"
+    raise ArchivingError(f"--card {path}: {told}")

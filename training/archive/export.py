@@ -2,25 +2,24 @@
 
 import io
 import warnings
+from math import ceil
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gantry.v1 import models_pb2
-from training.archive.package import condition_sizes
 
 # Node metadata that names files and lines of the machine that exported the graph.
 _TRACE_METADATA = ("from_node", "nn_module_stack", "source_fn_stack", "stack_trace", "torch_fn")
-
-_LEAST_SIDE = 16
 
 
 def export_graph(module: nn.Module, card: models_pb2.ModelCard, graph: models_pb2.Graph) -> bytes:
     """Export the net of one of a card's graphs, with the inputs that the card lists; see the two functions below."""
     if "picture" in graph.inputs:
         return export_translator(module, card.translation.multiple)
-    return export_generator(module, card.latent.size, sum(condition_sizes(card, graph.inputs).values()))
+    sizes = {"class": len(card.classes)} | {code.id: len(code.values) for code in card.categorical_codes}
+    return export_generator(module, card.latent.size, sum(sizes.get(name, 1) for name in graph.inputs[1:]))
 
 
 def export_generator(generator: nn.Module, latent_size: int, condition_size: int) -> bytes:
@@ -42,11 +41,11 @@ def export_generator(generator: nn.Module, latent_size: int, condition_size: int
 
 def least_side(multiple: int) -> int:
     """Return the least height and width, in pixels, that a worker gives to a translator with this multiple."""
-    return -(-_LEAST_SIDE // multiple) * multiple
+    return multiple * ceil(16 / multiple)
 
 
 def export_translator(translator: nn.Module, multiple: int) -> bytes:
-    """Export one direction of a translation model as a program for a picture of dynamic height and width.
+    """Export one way of a translation model as a program for a picture of dynamic height and width.
 
     Args:
         translator: `forward(pictures float32 [1, 3, H, W])` → the same shape; on the CPU.

@@ -3,16 +3,17 @@
 Whatever is wrong is said in one line that names the flag, the field of card.yaml, or the line of the owner's code.
 """
 
-import importlib.util
 import io
 import json
 import logging
+import runpy
 import subprocess
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from datetime import UTC, datetime
+from math import prod
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,196 +22,171 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gantry.v1 import models_pb2
-from training.archive.description import Class, Description, Latent, Picture, read_description
+from training.archive.description import Input, read_description
 from training.archive.export import export_graph, least_side
-from training.archive.package import LATENT_EXECUTION, ArchivingError, condition_sizes, write_archive
+from training.archive.package import LATENT_EXECUTION, ArchivingError, list_graphs, write_archive
 
 # Opens an archive by the worker's code within it, as TorchServe does, and runs each of its graphs.
 _WORKER = """
-import sys
-from pathlib import Path
+import pathlib, sys
 sys.path.insert(0, sys.argv[1])
-from services.worker.archive import open_archive
-from services.worker.runner import Runner
-Runner(open_archive(Path(sys.argv[1])), "float32")
+from services.worker import archive, runner
+runner.Runner(archive.open_archive(pathlib.Path(sys.argv[1])), "float32")
 """
-_MOST_OUTSIDE = 0.1
-"""Share of the values that may lie outside the card's range, at which they are cut off."""
 
 
-def archive_own(
-    source: str | Path, weights: Path | None, card: Path, out: Path, name: str, version: str
-) -> tuple[Path, list[str]]:
+def archive_own(flag: str, source: str, weights: Path | None, card_file: Path, path: Path, version: str) -> list[str]:
     """Pack a generator of any origin.
 
     Args:
-        source: "my_nets.py:Generator", a class or function that makes the net from the card's `arguments`; or the path
-            of an exported program, which is exported anew.
+        flag: What the source is: "--generator" or "--program".
+        source: A class, or a function that makes the net from the card's `arguments`, as FILE:NAME; or the path of an
+            exported program, which is exported anew.
         weights: A .safetensors file, or a state dict that `torch.save` wrote; None to keep those of the source.
-        card: The card.yaml.
-        out: The folder to write `<name>.mar` into; made if absent.
-        name: Name of the model.
-        version: Its version.
+        card_file: The card.yaml.
+        path: The archive to write, `<name of the model>.mar`.
+        version: Version of the model.
 
     Returns:
-        The archive's path, and what the owner should know, a line each.
+        What the owner should know, a line each.
 
     Raises:
         ArchivingError: Something is not as it must be.
     """
-    flag = f"--program {source}" if isinstance(source, Path) else f"--generator {source}"
-    told = read_description(card)
-    if isinstance(source, Path) and told.arguments:
-        raise ArchivingError(f"--card {card}: arguments are for --generator; a --program is made already")
-    full = told.card(name, version)
-    (graph,) = full.graphs
-    file, net = _load_program(source) if isinstance(source, Path) else _load_class(source, told)
+    where, own = f"{flag} {source}", read_description(card_file)
+    name, _, attribute = source.rpartition(":") if flag == "--generator" else (source, "", "")
+    file = Path(name).absolute()
+    if not file.is_file():
+        fault = f"there is no file {name}" if name else "give FILE:CLASS, such as my_nets.py:Generator"
+        raise ArchivingError(f"{where}: {fault}")
+    if flag == "--program" and own.arguments:
+        raise ArchivingError(f"--card {card_file}: arguments are for --generator; a --program is made already")
+    card, names = own.card(path.stem, version)
+    list_graphs(card, ["a_to_b.pt2" if card.HasField("translation") else "model.pt2"])
+    (graph,) = card.graphs
+    net = _load_class(where, file, attribute, own.arguments) if attribute else _load_program(where, file)
+    notes = []
     if weights:
         _load_weights(net, weights)
-    module = _Arguments(net, told, list(condition_sizes(full, graph.inputs).values()))
-    with _one_line(flag, file):
+    elif flag == "--generator":
+        notes.append("without --weights the model has those that the class makes")
+    inputs = dict(zip(names, own.inputs, strict=True))
+    ordered = {name: inputs[name] for name in graph.inputs}
+    module, examples = _Adapter(net, inputs, [*ordered][1:]), _examples([*ordered.values()], own.image.range)
+    with _told(f"{where}: cannot be run on the card's inputs in their order", file):
         module.float().cpu().requires_grad_(False)
-        examples = _examples(full)
         pictures = [module(*example) for example in examples]
-        again = module(*examples[0])
-    notes = (
-        [] if weights or isinstance(source, Path) else ["without --weights the model has those that the class makes"]
-    )
-    notes += _check_pictures(pictures, full, f"--card {card}")
-    if not torch.equal(pictures[0], again):
-        raise ArchivingError(f"{flag}: gives other pictures for the same inputs; draw no random numbers in forward")
-    with _one_line(f"{flag}: cannot be exported", file), _silence():
-        program = export_graph(module, full, graph)
-        exported = [torch.export.load(io.BytesIO(program)).module()(*example) for example in examples]
-    if not all(_are_alike(*pair, full) for pair in zip(pictures, exported, strict=True)):
-        raise ArchivingError(f"{flag}: gives other pictures when exported than in Python")
-    full.training_config = json.dumps({"generator": Path(source).name, "arguments": told.arguments}, default=str)
-    full.created.FromDatetime(datetime.fromtimestamp(int((weights or file).stat().st_mtime), UTC))
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{name}.mar"
-    write_archive(path, full, {graph.member: program}, check=_run_worker)
-    return path, notes
+    notes += _check_pictures(pictures, examples, card, f"--card {card_file}")
+    with _told(f"{where}: cannot be exported", file):
+        program = export_graph(module, card, graph)
+        exported = torch.export.load(io.BytesIO(program)).module()
+        alike = [_are_alike(exported(*example), one, card) for example, one in zip(examples, pictures, strict=True)]
+    if not all(alike):
+        raise ArchivingError(f"{where}: gives other pictures when exported; draw no random numbers in forward")
+    card.training_config = json.dumps({"generator": Path(source).name, "arguments": own.arguments}, default=str)
+    card.created.FromSeconds(int((weights or file).stat().st_mtime))
+    write_archive(path, card, {graph.member: program}, check=_run_worker)
+    return notes
 
 
-class _Arguments(nn.Module):
+class _Adapter(nn.Module):
     """Hands the latent or the picture, and each part of the condition, to a net as arguments in its own order."""
 
-    def __init__(self, net: nn.Module, told: Description, sizes: list[int]) -> None:
+    def __init__(self, net: nn.Module, inputs: dict[str, Input], condition: list[str]) -> None:
         super().__init__()
-        self.net = net
-        self._entries, self._sizes = told.entries, sizes
+        self.net, self._inputs = net, inputs
+        self._sizes = {name: len(inputs[name].values) or 1 for name in condition}
 
     def forward(self, first: Tensor, condition: Tensor | None = None) -> Tensor:
-        parts = iter(() if condition is None else condition.split(self._sizes, dim=1))
-        pictures: Tensor = self.net(*(self._argument(entry, first, parts) for entry in self._entries))
+        parts = () if condition is None else condition.split([*self._sizes.values()], dim=1)
+        given = dict(zip(self._sizes, parts, strict=True))
+        pictures: Tensor = self.net(*(_shaped(given.get(name, first), own) for name, own in self._inputs.items()))
         return pictures
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002
         """Change nothing: the net is in evaluation mode, and an exported one raises when told so."""
         return self
 
-    def _argument(self, entry: Any, first: Tensor, parts: Iterator[Tensor]) -> Tensor:
-        if isinstance(entry, Picture):
-            return first
-        if isinstance(entry, Latent):
-            return first.view(-1, *entry.shape)
-        part = next(parts)
-        return part.argmax(dim=1) if isinstance(entry, Class) and entry.form == "index" else part
+
+def _shaped(values: Tensor, own: Input) -> Tensor:
+    if own.word == "latent":
+        return values.view(-1, *own.shape)
+    return values.argmax(dim=1) if own.form == "index" else values
 
 
-def _load_class(source: str, told: Description) -> tuple[Path, nn.Module]:
-    name, _, attribute = source.rpartition(":")
-    file = Path(name)
-    if not file.is_file() or not attribute.isidentifier():
-        raise ArchivingError(f"--generator {source}: must be a file and a class in it, such as my_nets.py:Generator")
-    with _one_line(f"--generator {source}", file):
-        sys.path.insert(0, str(file.parent.resolve()))  # for what the file imports from beside it
-        spec = importlib.util.spec_from_file_location(f"own_{file.stem}", file)
-        assert spec
-        assert spec.loader
-        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        net = getattr(module, attribute)(**told.arguments)
+def _load_class(where: str, file: Path, name: str, arguments: dict[str, Any]) -> nn.Module:
+    sys.path.insert(0, str(file.parent))  # for what the file imports from beside it
+    with _told(where, file):
+        held = runpy.run_path(str(file), run_name=file.stem)
+    if name not in held:
+        classes = [key for key, one in held.items() if isinstance(one, type) and one.__module__ == file.stem]
+        raise ArchivingError(f"{where}: {file.name} has no {name}; its classes are {', '.join(classes) or 'none'}")
+    with _told(where, file):
+        net = held[name](**arguments)
     if not isinstance(net, nn.Module):
-        raise ArchivingError(f"--generator {source}: must make a torch.nn.Module, not {type(net).__name__}")
-    return file, net.eval()
+        raise ArchivingError(f"{where}: must make a torch.nn.Module, not {type(net).__name__}")
+    return net.eval()
 
 
-def _load_program(source: Path) -> tuple[Path, nn.Module]:
-    with _one_line(f"--program {source}", source), _silence():
-        net = torch.export.load(source).module(check_guards=False)
-    return source, net
+def _load_program(where: str, file: Path) -> nn.Module:
+    with _told(f"{where}: cannot be read as what torch.export.save writes"):
+        return torch.export.load(file).module(check_guards=False)
 
 
 def _load_weights(net: nn.Module, path: Path) -> None:
-    with _one_line(f"--weights {path}", path):
-        safe = path.suffix == ".safetensors"
+    safe = path.suffix == ".safetensors"
+    try:
         state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        held = _short(list(state)) if isinstance(state, dict) else type(state).__name__
-        raise ArchivingError(f"--weights {path}: must be a state dict of tensors alone, and holds {held}")
-    own = net.state_dict()
-    faults = {
-        "lacks": [key for key in own if key not in state],
-        "has, unlike the net,": [key for key in state if key not in own],
-        "has in another shape": [key for key in own if key in state and own[key].shape != state[key].shape],
-    }
-    if any(faults.values()):
-        told = "; ".join(f"{fault} {_short(keys)}" for fault, keys in faults.items() if keys)
-        raise ArchivingError(f"--weights {path}: {told}")
-    net.load_state_dict(state)
+    except Exception as error:
+        fault = "cannot be read" if path.is_file() else "there is no such file"
+        told = "give what safetensors.torch.save_file(net.state_dict(), 'g.safetensors') or torch.save(...) writes"
+        raise ArchivingError(f"--weights {path}: {fault}; {told}") from error
+    with _told(f"--weights {path}"):
+        net.load_state_dict(state)
 
 
-def _short(names: list[Any]) -> str:
-    return ", ".join(map(str, names[:4])) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-
-
-def _examples(card: models_pb2.ModelCard) -> list[tuple[Tensor, ...]]:
+def _examples(inputs: list[Input], ends: tuple[float, float]) -> list[tuple[Tensor, ...]]:
     """Inputs for the net: a chunk of images and the first one alone, or two pictures of different sizes."""
     source = torch.Generator().manual_seed(0)
-    low, high = card.image.value_min, card.image.value_max
-    if card.HasField("translation"):
-        least = least_side(card.translation.multiple)
+    if inputs[0].word == "picture":
+        least = least_side(inputs[0].multiple)
         sizes = ((2 * least, 3 * least), (least, least))
-        return [(low + (high - low) * torch.rand(1, 3, *size, generator=source),) for size in sizes]
+        return [(torch.empty(1, 3, *size).uniform_(*ends, generator=source),) for size in sizes]
     rows = LATENT_EXECUTION.chunk_items
-    ranges = {one.id: one for one in card.continuous_codes} | {one.name: one for one in card.attributes}
-    chunk = [torch.randn(rows, card.latent.size, generator=source)]
+    latents = torch.randn(rows, prod(inputs[0].shape), generator=source)
     parts = [
-        torch.linspace(ranges[name].min, ranges[name].max, rows)[:, None]
-        if name in ranges
-        else torch.eye(size)[torch.arange(rows) % size]
-        for name, size in condition_sizes(card, card.graphs[0].inputs).items()
+        torch.eye(len(own.values))[torch.arange(rows) % len(own.values)]
+        if own.values
+        else torch.linspace(own.min, own.max, rows)[:, None]
+        for own in inputs[1:]
     ]
-    chunk += [torch.cat(parts, dim=1)] if parts else []
-    return [tuple(chunk), tuple(values[:1] for values in chunk)]
+    chunk = (latents, torch.cat(parts, dim=1)) if parts else (latents,)
+    return [chunk, tuple(values[:1] for values in chunk)]
 
 
-def _check_pictures(pictures: list[Any], card: models_pb2.ModelCard, flag: str) -> list[str]:
-    """Compare what the net gave for `_examples` with its card; return what the owner should know."""
+def _check_pictures(
+    pictures: list[Any], examples: list[tuple[Tensor, ...]], card: models_pb2.ModelCard, flag: str
+) -> list[str]:
+    """Compare what the net gave for the examples with its card; return what the owner should know."""
     image = card.image
-    for given, example in zip(pictures, _examples(card), strict=True):
-        if not isinstance(given, Tensor) or given.dtype != torch.float32:
-            kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
-            raise ArchivingError(f"{flag}: forward must give a tensor of float32, and gives {kind}")
-        size = example[0].shape[2:] if card.HasField("translation") else (image.height, image.width)
-        expected = (len(example[0]), image.channels, *size)
-        if given.shape != expected:
-            raise ArchivingError(
-                f"{flag}: by it pictures are [B, C, H, W] = {expected}, and forward gives {tuple(given.shape)}"
-            )
+    for given, (first, *_) in zip(pictures, examples, strict=True):
+        shape = (len(first), image.channels, *(first.shape[2:] or (image.height, image.width)))
+        told = (given.dtype, tuple(given.shape)) if isinstance(given, Tensor) else (type(given).__name__,)
+        if told != (torch.float32, shape):
+            gives = " ".join(map(str, told))
+            raise ArchivingError(f"{flag}: by it forward gives [B, C, H, W] = torch.float32 {shape}, and gives {gives}")
     values = torch.cat([given.flatten() for given in pictures])
     if not values.isfinite().all():
         raise ArchivingError(f"{flag}: forward gives values that are not finite")
     least, greatest = values.min().item(), values.max().item()
     low, high = image.value_min, image.value_max
-    told = f"pictures have values from {least:.3g} to {greatest:.3g}, by image.range {low:g} to {high:g}"
+    reach = f"pictures have values from {least:.3g} to {greatest:.3g}, by image.range {low:g} to {high:g}"
     outside = ((values < low - 1e-3) | (values > high + 1e-3)).float().mean().item()
-    if outside > _MOST_OUTSIDE:
-        raise ArchivingError(f"{flag}: {told}: {outside:.0%} of them lie outside")
+    if outside > 0.1:
+        raise ArchivingError(f"{flag}: {reach}: {outside:.0%} of them lie outside")
     notes = []
     if outside or least >= (low + high) / 2:
-        notes.append(f"{told}; what lies outside is cut off, what is never reached makes pale pictures")
+        notes.append(f"{reach}; what lies outside is cut off, what is never reached makes pale pictures")
     if card.HasField("latent") and not _are_alike(pictures[0][:1], pictures[1], card):
         card.execution.CopyFrom(models_pb2.ExecutionSpec(chunk_items=1, max_batch_items=64))
         notes.append("a picture is another in a batch than alone, so each is made alone")
@@ -218,8 +194,7 @@ def _check_pictures(pictures: list[Any], card: models_pb2.ModelCard, flag: str) 
 
 
 def _are_alike(one: Tensor, other: Tensor, card: models_pb2.ModelCard) -> bool:
-    tolerance = 1e-3 * (card.image.value_max - card.image.value_min)
-    return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=tolerance)
+    return torch.allclose(one, other, rtol=0, atol=1e-3 * (card.image.value_max - card.image.value_min))
 
 
 def _run_worker(archive: Path) -> None:
@@ -230,27 +205,17 @@ def _run_worker(archive: Path) -> None:
 
 
 @contextmanager
-def _one_line(source: str, file: Path) -> Iterator[None]:
-    """Whatever goes wrong within is the owner's: tell where in the file, and what, without a traceback."""
-    try:
-        yield
-    except (Exception, SystemExit) as error:
-        lines = [
-            frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file.absolute()
-        ]
-        place = f"{file}:{lines[-1].lineno}: " if lines else ""
-        if isinstance(error, SyntaxError):
-            place = f"{error.filename}:{error.lineno}: "
-        text = next((line for line in str(error).splitlines() if line.strip()), "")
-        raise ArchivingError(f"{source}: {place}{type(error).__name__}: {text.strip()[:300]}") from error
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Torch prints whole graphs and logs while it fails to export."""
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        logging.disable(logging.WARNING)
-        try:
+def _told(source: str, file: Path | None = None) -> Iterator[None]:
+    """Whatever goes wrong within is the owner's: tell where in the file, and what, in one line alone."""
+    logging.disable(logging.WARNING)
+    try:  # Torch prints whole graphs and logs while it fails to export.
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             yield
-        finally:
-            logging.disable(logging.NOTSET)
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = [f"{file}:{frame.lineno}" for frame in frames if frame.filename == str(file)][-1:]
+        kind = [type(error).__name__] if type(error).__module__ == "builtins" else []
+        text = textwrap.shorten(str(error), 300, placeholder=" ...")
+        raise ArchivingError(": ".join([source, *place, *kind, text])) from error
+    finally:
+        logging.disable(logging.NOTSET)

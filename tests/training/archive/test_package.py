@@ -34,7 +34,6 @@ from training.archive.export import export_generator, export_translator
 from training.archive.package import (
     LATENT_EXECUTION,
     TRANSLATION_EXECUTION,
-    ArchivingError,
     git_commit,
     write_archive,
 )
@@ -204,15 +203,6 @@ def test_a_translator_takes_every_size_from_the_least_on(multiple: int) -> None:
     least = max(multiple, 16)
     for height, width in ((least, least), (least, 2 * least), (2 * least, 2 * least)):
         assert graph(torch.zeros(1, 3, height, width)).shape == (1, 3, height, width)
-
-
-@pytest.mark.parametrize(("field", "value"), [("name", "Tiny"), ("name", ""), ("version", "1"), ("version", "v1.0.0")])
-def test_a_name_or_version_that_is_not_allowed_is_refused(tmp_path: Path, field: str, value: str) -> None:
-    card = tiny_card()
-    setattr(card, field, value)
-    with pytest.raises(ArchivingError, match=f"^--{field} {value}: must be"):
-        write_archive(tmp_path / "x.mar", card, {"model.pt2": b""})
-    assert not list(tmp_path.iterdir())
 
 
 def test_writing_replaces_in_one_step(tmp_path: Path, graph: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,8 +45,13 @@ def evaluated(quick: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+def pack(run: Path, folder: Path, version: str = "1.0.0", **options: bool) -> Path:
+    archive_run(run, folder / "numbers.mar", version, **options)
+    return folder / "numbers.mar"
+
+
 def test_the_card_says_what_the_folder_knows(evaluated: Path, tmp_path: Path) -> None:
-    path = archive_run(evaluated, tmp_path / "store", "numbers", "1.2.0")
+    path = pack(evaluated, tmp_path / "store", "1.2.0")
     card, evaluation = open_archive(path).card, Evaluation.read(evaluated / "evaluation.json")
     assert path == tmp_path / "store" / "numbers.mar"
     assert (card.name, card.version) == ("numbers", "1.2.0")
@@ -65,7 +70,7 @@ def test_the_card_says_what_the_folder_knows(evaluated: Path, tmp_path: Path) ->
 
 
 def test_a_run_gives_the_same_archive_again(evaluated: Path, tmp_path: Path) -> None:
-    first, again = (archive_run(evaluated, tmp_path / name, "numbers", "1.0.0") for name in ("first", "again"))
+    first, again = (pack(evaluated, tmp_path / name) for name in ("first", "again"))
     assert first.read_bytes() == again.read_bytes()
 
 
@@ -74,28 +79,48 @@ def test_a_run_that_was_started_over_is_refused_until_it_is_evaluated_again(eval
     run = shutil.copytree(evaluated, tmp_path / "run")
     engine.train(INFOGAN.changed({"seed": 1, "condition.continuous": "1"}), run, device="cpu", fresh=True)
     with pytest.raises(ArchivingError, match=r"evaluation\.json is of another checkpoint: run `gantry evaluate"):
-        archive_run(run, tmp_path, "numbers", "1.0.0")
+        pack(run, tmp_path)
     evaluate_run(run, samples=100, cache_dir=evaluated.parent / ".cache")
-    card = open_archive(archive_run(run, tmp_path, "numbers", "1.0.0")).card
+    card = open_archive(pack(run, tmp_path)).card
     assert [figure.name for figure in card.figures] == ["traversal-c1"]
+
+
+@pytest.mark.parametrize(
+    ("packed", "evaluated_one", "fault"),
+    [
+        (False, True, r"is of the best checkpoint: add --best, run `gantry evaluate \S+run`, or pack it without"),
+        (True, False, r"is of the last checkpoint: leave out --best, run `gantry evaluate \S+run --best`, or pack it"),
+    ],
+)
+def test_figures_of_the_other_checkpoint_are_told_apart(
+    evaluated: Path, tmp_path: Path, packed: bool, evaluated_one: bool, fault: str
+) -> None:
+    run = shutil.copytree(evaluated, tmp_path / "run")
+    engine.train(INFOGAN.changed({"seed": 1}), tmp_path / "other", device="cpu")
+    newest = engine.load_run(tmp_path / "other").checkpoint
+    shutil.copy(newest, run / "best.safetensors")
+    training = trained_on(engine.load_run(run, best=evaluated_one))
+    Evaluation(metrics=(), protocol={"training": training}).save(run / "evaluation.json")
+    with pytest.raises(ArchivingError, match=fault):
+        pack(run, tmp_path, best=packed)
 
 
 def test_a_run_without_readable_figures_is_refused(evaluated: Path, tmp_path: Path) -> None:
     run = shutil.copytree(evaluated, tmp_path / "run")
     (run / "evaluation.json").write_text("{}")
     with pytest.raises(ArchivingError, match=r"evaluation\.json: not of this version \(.*\): run `gantry evaluate"):
-        archive_run(run, tmp_path, "numbers", "1.0.0")
+        pack(run, tmp_path)
     (run / "evaluation.json").unlink()
     with pytest.raises(ArchivingError, match=r"has no evaluation\.json: run `gantry evaluate"):
-        archive_run(run, tmp_path, "numbers", "1.0.0")
+        pack(run, tmp_path)
 
 
 def test_an_unevaluated_run_is_packed_where_that_is_asked_for(evaluated: Path, tmp_path: Path) -> None:
     run = shutil.copytree(evaluated, tmp_path / "run")
     (run / "evaluation.json").unlink()
     with pytest.raises(ArchivingError, match=r"or pack it without figures by --unevaluated"):
-        archive_run(run, tmp_path, "numbers", "1.0.0")
-    card = open_archive(archive_run(run, tmp_path, "numbers", "1.0.0", unevaluated=True)).card
+        pack(run, tmp_path)
+    card = open_archive(pack(run, tmp_path, unevaluated=True)).card
     assert dict(card.evaluation.protocol) == {"evaluated": "no: packed with --unevaluated"}
     assert card.description.endswith("It was packed unevaluated: nobody measured how good its pictures are.")
     assert not card.evaluation.metrics
@@ -108,7 +133,7 @@ def archived(config: RunConfig, folder: Path, data_dir: Path | None = None):
     engine.train(config, folder / "run", data_dir=data_dir, device="cpu")
     training = trained_on(engine.load_run(folder / "run"))
     Evaluation(metrics=(), protocol={"training": training}).save(folder / "run" / "evaluation.json")
-    return open_archive(archive_run(folder / "run", folder, "tiny", "1.0.0"))
+    return open_archive(pack(folder / "run", folder))
 
 
 def test_a_cgans_card_names_its_classes(tmp_path: Path) -> None:
