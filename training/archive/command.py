@@ -63,7 +63,7 @@ def archive(
             assert card
             flag, source = ("--generator", generator) if generator else ("--program", str(program))
             notes = archive_own(flag, source, weights, card, path, version)
-    except (ArchivingError, ConfigError, CheckpointError, OSError) as error:
+    except (ArchivingError, ConfigError, CheckpointError) as error:
         raise _failure(error, 1) from error
     for note in notes:
         typer.echo(f"note: {note}")

@@ -65,6 +65,9 @@ def write_archive(
 
     Returns:
         The archive's digest: SHA-256 of its card, 64 hexadecimal digits.
+
+    Raises:
+        ArchivingError: It cannot be written.
     """
     list_graphs(card, graphs)
     card.kind = _kind(card)
@@ -153,9 +156,9 @@ def _manifest(card: models_pb2.ModelCard) -> bytes:
 
 
 def _write_zip(path: Path, members: Mapping[str, bytes], check: Callable[[Path], None] | None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".mar.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(unfinished, "w") as mar:
             for name, content in sorted(members.items()):
                 # Its earliest moment stands as the time: the real ones would make every archive different.
@@ -165,5 +168,8 @@ def _write_zip(path: Path, members: Mapping[str, bytes], check: Callable[[Path],
         if check:
             check(unfinished)
         unfinished.replace(path)
+    except OSError as error:
+        raise ArchivingError(f"--out {path.parent}: cannot be written: {error}") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            unfinished.unlink(missing_ok=True)

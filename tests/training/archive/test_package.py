@@ -34,6 +34,7 @@ from training.archive.export import export_generator, export_translator
 from training.archive.package import (
     LATENT_EXECUTION,
     TRANSLATION_EXECUTION,
+    ArchivingError,
     git_commit,
     write_archive,
 )
@@ -209,19 +210,22 @@ def test_writing_replaces_in_one_step(tmp_path: Path, graph: bytes, monkeypatch:
     path = tmp_path / "tiny.mar"
     path.write_bytes(b"the former archive")
 
-    class FullDiskError(OSError):
-        pass
-
     def fail(*_: object) -> None:
-        raise FullDiskError
+        raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "writestr", fail)
-        with pytest.raises(FullDiskError):
+        with pytest.raises(ArchivingError, match=f"^--out {tmp_path}: cannot be written: "):
             write_archive(path, tiny_card(), {"model.pt2": graph})
     assert path.read_bytes() == b"the former archive"
     write_archive(path, tiny_card(), {"model.pt2": graph})
     assert open_archive(path).card.name == "tiny"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ArchivingError, match=r"^--out .*file: cannot be written: "):
+        write_archive(tmp_path / "file" / "x.mar", tiny_card(), {"model.pt2": b""})
 
 
 def test_the_commit_is_that_of_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
