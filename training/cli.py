@@ -133,7 +133,9 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a training run, e.g. runs/digits-cgan.")],
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="Where to look for the data set first.", envvar="GANTRY_DATA_DIR"),
+        typer.Option(
+            help="Where to look for the data set first. If not given: GANTRY_DATA_DIR, then where the run found it."
+        ),
     ] = None,
     samples: Annotated[
         int,
@@ -163,7 +165,8 @@ def evaluate(
     from training.config import ConfigError
     from training.data import DataError
     from training.engine import CheckpointError
-    from training.evaluation.evaluate import EVALUATION_FILE, REPORT_FILE, EvaluationError, evaluate_run
+    from training.evaluation.evaluate import EVALUATION_FILE, REPORT_FILE, evaluate_run
+    from training.evaluation.findings import EvaluationError
 
     try:
         evaluation = evaluate_run(run, data_dir, samples, cache_dir, inception_weights, best=best)

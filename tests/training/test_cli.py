@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from tests.training.processes import together
 from training import cli
-from training.evaluation.evaluate import EvaluationError, evaluate_run
+from training.evaluation.evaluate import evaluate_run
+from training.evaluation.findings import EvaluationError
 from training.recipes import RECIPES
 
 TINY = ["--images", "128", "--tick", "64", "--batch", "32", "--set", "generator.width=4"]

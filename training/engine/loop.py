@@ -98,7 +98,7 @@ def train(
             "threads": threads,
             "processes": distributed.count(),
         }
-        origin["machine"] = machine
+        origin |= {"machine": machine, "data_dir": data_dir and str(data_dir.absolute())}
         if saved:
             _tell_of_another_machine(saved.origin["machine"], machine)
 

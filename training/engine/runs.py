@@ -196,6 +196,7 @@ class Run:
         images_seen: Real images shown during training, with repetition.
         data: What is remembered of the data set.
         checkpoint: The file that it was loaded from.
+        data_dir: Where it was told to look for the data set.
     """
 
     config: RunConfig
@@ -203,6 +204,7 @@ class Run:
     images_seen: int
     data: Any
     checkpoint: Path
+    data_dir: Path | None
 
 
 def load_run(run_dir: Path, *, best: bool = False) -> Run:
@@ -219,14 +221,15 @@ def load_run(run_dir: Path, *, best: bool = False) -> Run:
         ConfigError: If there is no run, or it is of another version of the code.
         CheckpointError: If it has no readable checkpoint.
     """
-    place = RunDir(run_dir)
-    config = place.read_config()
-    saved = checkpoint.read(place.best) if best else _read_last(place)
+    folder = RunDir(run_dir)
+    config = folder.read_config()
+    saved = checkpoint.read(folder.best) if best else _read_last(folder)
     data = config.info_type(**saved.state["progress"]["data"])
     generator = config.build_generator(data)
     generator.load_state_dict(saved.state["ema"])
-    images = saved.state["progress"]["images"]
-    return Run(config, generator.eval().requires_grad_(False), images, data, saved.path)
+    images, data_dir = saved.state["progress"]["images"], saved.origin.get("data_dir")
+    place = Path(data_dir) if data_dir else None
+    return Run(config, generator.eval().requires_grad_(False), images, data, saved.path, place)
 
 
 def load_net(run_dir: Path, phase: str, net: Net, *, best: bool = False) -> Net:

@@ -9,6 +9,8 @@ from torch import Tensor
 ATTRIBUTES = ("slant", "stroke-width", "size")
 """The names of the columns that `measured_attributes` gives."""
 
+_LEAST = 0.5  # |ρ| below which a number is not named
+
 
 def measured_attributes(images: Tensor) -> NDArray[np.float64]:
     """Measures light strokes on dark ground.
@@ -41,14 +43,10 @@ def measured_attributes(images: Tensor) -> NDArray[np.float64]:
 
 
 def rank_correlations(values: NDArray[np.float64], attributes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spearman's ρ between what was swept and each measured attribute, the mean over the sweeps.
-
-    Args:
-        values: float64 [K], the stops of a sweep.
-        attributes: float64 [sweeps, K, attributes], measured at them.
+    """Spearman's ρ between stops, float64 [K], and attributes measured at them, float64 [sweeps, K, attributes].
 
     Returns:
-        float64 [attributes], each in [-1, 1]; one that does not move in a sweep counts as 0 there.
+        The mean over the sweeps, float64 [attributes], in [-1, 1]; what does not move in a sweep counts as 0 there.
     """
 
     def correlation(measured: NDArray[np.float64]) -> float:
@@ -58,19 +56,15 @@ def rank_correlations(values: NDArray[np.float64], attributes: NDArray[np.float6
     return mean
 
 
-def names_of(correlations: NDArray[np.float64], least: float = 0.5) -> list[str]:
-    """Names each number by the attribute that it moves most, none twice.
+def names_of(correlations: NDArray[np.float64]) -> list[str]:
+    """Names each number by the attribute that it moves most, none twice; empty where nothing is left for it.
 
     Args:
         correlations: float64 [numbers, attributes].
-        least: |ρ| below which a number is not named.
-
-    Returns:
-        One name for each number; empty where nothing is left for it.
     """
     strength = np.abs(correlations)
     names = [""] * len(strength)
-    while strength.size and strength.max() >= least:
+    while strength.size and strength.max() >= _LEAST:
         number, attribute = np.unravel_index(strength.argmax(), strength.shape)
         names[number] = ATTRIBUTES[attribute]
         strength[number, :] = strength[:, attribute] = 0

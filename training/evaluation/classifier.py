@@ -11,46 +11,32 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn import functional
 
-from training import seeds
+from training import distributed, seeds
 from training.data import Batches, ImageDataset
 from training.engine.precision import autocast, resolve_precision
 from training.nets.classifier import Classifier
 
-_ROWS = 500
-"""Images classified in one pass."""
-
+_ROWS = 500  # images classified in one pass
 _PIXELS = 28 * 28
+_LEAST_BATCH = 32
 
 
 class ClassifierConfig(BaseModel):
-    """All that decides a classifier's weights besides its data, device and arithmetic; it is cached by all of them.
+    """All that decides a classifier's weights besides its data, device and arithmetic; it is cached by all of them."""
 
-    Attributes:
-        revision: Raised whenever a change of the code changes what is trained.
-        filters: Filters of the first pair of convolutions.
-        features: Size of the penultimate layer.
-        images: Images of 28x28 to train on in all, repeats counted; of larger ones as many fewer as they have more
-            pixels.
-        epochs: The most passes over the data.
-        batch: Images in a batch.
-        learning_rate: Peak of the one-cycle schedule.
-        weight_decay: AdamW's.
-        shift: Images are shifted by up to this share of their side.
-        seed: Decides initial weights, order and shifts.
-    """
+    model_config = ConfigDict(frozen=True)
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    revision: int = 2
-    filters: int = 32
-    features: int = 128
-    images: int = 120_000
-    epochs: int = 30
-    batch: int = 256
-    learning_rate: float = 3e-3
+    revision: int = 3  # raised whenever a change of the code changes what is trained
+    filters: int = 32  # of the first pair of convolutions
+    features: int = 128  # size of the penultimate layer
+    images: int = 120_000  # of 28x28 in all, repeats counted; of larger ones as many fewer as they have more pixels
+    epochs: int = 30  # the most passes over the data
+    steps: int = 300  # the fewest, whatever that makes of images and epochs
+    batch: int = 256  # at most; it shrinks down to 32 where the steps would be too few
+    learning_rate: float = 3e-3  # peak of the one-cycle schedule
     weight_decay: float = 0.02
-    shift: float = 0.08
-    seed: int = 0
+    shift: float = 0.08  # images are shifted by up to this share of their side
+    seed: int = 0  # decides initial weights, order and shifts
 
 
 class Extracted(NamedTuple):
@@ -61,16 +47,9 @@ class Extracted(NamedTuple):
 
 
 def classifier_for(train: ImageDataset, cache_dir: Path, config: ClassifierConfig, device: torch.device) -> Classifier:
-    """The classifier of a data set: from the cache, or trained now and put there.
+    """The classifier of a data set, in evaluation mode: from the cache, or trained now and put there.
 
-    Args:
-        train: The real images to train on; other images have another classifier, whatever the name.
-        cache_dir: Where classifiers are kept; made if absent.
-        config: How to train.
-        device: Where to train; each kind of device and arithmetic has its own classifier.
-
-    Returns:
-        A classifier in evaluation mode, on the device.
+    Other images have another classifier, whatever the data set's name; so has each kind of device and arithmetic.
     """
     arithmetic = f"{device.type} {resolve_precision('auto', device)}"
     decisive = f"{config.model_dump_json()} {arithmetic}{train.split} {len(train)} {train.info.fingerprint}"
@@ -79,7 +58,7 @@ def classifier_for(train: ImageDataset, cache_dir: Path, config: ClassifierConfi
         torch.manual_seed(seeds.derive_seed(config.seed, "classifier", "weights"))
         channels, height, width = train.images.shape[1:]
         classifier = Classifier(channels, height, width, len(train.class_names), config.filters, config.features)
-        classifier.to(device)
+    classifier.to(device)
     if path.exists():
         classifier.load_state_dict(torch.load(path, map_location=device, weights_only=True))
     else:
@@ -98,9 +77,6 @@ def classify(classifier: Classifier, images: Tensor) -> Extracted:
     Args:
         classifier: In evaluation mode.
         images: uint8 [N, C, H, W], on any device.
-
-    Returns:
-        Its penultimate features, none negative, and its classes.
     """
     parts = []
     for part in images.split(_ROWS):
@@ -112,10 +88,12 @@ def classify(classifier: Classifier, images: Tensor) -> Extracted:
 
 def _train(classifier: Classifier, data: ImageDataset, config: ClassifierConfig, device: torch.device) -> None:
     """Cross-entropy under a one-cycle schedule (Smith & Topin 2019), images shifted at random."""
-    batches = Batches(data, config.batch, config.seed, device)
+    wanted = int(min(config.images * min(1, _PIXELS / data.info.size**2), config.epochs * len(data)))
+    batch = min(config.batch, max(_LEAST_BATCH, wanted // config.steps))
+    steps = max(config.steps, wanted // batch)
+    distributed.say(f"training a classifier of {data.name} ({steps * batch:,} images)…")
+    batches = Batches(data, batch, config.seed, device)
     shifts = seeds.random_source(config.seed, "classifier", "shifts")
-    wanted = config.images * min(1, _PIXELS / data.info.size**2)
-    steps = max(1, int(min(wanted, config.epochs * len(data))) // config.batch)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
     precision = resolve_precision("auto", device)

@@ -6,38 +6,23 @@ The page is one file and loads nothing: curves are inline SVG, pictures are embe
 import base64
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from training.config import ConfigError
-from training.evaluation.result import figure
+from jinja2 import Environment, PackageLoader
+
+from training.engine.runs import RunDir
+from training.evaluation.evaluate import EVALUATION_FILE
+from training.evaluation.result import Evaluation, figure
 
 _COLOURS = ("#2166ac", "#b2182b", "#1b7837", "#e08214", "#762a83", "#8c510a", "#01665e", "#c51b7d")
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 180, 62, 20
+_WIDTH, _HEIGHT = 350, 150  # of a curve's plot
 _POINTS = 400  # of a curve that are drawn at most
-_AXES = ("images", "step", "time", "seconds", "kind")  # entries of stats.jsonl that are no curves
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1500px; padding: 0 1.5em; color: #222 }
-h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 1px solid #ddd }
-figure { display: inline-block; margin: 0 1.2em 1.2em 0; vertical-align: top } figcaption { margin-bottom: .3em }
-table { border-collapse: collapse } th, td { padding: .15em .9em; text-align: right; border-bottom: 1px solid #eee }
-th:first-child { text-align: left; font-weight: normal } thead th { font-weight: 600 }
-img { max-width: 100%; image-rendering: pixelated } .key { font-weight: 600 } .none { color: #888 }
-svg text { font-size: 11px; fill: #555 }
-"""
+_AXES = ("images", "step", "time")  # entries of a line of statistics that are no curves
 
-
-class _Run(NamedTuple):
-    """What a run's folder says, and the colour of its curves."""
-
-    name: str  # the folder's, as it was given
-    colour: str
-    settings: Mapping[str, Any]  # by dotted name
-    curves: Mapping[str, Sequence[tuple[float, float]]]  # (images seen, value) by the name of a statistic
-    grid: bytes | None  # the last sample grid as PNG, if there is one
-    figures: Mapping[str, tuple[float, float | None]]  # (value, reference) of an evaluation's metrics by name
+Curve = list[tuple[float, float]]
+"""(images seen, value) at each tick."""
 
 
 def write_comparison(runs: Sequence[Path], out: Path) -> None:
@@ -48,138 +33,58 @@ def write_comparison(runs: Sequence[Path], out: Path) -> None:
         out: The HTML file to write.
 
     Raises:
-        ConfigError: If there is no run, or a folder is none, or a file of it is unreadable.
+        ConfigError: If a folder holds no run, or one of another version of the code.
     """
-    if not runs:
-        raise ConfigError("give at least one folder of a training run")
-    page = _page([_read(path, _COLOURS[number % len(_COLOURS)]) for number, path in enumerate(runs)])
+    shown = [_shown(RunDir(path), _COLOURS[number % len(_COLOURS)]) for number, path in enumerate(runs)]
+    curves = sorted({name for run in shown for name in run["curves"]}, key=lambda name: ("loss" not in name, name))
+    names = dict.fromkeys(name for run in shown for name in run["settings"])
+    settings = {name: [run["settings"].get(name, "") for run in shown] for name in names}
+    environment = Environment(loader=PackageLoader(__package__, ""), autoescape=True, trim_blocks=True)
+    page = environment.get_template("comparison.html").render(
+        runs=shown,
+        charts={name: _chart([(run["colour"], run["curves"].get(name, [])) for run in shown]) for name in curves},
+        references={name: metric.reference for run in shown for name, metric in run["metrics"].items()},
+        differing={name: values for name, values in settings.items() if len(set(values)) > 1},
+        figure=figure,
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
 
 
-def _read(path: Path, colour: str) -> _Run:
-    config, evaluation = path / "config.json", path / "evaluation.json"
-    if not config.is_file():
-        raise ConfigError(f"{path}: no training run here, {config.name} is missing")
-    metrics = _json(evaluation.read_text("utf-8"), evaluation)["metrics"] if evaluation.is_file() else []
-    grids = sorted((path / "grids").glob("*.png"))
-    return _Run(
-        name=str(path),
-        colour=colour,
-        settings=dict(_flat(_json(config.read_text("utf-8"), config))),
-        curves=_curves(path / "stats.jsonl"),
-        grid=grids[-1].read_bytes() if grids else None,
-        figures={metric["name"]: (metric["value"], metric.get("reference")) for metric in metrics},
-    )
+def _shown(run: RunDir, colour: str) -> dict[str, Any]:
+    evaluation, grids = run.path / EVALUATION_FILE, sorted(run.grids.glob("*.png"))
+    return {
+        "name": str(run.path),
+        "colour": colour,
+        "settings": {name: json.dumps(value) for name, value in run.read_config().flat().items()},
+        "curves": _curves(run.statistics),
+        "grid": base64.b64encode(grids[-1].read_bytes()).decode() if grids else None,
+        "metrics": {each.name: each for each in Evaluation.read(evaluation).metrics} if evaluation.exists() else {},
+    }
 
 
-def _json(text: str, source: Path) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"{source}: not readable as JSON: {error}") from error
-
-
-def _curves(path: Path) -> dict[str, list[tuple[float, float]]]:
-    """Every number in the statistics over the images seen; a line that a killed run left half-written ends them."""
-    curves: dict[str, list[tuple[float, float]]] = {}
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    if lines and not lines[-1].rstrip().endswith("}"):
-        lines.pop()
-    for number, line in enumerate(lines):
-        entry = dict(_flat(_json(line, path), separator="/"))
-        at = entry.get("images", entry.get("step", number))
-        for name, value in entry.items():
-            if name not in _AXES and isinstance(value, int | float) and math.isfinite(value):
-                curves.setdefault(name, []).append((at, value))
+def _curves(statistics: Path) -> dict[str, Curve]:
+    """Every finite number in the statistics; a line that a killed run left half-written is left out."""
+    curves: dict[str, Curve] = {}
+    lines = statistics.read_text().splitlines(keepends=True) if statistics.exists() else []
+    for entry in (json.loads(line) for line in lines if line.endswith("\n")):
+        for name in entry.keys() - _AXES:
+            if math.isfinite(entry[name]):
+                curves.setdefault(name, []).append((entry["images"], entry[name]))
     return curves
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "", separator: str = ".") -> Iterable[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}{separator}", separator)
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _page(runs: Sequence[_Run]) -> str:
-    keys = " · ".join(f'<span class="key" style="color:{run.colour}">{escape(run.name)}</span>' for run in runs)
-    names = sorted({name for run in runs for name in run.curves}, key=lambda name: ("loss" not in name, name))
-    sections = {
-        "Curves": "".join(_curve(name, runs) for name in names) or _none("no statistics yet"),
-        "Last sample grids": "".join(map(_grid, runs)),
-        "Figures": _figures(runs),
-        "Settings that differ": _settings(runs),
-    }
-    body = "".join(f"<section><h2>{heading}</h2>{content}</section>" for heading, content in sections.items())
-    title = f"{len(runs)} training run{'s' if len(runs) > 1 else ''}"
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-        f"</head><body><h1>{title}</h1><p>{keys}</p>{body}</body></html>\n"
-    )
-
-
-def _curve(name: str, runs: Sequence[_Run]) -> str:
-    curves = [(run.colour, run.curves[name]) for run in runs if name in run.curves]
+def _chart(curves: Sequence[tuple[str, Curve]]) -> dict[str, Any]:
+    """The points of each curve in the plot, as SVG wants them, and what its axes range over."""
     xs, ys = zip(*(point for _, curve in curves for point in curve), strict=True)
     low_x, high_x, low, high = min(xs), max(xs), min(ys), max(ys)
 
     def placed(x: float, y: float) -> str:
-        across = _LEFT + (x - low_x) / ((high_x - low_x) or 1) * (_WIDTH - _LEFT - 10)
-        return f"{across:.1f},{8 + (high - y) / ((high - low) or 1) * (_HEIGHT - _BOTTOM - 14):.1f}"
+        return f"{(x - low_x) / ((high_x - low_x) or 1) * _WIDTH:.1f},{(high - y) / ((high - low) or 1) * _HEIGHT:.1f}"
 
     lines = []
     for colour, curve in curves:
-        thinned = curve[:: -math.ceil(len(curve) / _POINTS)][::-1]  # the last point is among them
+        thinned = curve[:: -(len(curve) // _POINTS + 1)][::-1]  # the last point is among them
         # A single point is a line of no length, which a round end makes visible.
-        points = " ".join(placed(*point) for point in (curve[0], *thinned))
-        style = f'fill="none" stroke="{colour}" stroke-width="1.5" stroke-linecap="round"'
-        lines.append(f'<polyline {style} points="{points}"/>')
-    axis = _HEIGHT - _BOTTOM
-    return (
-        f'<figure><figcaption>{escape(name)}</figcaption><svg width="{_WIDTH}" height="{_HEIGHT}">'
-        f'<path d="M{_LEFT} 4V{axis}H{_WIDTH - 6}" fill="none" stroke="#999"/>{"".join(lines)}'
-        f'<text x="{_LEFT - 6}" y="12" text-anchor="end">{high:.4g}</text>'
-        f'<text x="{_LEFT - 6}" y="{axis}" text-anchor="end">{low:.4g}</text>'
-        f'<text x="{_LEFT}" y="{_HEIGHT - 5}">{low_x:,.0f}</text>'
-        f'<text x="{_WIDTH - 6}" y="{_HEIGHT - 5}" text-anchor="end">{high_x:,.0f} images</text></svg></figure>'
-    )
-
-
-def _grid(run: _Run) -> str:
-    picture = _none("no grid yet")
-    if run.grid is not None:
-        picture = f'<img alt="samples" src="data:image/png;base64,{base64.b64encode(run.grid).decode()}">'
-    caption = f'<figcaption class="key" style="color:{run.colour}">{escape(run.name)}</figcaption>'
-    return f"<figure>{caption}{picture}</figure>"
-
-
-def _figures(runs: Sequence[_Run]) -> str:
-    references = {name: reference for run in runs for name, (_, reference) in run.figures.items()}
-    rows = [
-        (name.replace("_", " "), *(figure(run.figures.get(name, (None,))[0]) for run in runs), figure(reference))
-        for name, reference in references.items()
-    ]
-    return _table(["", *(run.name for run in runs), "real images"], rows) if rows else _none("no run was evaluated")
-
-
-def _settings(runs: Sequence[_Run]) -> str:
-    rows = []
-    for name in dict.fromkeys(name for run in runs for name in run.settings):
-        values = [json.dumps(run.settings[name]) if name in run.settings else "" for run in runs]
-        if len(set(values)) > 1:
-            rows.append((name, *values))
-    return _table(["", *(run.name for run in runs)], rows) if rows else _none("none")
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in heads)
-    body = "".join(
-        f"<tr><th>{escape(row[0])}</th>{''.join(f'<td>{escape(cell)}</td>' for cell in row[1:])}</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _none(why: str) -> str:
-    return f'<p class="none">{why}</p>'
+        lines.append((colour, " ".join(placed(*point) for point in curve[:1] + thinned)))
+    return {"lines": lines, "x": (f"{low_x:,.0f}", f"{high_x:,.0f}"), "y": (f"{low:.4g}", f"{high:.4g}")}

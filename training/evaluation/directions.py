@@ -9,55 +9,61 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-# isort: off
-import training.torchvision_cpu  # noqa: F401  # torchmetrics imports torchvision
-from torchmetrics.image.fid import FrechetInceptionDistance
-# isort: on
-
-from training.data import EVALUABLE_DOMAIN, UnpairedDataset
+from training import distributed
+from training.data import UnpairedDataset
 from training.evaluation.features import FIXED, IMAGENET_CLASSES, extract_features, resized
+from training.evaluation.findings import EvaluationError, Findings, share
 from training.evaluation.metrics import kernel_distance
 from training.evaluation.page import beside, headed
-from training.evaluation.result import Metric
-from training.evaluation.subject import EvaluationError, Section, Subject, share
 from training.grids import enlarged_grid, to_uint8
 from training.nets.translator import MULTIPLE
 
 _SHOWN = 5  # pictures of each domain on the sheet
 _SHEET_SIDE = 192
 _INCEPTION_SIDE = 299
+_LEAST = 4  # pictures of a domain: an unbiased distance is taken between its halves
 
 
-def measure_directions(subject: Subject) -> Section:
-    """Measures each direction on all pictures of the test split."""
-    config, test, device = subject.config, subject.load("test"), subject.device
-    if min(len(test.a), len(test.b)) < EVALUABLE_DOMAIN:
-        counts = f"{len(test.a)} and {len(test.b)} pictures; an evaluation needs at least {EVALUABLE_DOMAIN} of each"
-        raise EvaluationError(f"{test.name}: the test split has {counts}")
+def measure_directions(
+    generator: nn.Module,
+    config: Any,
+    test: UnpairedDataset,
+    device: torch.device,
+    inception_weights: Path | None = None,
+) -> Findings:
+    """Measures each direction on all pictures of the test split; raises EvaluationError if there are too few.
+
+    Inception's distance is taken where the user has torch-fidelity's file of its weights.
+    """
     domains, real = (config.domain_a, config.domain_b), (list(test.a), list(test.b))
+    if min(map(len, real)) < _LEAST:
+        counts = f"{len(test.a)} and {len(test.b)} pictures; an evaluation needs at least {_LEAST} of each"
+        raise EvaluationError(f"{test.name}: the test split has {counts}")
+    distributed.say(f"looking at {len(test.a)} and {len(test.b)} test pictures…")
     seen = [extract_features(pictures, device) for pictures in real]
-    metrics, sheets = [_metric("kid/untranslated", kernel_distance(seen[0].features, seen[1].features))], []
-    for source, there, back in ways_of(subject.generator):
+    found, sheets = Findings(protocol=_protocol(test, config, inception_weights)), []
+    found.add("kid/untranslated", kernel_distance(seen[0].features, seen[1].features))
+    for source, there, back in ways_of(generator):
         target = 1 - source
         way = f"{domains[source]}_to_{domains[target]}"
+        distributed.say(f"translating {len(real[source])} test pictures, {way.replace('_', ' ')}…")
         exact = [translate(there, picture.to(device).float() / 127.5 - 1) for picture in real[source]]
         outputs = [to_uint8(picture).cpu() for picture in exact]
         cycled = [to_uint8(translate(back, picture)).cpu() for picture in exact] if back else []
         ours, wanted = extract_features(outputs, device), seen[target].features
-        between_halves = kernel_distance(wanted[::2], wanted[1::2])
-        metrics.append(_metric(f"kid/{way}", kernel_distance(ours.features, wanted), between_halves))
+        found.add(f"kid/{way}", kernel_distance(ours.features, wanted), kernel_distance(wanted[::2], wanted[1::2]))
         for what, domain in (("top1", target), ("still", source)):
             if label := IMAGENET_CLASSES.get(domains[domain]):
                 shares = share(ours.classes == label), share(seen[domain].classes == label)
-                metrics.append(_metric(f"{what}_{domains[domain]}/{way}", *shares))
-        metrics += [_metric(f"{name}/{way}", value) for name, value in _faithfulness(real[source], outputs, cycled)]
-        if weights := subject.inception_weights:
+                found.add(f"{what}_{domains[domain]}/{way}", *shares)
+        for name, value in _faithfulness(real[source], outputs, cycled):
+            found.add(f"{name}/{way}", value)
+        if inception_weights:
             pairs = (real[target], outputs), (real[target][::2], real[target][1::2])
-            distances = (_inception_distance(one, other, weights) for one, other in pairs)
-            metrics.append(_metric(f"inception_fid/{way}", *distances))
-        sheet = translation_sheet(real[source], outputs, cycled)
-        sheets.append(headed(f"{domains[source]} to {domains[target]}", sheet))
-    return Section(metrics, _protocol(test, config, subject.inception_weights), [beside(*sheets)])
+            found.add(f"inception_fid/{way}", *(_inception_distance(*pair, inception_weights) for pair in pairs))
+        sheets.append(headed(way.replace("_", " "), translation_sheet(real[source], outputs, cycled)))
+    found.panels.append(beside(*sheets))
+    return found
 
 
 def ways_of(generator: nn.Module) -> Iterator[tuple[int, nn.Module, nn.Module | None]]:
@@ -70,15 +76,7 @@ def ways_of(generator: nn.Module) -> Iterator[tuple[int, nn.Module, nn.Module | 
 
 @torch.inference_mode()
 def translate(translator: nn.Module, picture: Tensor) -> Tensor:
-    """Translates a picture of any size: reflected to the net's multiple, cropped back.
-
-    Args:
-        translator: In evaluation mode.
-        picture: float32 [3, H, W] in [-1, 1], on the translator's device.
-
-    Returns:
-        float32 [3, H, W] in [-1, 1].
-    """
+    """Translates a picture of any size, float32 [3, H, W] in [-1, 1]: reflected to the net's multiple, cropped back."""
     height, width = picture.shape[1:]
     padded = functional.pad(picture[None], (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="reflect")
     translated: Tensor = translator(padded)
@@ -86,22 +84,11 @@ def translate(translator: nn.Module, picture: Tensor) -> Tensor:
 
 
 def translation_sheet(*columns: Sequence[Tensor]) -> Image.Image:
-    """Some pictures spread over the split, a row each.
-
-    Args:
-        *columns: Pictures, uint8 [3, H, W] each; what was translated, what became of it and, if any, the way back.
-
-    Returns:
-        A grid with a name above each column.
-    """
+    """Some pictures spread over the split, uint8 [3, H, W], a row each: before, after and, if any, the way back."""
     used = [column for column in columns if column]
     rows = list(zip(*used, strict=True))[:: max(1, len(used[0]) // _SHOWN)][:_SHOWN]
     tiles = torch.stack([resized(picture, _SHEET_SIDE) for row in rows for picture in row])
     return enlarged_grid(tiles, columns=len(used), heads=("input", "translated", "and back")[: len(used)])
-
-
-def _metric(name: str, value: float, reference: float | None = None) -> Metric:
-    return Metric(name=name, value=value, reference=reference)
 
 
 def _faithfulness(
@@ -109,7 +96,8 @@ def _faithfulness(
 ) -> Iterator[tuple[str, float]]:
     """How much of the picture comes back, and whether the translation shifts its colours as a whole."""
     if cycled:
-        errors = [(before.float() - after.float()) / 255 for before, after in zip(inputs, cycled, strict=True)]
+        pairs = zip(inputs, cycled, strict=True)
+        errors = [(before.float() - after.float()).div(255) for before, after in pairs]
         yield "cycle_l1", float(torch.stack([error.abs().mean() for error in errors]).mean())
         squares = torch.stack([error.square().mean() for error in errors])
         yield "cycle_psnr_db", float(-10 * squares.clamp_min(1e-10).log10().mean())
@@ -120,6 +108,9 @@ def _faithfulness(
 
 
 def _inception_distance(real: Sequence[Tensor], fake: Sequence[Tensor], weights: Path) -> float:
+    import training.torchvision_cpu  # noqa: F401, I001  # torchmetrics imports torchvision
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     metric = FrechetInceptionDistance(feature=2048, feature_extractor_weights_path=str(weights))
     metric.set_dtype(torch.float64)
     for pictures, is_real in ((real, True), (fake, False)):
@@ -129,11 +120,11 @@ def _inception_distance(real: Sequence[Tensor], fake: Sequence[Tensor], weights:
 
 
 def _protocol(test: UnpairedDataset, config: Any, inception_weights: Path | None) -> dict[str, str]:
-    counts = f"{len(test.a)} {config.domain_a} and {len(test.b)} {config.domain_b}"
     sides = sorted({min(picture.shape[1:]) for picture in (*test.a, *test.b)})
     resolution = f"{sides[0]}" if len(sides) == 1 else f"{sides[0]} to {sides[-1]}"
     entries = {
-        "data": f"{test.name}: all pictures of the test split, {counts}",
+        "data": f"{test.name}: all pictures of the test split, {len(test.a)} {config.domain_a} and {len(test.b)} "
+        f"{config.domain_b}",
         "resolution": f"translated with a shorter side of {resolution} pixels (larger pictures are shrunk to "
         f"{config.crop.max_side}), float32, rounded to 8 bits",
         "features": FIXED,

@@ -1,36 +1,33 @@
 """How near the distribution of samples is to that of the data; of every model that makes pictures from noise."""
 
 from PIL import Image
-from torch import Tensor
 
+from training import distributed
+from training.evaluation.findings import Findings, share
 from training.evaluation.metrics import frechet_distance, kernel_distance, overlap
 from training.evaluation.page import beside, headed
-from training.evaluation.result import Metric
-from training.evaluation.subject import SHOWN, Pictures, Section, Subject, share
+from training.evaluation.subject import SHOWN, Pictures, Subject
 from training.grids import enlarged_grid
 
-K = 5
-"""Which neighbour the balls of precision, recall, density and coverage reach to."""
-
+K = 5  # which neighbour the balls of precision, recall, density and coverage reach to
 _MOST_ROWS = 20
 
 
-def measure_distribution(subject: Subject) -> Section:
+def measure_distribution(subject: Subject, found: Findings) -> None:
     """Measures samples against the test split, beside as many validation pictures against it."""
     fake, real, baseline = subject.samples, subject.test, subject.validation
+    distributed.say(f"comparing samples with {len(real.images):,} test images…")
     names = subject.train.class_names[:_MOST_ROWS] if fake.labels is not None else ()
-    sheets = (
-        headed("Samples" + (", one row a class" if names else ""), _sheet(fake, names)),
-        headed("Real images of the test split", _sheet(real, names)),
+    heading = "Samples" + (", one row a class" if names else "")
+    found.panels.append(
+        beside(headed(heading, _sheet(fake, names)), headed("Real images of the test split", _sheet(real, names)))
     )
-    ours, theirs = (_figures(real.features, other.features) for other in (fake, baseline))
-    metrics = [Metric(name=name, value=value, reference=theirs[name]) for name, value in ours.items()]
-    return Section(metrics, _protocol(subject), [beside(*sheets)])
-
-
-def _figures(real: Tensor, other: Tensor) -> dict[str, float]:
-    distances = {"frechet_distance": frechet_distance(real, other), "kernel_distance": kernel_distance(real, other)}
-    return {**distances, **overlap(real, other, K)._asdict()}
+    for name, distance in (("frechet_distance", frechet_distance), ("kernel_distance", kernel_distance)):
+        found.add(name, distance(real.features, fake.features), distance(real.features, baseline.features))
+    references = overlap(real.features, baseline.features, K)
+    for name, value in overlap(real.features, fake.features, K).items():
+        found.add(name, value, references[name])
+    found.protocol.update(_protocol(subject))
 
 
 def _sheet(pictures: Pictures, names: tuple[str, ...]) -> Image.Image:

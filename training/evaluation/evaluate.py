@@ -10,7 +10,7 @@ from torch import Tensor
 
 from training.conditions.codes import HEAD
 from training.config.gan import GanConfig
-from training.data import Split
+from training.data import MissingDataError
 from training.engine import Run, load_net, load_run
 from training.engine.precision import resolve_device
 from training.evaluation.classes import measure_classes
@@ -18,54 +18,18 @@ from training.evaluation.classifier import ClassifierConfig
 from training.evaluation.codes import measure_codes
 from training.evaluation.directions import measure_directions
 from training.evaluation.distribution import measure_distribution
+from training.evaluation.findings import EvaluationError, Findings, share
 from training.evaluation.novelty import measure_novelty
 from training.evaluation.page import page
 from training.evaluation.result import Evaluation
 from training.evaluation.sample import Sampler
-from training.evaluation.subject import EvaluationError, Section, Subject
+from training.evaluation.subject import Subject
 from training.nets.posterior import Reading
-
-__all__ = ["EVALUATION_FILE", "REPORT_FILE", "EvaluationError", "evaluate", "evaluate_run", "figures_of", "trained_on"]
 
 EVALUATION_FILE = "evaluation.json"
 REPORT_FILE = "report.png"
 
 _FIGURES_FOLDER = "figures"
-
-SECTIONS: tuple[tuple[Callable[[Subject], bool], Callable[[Subject], Section]], ...] = (
-    (lambda subject: subject.sampler is not None and subject.sampler.condition.kind == "label", measure_classes),
-    (lambda subject: subject.posterior is not None, measure_codes),
-    (lambda subject: subject.sampler is not None, measure_distribution),
-    (lambda subject: subject.sampler is not None, measure_novelty),
-    (lambda subject: subject.sampler is None, measure_directions),
-)
-"""The parts of an evaluation in order: what a model must have, and what measures it."""
-
-
-def evaluate(subject: Subject, **protocol: str) -> tuple[Evaluation, Section]:
-    """Measures a model.
-
-    Args:
-        subject: The model and its data.
-        **protocol: Further entries of the protocol.
-
-    Returns:
-        The figures, and all sections as one, with the report's panels and the card's figures.
-
-    Raises:
-        EvaluationError: If there are too few samples or pictures, or the data are not the model's.
-        DataError: If the data set is not to be found, or not usable.
-    """
-    sections = [measure(subject) for needs, measure in SECTIONS if needs(subject)]
-    protocol["torch"] = f"{torch.__version__} on {subject.device.type}"
-    whole = Section(
-        metrics=[metric for section in sections for metric in section.metrics],
-        protocol={name: text for section in sections for name, text in section.protocol.items()} | protocol,
-        panels=[panel for section in sections for panel in section.panels],
-        codes=next((section.codes for section in sections if section.codes), None),
-        figures={name: figure for section in sections for name, figure in section.figures.items()},
-    )
-    return Evaluation(metrics=tuple(whole.metrics), protocol=dict(whole.protocol), codes=whole.codes), whole
 
 
 def evaluate_run(
@@ -81,7 +45,7 @@ def evaluate_run(
 
     Args:
         run_dir: Where the run was trained.
-        data_dir: Where its data set is, if not where its recipe finds it.
+        data_dir: Where its data set is; where its recipe finds it, or where it was trained from, if None.
         samples: Samples to draw; of a model that translates pictures none are.
         cache_dir: Where classifiers are kept; `.cache` beside the run's folder where None.
         inception_weights: For translators, torch-fidelity's file of Inception-v3 weights, where the user has it.
@@ -93,54 +57,44 @@ def evaluate_run(
     Raises:
         ConfigError: If there is no run in the folder.
         CheckpointError: If it has no readable checkpoint.
-        EvaluationError: As of `evaluate`.
+        EvaluationError: If there are too few samples or pictures, or the data are not the run's.
         DataError: If the data set is not to be found, or not usable.
     """
     run, device = load_run(run_dir, best=best), resolve_device("auto")
     config, provenance, generator = run.config, trained_on(run), run.generator.to(device)
-    subject = Subject(
-        generator=generator,
-        config=config,
-        load=lambda split: _load(run, split, data_dir),
-        sampler=Sampler(generator, config.condition, config.latent_size, run.data, device)
-        if isinstance(config, GanConfig)
-        else None,
-        posterior=_posterior(run, run_dir, device, best=best),
-        count=samples,
-        cache_dir=cache_dir or run_dir.parent / ".cache",
-        classifier=ClassifierConfig(),
-        device=device,
-        inception_weights=inception_weights,
-    )
-    evaluation, whole = evaluate(subject, training=provenance)
-    for earlier in figures_of(run_dir):
-        earlier.unlink()
-    for name, figure in whole.figures.items():
-        path = run_dir / _FIGURES_FOLDER / name
-        path.parent.mkdir(exist_ok=True)
-        figure.save(path, optimize=True)
-    evaluation.save(run_dir / EVALUATION_FILE)
-    title = f"{run_dir.resolve().name} after {run.images_seen:,} training images"
-    page(title, evaluation, whole.panels).save(run_dir / REPORT_FILE)
-    return evaluation
+    train, place = _training_split(run, data_dir)
+    if isinstance(config, GanConfig):
+        subject = Subject(
+            sampler=Sampler(generator, config.condition, config.latent_size, run.data, device),
+            splits={"train": train, "validation": config.load("validation", place), "test": config.load("test", place)},
+            posterior=_posterior(config, run, run_dir, device, best=best),
+            count=samples,
+            cache_dir=cache_dir or run_dir.parent / ".cache",
+            classifier=ClassifierConfig(),
+        )
+        found = measure(subject)
+    else:
+        found = measure_directions(generator, config, config.load("test", place), device, inception_weights)
+    found.protocol |= {"training": provenance, "torch": f"{torch.__version__} on {device.type}"}
+    _write(found, run_dir, f"{run_dir.resolve().name} after {run.images_seen:,} training images")
+    return found.evaluation
 
 
-def _load(run: Run, split: Split, data_dir: Path | None) -> Any:
-    """Loads a split; refuses other data than the run was trained on, whose figures would be of another model."""
-    dataset = run.config.load(split, data_dir)
-    if split == "train" and dataset.info.fingerprint != run.data.fingerprint:
-        where = f"--data-dir {data_dir}: " if data_dir else ""
-        raise EvaluationError(f"{where}{dataset.name} is not the data that this run was trained on: they differ")
-    return dataset
-
-
-def _posterior(run: Run, run_dir: Path, device: torch.device, *, best: bool) -> Callable[[Tensor], Reading] | None:
-    """Q of a model with codes, as it was trained beside the generator."""
-    config = run.config
-    if not isinstance(config, GanConfig) or config.condition.kind != "codes":
-        return None
-    net = load_net(run_dir, "discriminator", config.build_discriminator(run.data), best=best).to(device)
-    return lambda images: net.heads[HEAD](net(images)[1])
+def measure(subject: Subject) -> Findings:
+    """Measures a model that makes pictures from noise, by all that it has."""
+    found = Findings()
+    if subject.is_labelled and subject.can_judge:
+        measure_classes(subject, found)
+    if subject.posterior:
+        measure_codes(subject, found)
+    measure_distribution(subject, found)
+    measure_novelty(subject, found)
+    if subject.extractor.knows_classes and not subject.can_judge:
+        right = share(subject.validation.right)
+        found.protocol["class_figures"] = (
+            f"left out: the classifier, right on {right:.0%} of validation, is near chance"
+        )
+    return found
 
 
 def trained_on(run: Run) -> str:
@@ -157,3 +111,39 @@ def trained_on(run: Run) -> str:
 def figures_of(run_dir: Path) -> list[Path]:
     """The pictures of an evaluated run that go into its model card."""
     return sorted((run_dir / _FIGURES_FOLDER).glob("traversal-*.png"))
+
+
+def _training_split(run: Run, data_dir: Path | None) -> tuple[Any, Path | None]:
+    """The split that a run was trained on, and the folder it is in; figures on other data would be of another model."""
+    places = [data_dir] if data_dir or run.data_dir is None else [None, run.data_dir]
+    for place in places:
+        try:
+            train = run.config.load("train", place)
+        except MissingDataError:
+            if place == places[-1]:
+                raise
+        else:
+            if train.info.fingerprint == run.data.fingerprint:
+                return train, place
+    where = f"--data-dir {data_dir}: " if data_dir else ""
+    raise EvaluationError(f"{where}{run.data.name} is not the data that this run was trained on: they differ")
+
+
+def _posterior(
+    config: GanConfig, run: Run, run_dir: Path, device: torch.device, *, best: bool
+) -> Callable[[Tensor], Reading] | None:
+    """Q of a model with codes, as it was trained beside the generator."""
+    if config.condition.kind != "codes":
+        return None
+    net = load_net(run_dir, "discriminator", config.build_discriminator(run.data), best=best).to(device)
+    return lambda images: net.heads[HEAD](net(images)[1])
+
+
+def _write(found: Findings, run_dir: Path, title: str) -> None:
+    for earlier in figures_of(run_dir):
+        earlier.unlink()
+    (run_dir / _FIGURES_FOLDER).mkdir(exist_ok=True)
+    for name, figure in found.figures.items():
+        figure.save(run_dir / _FIGURES_FOLDER / name, optimize=True)
+    found.evaluation.save(run_dir / EVALUATION_FILE)
+    page(title, found.evaluation, found.panels).save(run_dir / REPORT_FILE)

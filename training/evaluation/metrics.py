@@ -1,23 +1,15 @@
 """Distances between two sets of features: Fréchet, kernel, and precision, recall, density and coverage."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-_ROWS = 1000
-"""Rows of a distance matrix held at once: 1,000 x 10,000 in float32 are 40 MB."""
+_ROWS = 1000  # of a distance matrix held at once: 1,000 x 10,000 in float32 are 40 MB
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    """Fréchet distance of the two Gaussians with the sets' means and covariances (Heusel et al. 2017, FID).
+    """Fréchet distance of the Gaussians with the sets' means and covariances (Heusel et al. 2017, FID), in float64.
 
-    Args:
-        real: Features [N, D], N >= 2.
-        fake: Features [M, D], M >= 2.
-
-    Returns:
-        At least 0 but for rounding, in squared feature units; computed in float64.
+    The sets are features [N, D] and [M, D] of at least two; the distance is in squared feature units.
     """
     real, fake = real.double(), fake.double()
     shift = (real.mean(0) - fake.mean(0)).square().sum()
@@ -27,17 +19,10 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
 
 def kernel_distance(x: Tensor, y: Tensor) -> float:
-    """Unbiased squared MMD under the kernel (a·b / D + 1)³ (Bińkowski et al. 2018, KID, over whole sets).
+    """Unbiased squared MMD under the kernel (a·b / D + 1)³ (Bińkowski et al. 2018, KID, over whole sets), in float64.
 
-    The sets may differ in size. Two samples of one distribution have a distance of 0 in the mean, so it may be
-    slightly negative.
-
-    Args:
-        x: Features [M, D], M >= 2.
-        y: Features [N, D], N >= 2.
-
-    Returns:
-        The distance; symmetric in the sets, computed in float64.
+    The sets are features [M, D] and [N, D] of at least two each. Two samples of one distribution have a distance of 0
+    in the mean, so it may be slightly negative.
     """
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
@@ -50,27 +35,10 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
     return float(within(x) + within(y) - 2 * kernel(x, y).mean())
 
 
-class Overlap(NamedTuple):
-    """How far two sets overlap, by the balls that reach from each point to its k-th neighbour in its own set.
-
-    Attributes:
-        precision: Share of fakes inside a ball of the real set: are samples plausible?
-        recall: Share of reals inside a ball of the fake set: does the model reach all of the data?
-        density: Mean number of real balls that a fake lies in, over k: precision that an outlier cannot inflate; its
-            expectation is 1 for equal distributions, and it may exceed 1.
-        coverage: Share of real balls that hold a fake: recall that an outlier cannot inflate.
-    """
-
-    precision: float
-    recall: float
-    density: float
-    coverage: float
-
-
-def overlap(real: Tensor, fake: Tensor, k: int = 5) -> Overlap:
+def overlap(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, float]:
     """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
-    A point lies in a ball if it is strictly nearer than the radius; a point is no neighbour of itself.
+    A ball reaches from each point to its k-th neighbour in its own set; a point lies in it if it is strictly nearer.
 
     Args:
         real: Features [N, D], N > k.
@@ -78,25 +46,32 @@ def overlap(real: Tensor, fake: Tensor, k: int = 5) -> Overlap:
         k: Which neighbour a ball reaches to, at least 1.
 
     Returns:
-        The four figures; all in [0, 1] but density, which is in [0, N / k].
+        precision: The share of fakes inside a ball of the real set: are samples plausible?
+        recall: The share of reals inside a ball of the fake set: does the model reach all of the data?
+        density: The mean number of real balls that a fake lies in, over k: precision that an outlier cannot inflate;
+            1 in the mean for equal distributions, at most N / k.
+        coverage: The share of real balls that hold a fake: recall that an outlier cannot inflate.
     """
     real_radii, fake_radii = _radii(real, k), _radii(fake, k)
-    balls_around = torch.zeros(len(fake), device=fake.device)
-    recalled = covered = 0.0
+    balls_around = torch.zeros(len(fake), dtype=torch.float64)
+    recalled = covered = 0
     for rows, radii in zip(real.split(_ROWS), real_radii.split(_ROWS), strict=True):
         distances = _distances(rows, fake)
         in_real_ball = distances < radii[:, None]
         balls_around += in_real_ball.sum(0)
-        covered += float(in_real_ball.any(1).sum())
-        recalled += float((distances < fake_radii).any(1).sum())
-    precision, density = float((balls_around > 0).double().mean()), float(balls_around.double().mean()) / k
-    return Overlap(precision, recalled / len(real), density, covered / len(real))
+        covered += int(in_real_ball.any(1).sum())
+        recalled += int((distances < fake_radii).any(1).sum())
+    return {
+        "precision": float((balls_around > 0).double().mean()),
+        "recall": recalled / len(real),
+        "density": float(balls_around.mean()) / k,
+        "coverage": covered / len(real),
+    }
 
 
 def _radii(points: Tensor, k: int) -> Tensor:
     """The distance from each point to its k-th nearest other point, [N]; itself takes the first of k + 1 places."""
-    parts = [_distances(rows, points).topk(k + 1, largest=False).values[:, -1] for rows in points.split(_ROWS)]
-    return torch.cat(parts)
+    return torch.cat([_distances(rows, points).kthvalue(k + 1).values for rows in points.split(_ROWS)])
 
 
 def _distances(rows: Tensor, columns: Tensor) -> Tensor:

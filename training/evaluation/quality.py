@@ -31,12 +31,7 @@ _WIDTHS = (32, 64, 128)
 
 
 def validation_quality(config: Any, validation: Any, device: torch.device) -> Callable[[nn.Module], dict[str, float]]:
-    """Prepares the figure: the real side is looked at once.
-
-    Args:
-        config: The run's configuration.
-        validation: The validation split, of labelled or plain pictures or of two domains.
-        device: Where the generator is.
+    """Prepares the figure: the real side, the validation split, is looked at once.
 
     Returns:
         A function of the generator, on `device`, that gives the figure by its name; the same pictures are made each
@@ -49,31 +44,22 @@ def validation_quality(config: Any, validation: Any, device: torch.device) -> Ca
 
     def quality(generator: nn.Module) -> dict[str, float]:
         was_training = generator.training
-        try:
-            return {QUALITY: measure(generator.eval())}
-        finally:
-            generator.train(was_training)
+        figure = measure(generator.eval())
+        generator.train(was_training)
+        return {QUALITY: figure}
 
     return quality
 
 
 @torch.inference_mode()
 def random_features(images: Tensor) -> Tensor:
-    """Features of a convolutional net with fixed random weights (He et al. 2015 scale), pooled to 2x2.
-
-    Args:
-        images: uint8 [N, C, H, W].
-
-    Returns:
-        float32 [N, 512], on the same device.
-    """
+    """Features [N, 512] of images, uint8 [N, C, H, W], by fixed random weights (He et al. 2015 scale)."""
     maps = images.float() / 127.5 - 1
     while max(maps.shape[2:]) > _LARGEST:
         maps = functional.avg_pool2d(maps, 2, ceil_mode=True)
     source = seeds.random_source(0, "random convolutions")
     for width in _WIDTHS:
-        fan_in = 9 * maps.shape[1]
-        weight = torch.randn(width, maps.shape[1], 3, 3, generator=source) * (2 / fan_in) ** 0.5
+        weight = torch.randn(width, maps.shape[1], 3, 3, generator=source) * (2 / (9 * maps.shape[1])) ** 0.5
         maps = functional.conv2d(maps, weight.to(maps.device), stride=2, padding=1).relu()
     return functional.adaptive_avg_pool2d(maps, 2).flatten(1)
 
@@ -91,17 +77,15 @@ def _samples(config: Any, validation: Any, device: torch.device) -> Callable[[nn
 
 
 def _translations(config: Any, validation: Any, device: torch.device) -> Callable[[nn.Module], float]:
-    pictures = [
-        torch.stack([_square(picture, config.crop.size) for picture in side]) for side in (validation.a, validation.b)
-    ]
-    real = [random_features(squares.to(device)) for squares in pictures]
+    domains = [torch.stack([_square(each, config.crop.size) for each in side]) for side in (validation.a, validation.b)]
+    real = [random_features(squares.to(device)) for squares in domains]
+    shown = [squares[:_TRANSLATED].to(device).float() / 127.5 - 1 for squares in domains]
 
     def measure(generator: nn.Module) -> float:
         distances = []
         for source, there, _ in ways_of(generator):
-            shown = pictures[source][:_TRANSLATED].to(device).float() / 127.5 - 1
-            made = torch.stack([translate(there, picture) for picture in shown])
-            distances.append(kernel_distance(random_features(to_uint8(made)), real[1 - source]))
+            made = to_uint8(torch.stack([translate(there, picture) for picture in shown[source]]))
+            distances.append(kernel_distance(random_features(made), real[1 - source]))
         return sum(distances) / len(distances)
 
     return measure

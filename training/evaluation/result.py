@@ -1,12 +1,9 @@
 """The outcome of an evaluation: figures, each beside the same figure of real images, and the protocol they follow."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
-
-CONSISTENCY = "class_consistency"
-"""Name of the overall metric, and with a slash and a class name behind it that of the class."""
+from pydantic import BaseModel, ConfigDict
 
 
 class _Frozen(BaseModel):
@@ -22,7 +19,7 @@ class Metric(_Frozen):
         reference: The same figure of real images, where it was taken.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    name: str
     value: float
     reference: float | None = None
 
@@ -77,14 +74,9 @@ class Evaluation(_Frozen):
         """The metric of a name; raises KeyError if there is none."""
         return {metric.name: metric for metric in self.metrics}[name]
 
-    def table(self, *, classes: bool = True) -> list[tuple[str, str, str]]:
-        """The figures to be read by people: a heading, then name, value and reference of each metric.
-
-        Args:
-            classes: Whether to give the class consistency of single classes.
-        """
-        metrics = [metric for metric in self.metrics if classes or not metric.name.startswith(f"{CONSISTENCY}/")]
-        rows = [(metric.name.replace("_", " "), figure(metric.value), figure(metric.reference)) for metric in metrics]
+    def table(self) -> list[tuple[str, str, str]]:
+        """The figures to be read by people: a heading, then name, value and reference of each metric."""
+        rows = [(each.name.replace("_", " "), figure(each.value), figure(each.reference)) for each in self.metrics]
         return [("", "samples", "real images"), *rows]
 
     def save(self, path: Path) -> None:
@@ -93,12 +85,7 @@ class Evaluation(_Frozen):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads what `save` wrote.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            pydantic.ValidationError: If it holds something else.
-        """
+        """Reads what `save` wrote; raises FileNotFoundError or, if the file holds something else, ValidationError."""
         return cls.model_validate_json(path.read_text(encoding="utf-8"))
 
 

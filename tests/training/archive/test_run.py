@@ -30,7 +30,7 @@ def quick() -> Iterator[None]:
     """A judge that has learnt nothing, and few sweeps: what figures are worth does not matter here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "training.evaluation.evaluate.ClassifierConfig", lambda: ClassifierConfig(filters=2, features=4, images=256)
+            "training.evaluation.evaluate.ClassifierConfig", lambda: ClassifierConfig(filters=2, features=4, images=256, steps=1)
         )
         patch.setattr("training.evaluation.codes.SWEEPS", 2)
         yield

@@ -11,7 +11,7 @@ from training.evaluation.classifier import ClassifierConfig
 from training.evaluation.sample import Sampler
 from training.evaluation.subject import Subject
 
-CLASSIFIER = ClassifierConfig(filters=8, features=16, images=12_000, batch=64)
+CLASSIFIER = ClassifierConfig(filters=8, features=16, images=12_000, batch=64, steps=1)
 
 
 class NoCondition:
@@ -47,14 +47,13 @@ def digits() -> Callable[[str], ImageDataset]:
 
 @pytest.fixture(scope="session")
 def subject_of(digits, tmp_path_factory) -> Callable[..., Subject]:
-    """Makes a subject of a generator (latents of 4, condition) → images."""
+    """Makes a subject of a generator (latents of 4, condition) → images, and of a function of splits."""
     cache = tmp_path_factory.mktemp("classifiers")
 
     def make(generator: Any, condition: Any = None, load: Any = None, **options: Any) -> Subject:
-        load = load or digits
-        info = load("train").info
-        sampler = Sampler(generator, condition or Labelled(), options.pop("latent_size", 4), info)
-        settings = {"count": 300, "classifier": CLASSIFIER, "cache_dir": cache, "config": None, **options}
-        return Subject(generator, load=load, sampler=sampler, **settings)
+        splits = {split: (load or digits)(split) for split in ("train", "validation", "test")}
+        latent_size, info = options.pop("latent_size", 4), splits["train"].info
+        sampler = Sampler(generator, condition or Labelled(), latent_size, info, torch.device("cpu"))
+        return Subject(sampler, splits, **{"count": 300, "classifier": CLASSIFIER, "cache_dir": cache, **options})
 
     return make

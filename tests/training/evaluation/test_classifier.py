@@ -10,7 +10,7 @@ from training.evaluation import classifier as module
 from training.evaluation.classifier import ClassifierConfig, classifier_for, classify
 
 CPU = torch.device("cpu")
-CONFIG = ClassifierConfig(filters=8, features=16, images=12_000, batch=64)
+CONFIG = ClassifierConfig(filters=8, features=16, images=12_000, batch=64, steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,15 @@ def test_it_learns_the_digits(classifier):
     assert seen.features.shape == (len(test), 16)
     assert seen.features.dtype == torch.float32
     assert (seen.classes == test.labels).float().mean() > 0.9
+
+
+def test_few_pictures_are_shown_often_enough_to_learn(train, tmp_path, capsys):
+    few = replace(train, images=train.images[:180], labels=train.labels[:180])
+    config = ClassifierConfig(filters=8, features=16)
+    test = load("digits", "test")
+    seen = classify(classifier_for(few, tmp_path, config, CPU), test.images)
+    assert (seen.classes == test.labels).float().mean() > 0.8
+    assert capsys.readouterr().err == "training a classifier of digits (9,600 images)…\n"
 
 
 def test_it_is_trained_once(classifier, train, cache, monkeypatch):

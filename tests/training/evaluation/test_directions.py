@@ -6,12 +6,13 @@ from torch import nn
 
 from training.config.translation import TranslationConfig
 from training.data import UnpairedDataset
-from training.evaluation.directions import translate, translation_sheet
-from training.evaluation.evaluate import evaluate
-from training.evaluation.subject import EvaluationError, Subject
+from training.evaluation.directions import measure_directions, translate, translation_sheet
+from training.evaluation.findings import EvaluationError
 from training.nets.translator import TranslatorPair
 
 pytest.importorskip("efficientnet_lite_pytorch")
+
+CPU = torch.device("cpu")
 
 
 class Shift(nn.Module):
@@ -42,42 +43,37 @@ def outcome():
     )
     # Brings dark to light exactly, but light only half of the way back.
     pair = TranslatorPair(Shift(160 / 127.5), Shift(-80 / 127.5))  # type: ignore[arg-type]
-    return evaluate(Subject(pair.eval(), config, {"test": test}.__getitem__))
+    return measure_directions(pair.eval(), config, test, CPU).evaluation
 
 
 def test_a_good_direction_is_nearer_to_its_domain_than_the_untranslated(outcome):
-    figures, _ = outcome
-    assert figures["kid/dark_to_zebra"].value < 0.6 * figures["kid/untranslated"].value
-    assert abs(figures["kid/dark_to_zebra"].reference) < 0.2 * figures["kid/untranslated"].value
+    assert outcome["kid/dark_to_zebra"].value < 0.6 * outcome["kid/untranslated"].value
+    assert abs(outcome["kid/dark_to_zebra"].reference) < 0.2 * outcome["kid/untranslated"].value
 
 
 def test_the_cycle_and_the_colour_cast_are_what_was_done(outcome):
-    figures, _ = outcome
-    assert figures["cycle_l1/dark_to_zebra"].value == pytest.approx(80 / 255, abs=0.01)
-    assert figures["cycle_psnr_db/dark_to_zebra"].value == pytest.approx(10.07, abs=0.2)
+    assert outcome["cycle_l1/dark_to_zebra"].value == pytest.approx(80 / 255, abs=0.01)
+    assert outcome["cycle_psnr_db/dark_to_zebra"].value == pytest.approx(10.07, abs=0.2)
     for channel in ("red", "green", "blue"):
-        assert figures[f"mean_{channel}_shift/dark_to_zebra"].value == pytest.approx(160, abs=1)
-        assert figures[f"mean_{channel}_shift/zebra_to_dark"].value == pytest.approx(-80, abs=1)
+        assert outcome[f"mean_{channel}_shift/dark_to_zebra"].value == pytest.approx(160, abs=1)
+        assert outcome[f"mean_{channel}_shift/zebra_to_dark"].value == pytest.approx(-80, abs=1)
 
 
 def test_only_domains_that_imagenet_knows_are_recognised(outcome):
-    figures, _ = outcome
-    assert 0 <= figures["top1_zebra/dark_to_zebra"].value <= 1
+    assert 0 <= outcome["top1_zebra/dark_to_zebra"].value <= 1
     with pytest.raises(KeyError):
-        figures["top1_dark/zebra_to_dark"]
+        outcome["top1_dark/zebra_to_dark"]
 
 
 def test_the_protocol_counts_and_measures(outcome):
-    figures, _ = outcome
-    assert "6 dark and 8 zebra" in figures.protocol["data"]
-    assert "shorter side of 40" in figures.protocol["resolution"]
-    assert "inception_fid" not in figures.protocol
+    assert "6 dark and 8 zebra" in outcome.protocol["data"]
+    assert "shorter side of 40" in outcome.protocol["resolution"]
+    assert "inception_fid" not in outcome.protocol
 
 
 def test_what_still_is_the_source_to_the_network_is_counted(outcome):
-    figures, _ = outcome
-    assert 0 <= figures["still_zebra/zebra_to_dark"].value <= 1
-    assert figures["still_zebra/zebra_to_dark"].reference == figures["top1_zebra/dark_to_zebra"].reference
+    assert 0 <= outcome["still_zebra/zebra_to_dark"].value <= 1
+    assert outcome["still_zebra/zebra_to_dark"].reference == outcome["top1_zebra/dark_to_zebra"].reference
 
 
 def test_a_model_of_one_way_has_figures_of_that_way_alone():
@@ -90,18 +86,17 @@ def test_a_model_of_one_way_has_figures_of_that_way_alone():
     config = TranslationConfig(
         recipe="cyclegan", data="shades", total_images=1, tick=1, domain_a="dark", domain_b="light"
     )
-    figures, whole = evaluate(Subject(OneWay(), config, {"test": test}.__getitem__))
-    names = [metric.name for metric in figures.metrics]
+    found = measure_directions(OneWay(), config, test, CPU)
+    names = [metric.name for metric in found.metrics]
     assert "kid/dark_to_light" in names
     assert not any("light_to_dark" in name or "cycle" in name for name in names)
-    assert len(whole.panels) == 1
 
 
 def test_too_few_pictures_are_refused():
     test = UnpairedDataset("shades", "test", pictures(20, 3, seed=0), pictures(180, 4, seed=1))
     config = TranslationConfig(recipe="cyclegan", data="shades", total_images=1, tick=1)
     with pytest.raises(EvaluationError, match=r"shades: the test split has 3 and 4 pictures; .* at least 4 of each"):
-        evaluate(Subject(nn.Identity(), config, {"test": test}.__getitem__))
+        measure_directions(nn.Identity(), config, test, CPU)
 
 
 def test_the_sheet_has_a_row_for_each_of_five_pictures():

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from tests.training.evaluation.conftest import Labelled, NoCondition
-from training.evaluation.evaluate import evaluate
+from training.evaluation.evaluate import measure
+from training.evaluation.findings import EvaluationError
 from training.evaluation.page import page
-from training.evaluation.subject import EvaluationError
 
 SAMPLES = 300
 
@@ -28,7 +28,7 @@ class Memoriser:
 
 @pytest.fixture(scope="module")
 def figures_of(subject_of):
-    return lambda generator, condition=None, **options: evaluate(subject_of(generator, condition, **options))[0]
+    return lambda generator, condition=None, **options: measure(subject_of(generator, condition, **options)).evaluation
 
 
 def test_a_memoriser_looks_perfect_but_is_caught(figures_of, digits):
@@ -127,12 +127,23 @@ def test_colour_pictures_without_classes_are_measured_in_the_fixed_network(figur
 
 
 def test_the_report_shows_every_class_and_neighbours(subject_of, digits):
-    evaluation, whole = evaluate(subject_of(Memoriser(digits("train"))))
-    sheet = page("A memoriser", evaluation, whole.panels)
-    assert len(whole.panels) == 3
+    found = measure(subject_of(Memoriser(digits("train"))))
+    sheet = page("A memoriser", found.evaluation, found.panels)
     assert sheet.mode == "RGB"
     assert sheet.width > 1000
     assert sheet.height > 1000
+
+
+def test_a_classifier_near_chance_judges_no_classes(figures_of, digits):
+    def shuffled(split):
+        labels = torch.randint(10, (len(digits(split)),), generator=torch.Generator().manual_seed(0))
+        return replace(digits(split), labels=labels)
+
+    figures = figures_of(Memoriser(digits("train")), load=shuffled)
+
+    assert not any(metric.name.startswith("class_consistency") for metric in figures.metrics)
+    assert figures["coverage"].value > 0
+    assert "left out: the classifier, right on " in figures.protocol["class_figures"]
 
 
 def test_too_few_samples_are_refused(figures_of, digits):
@@ -146,8 +157,3 @@ def test_too_few_pictures_are_refused(figures_of, digits):
 
     with pytest.raises(EvaluationError, match="digits: the test split has 9 pictures; an evaluation needs at least 10"):
         figures_of(Memoriser(digits("train")), Labelled(), load=lambda s: few(s) if s == "test" else digits(s))
-
-
-def test_images_of_another_shape_are_refused(figures_of):
-    with pytest.raises(EvaluationError, match=r"images of \[3, 16, 16\], digits has \[1, 16, 16\]"):
-        figures_of(lambda z, labels: torch.zeros(len(z), 3, 16, 16), count=100)

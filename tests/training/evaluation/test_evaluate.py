@@ -15,7 +15,7 @@ from training.evaluation.classifier import ClassifierConfig
 from training.evaluation.result import Evaluation
 from training.recipes import RECIPES
 
-CONFIG = ClassifierConfig(filters=8, features=16, images=12_000, batch=64)
+CONFIG = ClassifierConfig(filters=8, features=16, images=12_000, batch=64, steps=1)
 
 
 @pytest.fixture
@@ -41,6 +41,7 @@ def test_a_cgan_leaves_figures_and_report_with_the_run(command, tmp_path):
     with Image.open(run / "report.png") as page:
         assert page.width > 1000
     assert [path.suffix for path in (tmp_path / ".cache").iterdir()] == [".pt"]
+    assert result.stderr.startswith("training a classifier of digits (11,968 images)…\nmaking 120 samples…\n")
 
 
 def test_an_infogan_leaves_its_codes_and_a_traversal_of_each_number(command, tmp_path, monkeypatch):
@@ -87,9 +88,10 @@ def test_a_cyclegan_is_measured_both_ways_on_the_test_split(command, tmp_path):
     run = tmp_path / "a-run"
     engine.train(tiny_cyclegan(), run, data_dir=tmp_path, device="cpu")
 
-    result = command(run, "--data-dir", tmp_path)
+    result = command(run)  # it remembers where its data are
 
     assert result.exit_code == 0, result.output
+    assert "translating 4 test pictures, horse to zebra…\n" in result.stderr
     figures = Evaluation.read(run / "evaluation.json")
     for way in ("horse_to_zebra", "zebra_to_horse"):
         assert figures[f"kid/{way}"].reference is not None
@@ -98,6 +100,43 @@ def test_a_cyclegan_is_measured_both_ways_on_the_test_split(command, tmp_path):
     assert "4 horse and 4 zebra" in figures.protocol["data"]
     with Image.open(run / "report.png") as page:
         assert page.width > 1000
+
+
+def test_a_run_remembers_its_own_pictures_and_takes_no_others(command, tmp_path, monkeypatch):
+    monkeypatch.delenv("GANTRY_DATA_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    for name in ("mine/circles", "others/circles"):
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(120):
+            pixels = torch.randint(256, (28, 28), dtype=torch.uint8, generator=generator).numpy()
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    config = RECIPES["dcgan"].config("circles").changed({"total_images": 64, "batch": 64, "generator.width": 4})
+    engine.train(config.changed({"tick": 64, "size": 28}), Path("run"), data_dir=Path("mine"), device="cpu")
+
+    monkeypatch.chdir("/")
+    assert command(tmp_path / "run", "--samples", 100).exit_code == 0
+    other = command(tmp_path / "run", "--samples", 100, "--data-dir", tmp_path / "others")
+    assert "circles is not the data that this run was trained on" in other.stderr
+    monkeypatch.setenv("GANTRY_DATA_DIR", str(tmp_path / "others"))
+    assert command(tmp_path / "run", "--samples", 100).exit_code == 0
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    monkeypatch.delenv("GANTRY_DATA_DIR")
+    gone = command(tmp_path / "run", "--samples", 100)
+    assert gone.exit_code == 1
+    assert f"circles: {tmp_path / 'mine'} does not exist; name the right folder with --data-dir" in gone.stderr
+
+
+def test_a_cyclegan_is_not_measured_on_other_pictures(command, tmp_path):
+    for place, count in (("one", 4), ("two", 5)):
+        for folder in ("trainA", "trainB", "testA", "testB"):
+            (tmp_path / place / folder).mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (32, 24)).save(tmp_path / place / folder / f"{number}.png")
+    engine.train(tiny_cyclegan(), tmp_path / "run", data_dir=tmp_path / "one", device="cpu")
+    refused = command(tmp_path / "run", "--data-dir", tmp_path / "two")
+    assert refused.exit_code == 1
+    assert "noise is not the data that this run was trained on" in refused.stderr
 
 
 def tiny_cyclegan() -> TranslationConfig:

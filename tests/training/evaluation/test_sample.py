@@ -6,6 +6,7 @@ from tests.training.evaluation.conftest import Labelled, NoCondition
 from training.data import DatasetInfo
 from training.evaluation.sample import Sampler
 
+CPU = torch.device("cpu")
 INFO = DatasetInfo("noise", 1, 2, ("a", "b", "c"), "", 1)
 
 
@@ -14,7 +15,7 @@ def echo(z, _condition):
 
 
 def test_a_sample_is_a_function_of_its_seed():
-    sampler = Sampler(echo, Labelled(), 4, INFO)
+    sampler = Sampler(echo, Labelled(), 4, INFO, CPU)
 
     many, few = sampler.draw(700), sampler.draw(5)
 
@@ -27,7 +28,7 @@ def test_a_sample_is_a_function_of_its_seed():
 
 def test_without_a_condition_the_generator_is_given_none():
     seen = []
-    sampler = Sampler(lambda z, condition: seen.append(condition) or echo(z, condition), NoCondition(), 4, INFO)
+    sampler = Sampler(lambda z, condition: seen.append(condition) or echo(z, condition), NoCondition(), 4, INFO, CPU)
 
     drawn = sampler.draw(3)
     images = sampler.make(drawn.latents, drawn.draws)
@@ -35,4 +36,4 @@ def test_without_a_condition_the_generator_is_given_none():
     assert seen == [None]
     assert drawn.labels is None
     assert images.shape == (3, 1, 2, 2)
-    assert torch.equal(drawn.latents, Sampler(echo, Labelled(), 4, INFO).draw(3).latents)
+    assert torch.equal(drawn.latents, Sampler(echo, Labelled(), 4, INFO, CPU).draw(3).latents)
