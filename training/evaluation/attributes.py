@@ -13,14 +13,11 @@ _LEAST = 0.5  # |ρ| below which a number is not named
 
 
 def measured_attributes(images: Tensor) -> NDArray[np.float64]:
-    """Measures light strokes on dark ground.
+    """Measures light strokes on dark ground, uint8 [N, C, H, W], whose colours are averaged.
 
     Slant is the horizontal shift per height of the ink's axis, from its second moments. Stroke width is twice the ink
     over its outline, in pixels: a stroke of width w and length l has ink wl and an outline of about 2l. Size is the
     ink's radius of gyration, in pixels.
-
-    Args:
-        images: uint8 [N, C, H, W]; colours are averaged.
 
     Returns:
         float64 [N, 3], one column for each of `ATTRIBUTES`; all zeros for an image without ink.
@@ -57,11 +54,7 @@ def rank_correlations(values: NDArray[np.float64], attributes: NDArray[np.float6
 
 
 def names_of(correlations: NDArray[np.float64]) -> list[str]:
-    """Names each number by the attribute that it moves most, none twice; empty where nothing is left for it.
-
-    Args:
-        correlations: float64 [numbers, attributes].
-    """
+    """Names each number by the attribute that it moves most, none twice, by ρ of [numbers, attributes]; "" if none."""
     strength = np.abs(correlations)
     names = [""] * len(strength)
     while strength.size and strength.max() >= _LEAST:

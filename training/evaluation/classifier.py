@@ -112,11 +112,10 @@ def _train(classifier: Classifier, data: ImageDataset, config: ClassifierConfig,
 
 def _shifted(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Moves each image by its own whole number of pixels, its border repeated where it leaves a gap."""
-    count, side, device = len(images), images.shape[-1], images.device
+    count, side = len(images), images.shape[-1]
     reach = round(share * side)
-    padded = functional.pad(images, (reach,) * 4, mode="replicate")
-    top, left = (torch.randint(2 * reach + 1, (count, 1), generator=generator) for _ in range(2))
-    rows, columns = ((start + torch.arange(side)).to(device) for start in (top, left))
-    which = torch.arange(count, device=device)
-    # Indexing puts the indexed dimensions first: [B, H, W, C].
-    return padded[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    pixels = torch.randint(-reach, reach + 1, (count, 2), generator=generator)
+    moves = torch.eye(2, 3).repeat(count, 1, 1)
+    moves[:, :, 2] = pixels * 2 / side
+    grid = functional.affine_grid(moves.to(images.device), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, mode="nearest", padding_mode="border", align_corners=False)

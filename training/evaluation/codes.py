@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
@@ -20,20 +19,14 @@ from training.evaluation.findings import Findings, share
 from training.evaluation.page import beside, headed
 from training.evaluation.result import CodeNumber, Codes, CodeValues
 from training.evaluation.sample import Sampler
-from training.evaluation.subject import Subject
+from training.evaluation.subject import Pictures, Subject
 from training.grids import enlarged_grid
 from training.nets.posterior import Reading
 from training.terms.information import UNIFORM_ENTROPY, categorical_entropy
 
-SWEEPS = 500
-"""Sweeps over which a correlation is the mean; each has its own noise and its own other codes."""
-
-STOPS = 21
-"""Stops of such a sweep, from -1 to 1."""
-
-SHOWN_STOPS = 9
-"""Columns of a traversal."""
-
+SWEEPS = 500  # over which a correlation is the mean; each has its own noise and its own other codes
+STOPS = 21  # of such a sweep, from -1 to 1
+SHOWN_STOPS = 9  # columns of a traversal
 _BATCH = 250
 _NOUNS = {"digits": "digit", "mnist": "digit", "fashion-mnist": "garment"}
 
@@ -47,28 +40,16 @@ def measure_codes(subject: Subject, found: Findings) -> None:
     best = None
     if subject.test.labels is not None and matched:
         best = _add_errors(found, subject, matched, of_validation, of_test)
-    _add_information(found, of_samples, subject.inputs.draws)
-    correlations = _correlations(subject.sampler)
-    numbers = [dict(zip(ATTRIBUTES, row, strict=True)) for row in correlations.tolist()]
-    for number, row in enumerate(numbers, 1):
-        for attribute, value in row.items():
-            found.add(f"spearman_{attribute}/c{number}", value)
-    found.protocol["spearman"] = (
-        f"mean over {SWEEPS} sweeps (seed 1, each with its own noise and other codes) of Spearman's rho between "
-        f"{STOPS} stops from -1 to 1 and the attribute measured on the pictures: slant from second moments, stroke "
-        "width as twice the ink over its outline, size as radius of gyration"
-    )
     categorical = tuple(
         _described(classes, logits.argmax(1), subject, has_name=code == best)
         for code, (classes, logits) in enumerate(zip(matched, of_test.categorical, strict=True))
     )
-    names = names_of(correlations)
-    continuous = tuple(CodeNumber(name=name, correlations=row) for name, row in zip(names, numbers, strict=True))
-    found.codes = Codes(categorical=categorical, continuous=continuous)
+    _add_information(found, of_samples, subject.inputs.draws)
+    found.codes = Codes(categorical=categorical, continuous=_add_correlations(found, subject.sampler))
     panels = []
-    for number, traversal in enumerate(_traversals(subject.sampler, found.codes, matched)):
-        found.figures[f"traversal-c{number + 1}.png"] = traversal
-        panels.append(headed(f"c{number + 1} {names[number]} from -1 to 1", traversal))
+    for number, traversal in enumerate(_traversals(subject.sampler, found.codes, matched), 1):
+        found.figures[f"traversal-c{number}.png"] = traversal
+        panels.append(headed(f"c{number} {found.codes.continuous[number - 1].name} from -1 to 1", traversal))
     if panels:
         found.panels.append(beside(*panels))
 
@@ -101,23 +82,21 @@ def _add_errors(
 ) -> int:
     """What Q reads on real pictures and what served pictures show; returns the code that the classes are read from."""
 
-    def errors(reading: Reading, labels: Tensor) -> list[float]:
+    def errors(reading: Reading, pictures: Pictures) -> list[float]:
         pairs = zip(matched, reading.categorical, strict=True)
-        return [share(classes[logits.argmax(1)] != labels) for classes, logits in pairs]
+        return [share(~pictures.are(classes[logits.argmax(1)])) for classes, logits in pairs]
 
-    fake, test, validation = subject.samples, subject.test, subject.validation
-    assert test.labels is not None
-    assert validation.labels is not None
-    for number, error in enumerate(errors(of_test, test.labels), 1):
+    for number, error in enumerate(errors(of_test, subject.test), 1):
         found.add(f"classification_error/k{number}", error)
     found.protocol["classification_error"] = (
         "what Q reads on real pictures: share of the test split whose class is not that of the value read; values were "
         "matched one to one to classes by the Hungarian method on the validation split; no label was used in training"
     )
-    best = int(np.argmin(errors(of_validation, validation.labels)))
+    best = int(np.argmin(errors(of_validation, subject.validation)))
     if subject.can_judge:
-        drawn = subject.inputs.draws["categorical"][:, best]
-        found.add(f"served_code_error/k{best + 1}", share(fake.classes != matched[best][drawn]), share(~test.right))
+        asked = matched[best][subject.inputs.draws["categorical"][:, best]]
+        shown = share(subject.samples.classes != asked)
+        found.add(f"served_code_error/k{best + 1}", shown, share(~subject.test.right))
         found.protocol["served_code_error"] = (
             "what served pictures show: share of samples that the classifier takes for another class than their "
             "code's; reference: its error on real test images"
@@ -152,22 +131,30 @@ def _add_information(found: Findings, reading: Reading, draws: Mapping[str, Tens
     )
 
 
-def _correlations(sampler: Sampler) -> NDArray[np.float64]:
-    """Correlations of each continuous number with each measured attribute, [numbers, attributes]."""
+def _add_correlations(found: Findings, sampler: Sampler) -> tuple[CodeNumber, ...]:
+    """Sweeps each continuous number and measures the attributes; returns what it was found to move."""
     distributed.say(f"sweeping each continuous code, {SWEEPS * STOPS:,} samples…")
     source = torch.Generator().manual_seed(1)
     latents = torch.randn(SWEEPS, sampler.latent_size, generator=source).repeat_interleave(STOPS, dim=0)
     drawn = sampler.condition.draw(None, SWEEPS, source)
     draws = {name: values.repeat_interleave(STOPS, dim=0) for name, values in drawn.items()}
     stops = torch.linspace(-1, 1, STOPS)
-    rows = []
-    for number in range(draws["continuous"].shape[1]):
+    correlations = np.zeros((draws["continuous"].shape[1], len(ATTRIBUTES)))
+    for number, row in enumerate(correlations):
         swept = draws["continuous"].clone()
         swept[:, number] = stops.repeat(SWEEPS)
         images = sampler.make(latents, {**draws, "continuous": swept})
         measured = measured_attributes(images).reshape(SWEEPS, STOPS, len(ATTRIBUTES))
-        rows.append(rank_correlations(stops.double().numpy(), measured))
-    return np.array(rows).reshape(-1, len(ATTRIBUTES))
+        row[:] = rank_correlations(stops.double().numpy(), measured)
+        for attribute, value in zip(ATTRIBUTES, row.tolist(), strict=True):
+            found.add(f"spearman_{attribute}/c{number + 1}", value)
+    found.protocol["spearman"] = (
+        f"mean over {SWEEPS} sweeps (seed 1, each with its own noise and other codes) of Spearman's rho between "
+        f"{STOPS} stops from -1 to 1 and the attribute measured on the pictures: slant from second moments, stroke "
+        "width as twice the ink over its outline, size as radius of gyration"
+    )
+    named = zip(names_of(correlations), correlations.tolist(), strict=True)
+    return tuple(CodeNumber(name=name, correlations=dict(zip(ATTRIBUTES, row, strict=True))) for name, row in named)
 
 
 def _traversals(sampler: Sampler, codes: Codes, matched: list[Tensor]) -> Iterator[Image.Image]:

@@ -18,8 +18,7 @@ from training.evaluation.page import beside, headed
 from training.grids import enlarged_grid, to_uint8
 from training.nets.translator import MULTIPLE
 
-_SHOWN = 5  # pictures of each domain on the sheet
-_SHEET_SIDE = 192
+_SHOWN, _SHEET_SIDE = 5, 192  # pictures of each domain on the sheet, and their pixels
 _INCEPTION_SIDE = 299
 _LEAST = 4  # pictures of a domain: an unbiased distance is taken between its halves
 
@@ -97,7 +96,7 @@ def _faithfulness(
     """How much of the picture comes back, and whether the translation shifts its colours as a whole."""
     if cycled:
         pairs = zip(inputs, cycled, strict=True)
-        errors = [(before.float() - after.float()).div(255) for before, after in pairs]
+        errors = [(before.float() - after.float()) / 255 for before, after in pairs]
         yield "cycle_l1", float(torch.stack([error.abs().mean() for error in errors]).mean())
         squares = torch.stack([error.square().mean() for error in errors])
         yield "cycle_psnr_db", float(-10 * squares.clamp_min(1e-10).log10().mean())

@@ -3,6 +3,7 @@
 from PIL import Image
 
 from training import distributed
+from training.evaluation.features import FIXED
 from training.evaluation.findings import Findings, share
 from training.evaluation.metrics import frechet_distance, kernel_distance, overlap
 from training.evaluation.page import beside, headed
@@ -18,10 +19,8 @@ def measure_distribution(subject: Subject, found: Findings) -> None:
     fake, real, baseline = subject.samples, subject.test, subject.validation
     distributed.say(f"comparing samples with {len(real.images):,} test images…")
     names = subject.train.class_names[:_MOST_ROWS] if fake.labels is not None else ()
-    heading = "Samples" + (", one row a class" if names else "")
-    found.panels.append(
-        beside(headed(heading, _sheet(fake, names)), headed("Real images of the test split", _sheet(real, names)))
-    )
+    sheets = {"Samples" + (", one row a class" if names else ""): fake, "Real images of the test split": real}
+    found.panels.append(beside(*(headed(heading, _sheet(pictures, names)) for heading, pictures in sheets.items())))
     for name, distance in (("frechet_distance", frechet_distance), ("kernel_distance", kernel_distance)):
         found.add(name, distance(real.features, fake.features), distance(real.features, baseline.features))
     references = overlap(real.features, baseline.features, K)
@@ -43,9 +42,13 @@ def _sheet(pictures: Pictures, names: tuple[str, ...]) -> Image.Image:
 
 def _protocol(subject: Subject) -> dict[str, str]:
     fake, test, held_out, info = subject.samples, subject.test, subject.validation, subject.train.info
-    seen = ""
-    if subject.extractor.knows_classes:
-        seen = f"; validation accuracy {share(held_out.right):.2%}, test accuracy {share(test.right):.2%}"
+    features = FIXED
+    if subject.classifier:
+        features = (
+            f"penultimate layer of a classifier trained on {len(subject.train):,} training images, "
+            f"{subject.settings.features} values after ReLU, float32; {subject.settings.model_dump_json()}; "
+            f"validation accuracy {share(held_out.right):.2%}, test accuracy {share(test.right):.2%}"
+        )
     return {
         "data": f"{subject.train.name}: samples against the test split, {len(test.images):,} images; choices were made "
         f"on the validation split, {len(held_out.images):,} images held out of the training split",
@@ -53,7 +56,7 @@ def _protocol(subject: Subject) -> dict[str, str]:
         "seeds": f"0 to {len(fake.images) - 1:,}: latent i, then its condition, under torch.Generator().manual_seed(i)"
         + ("; sample i is of class i mod the number of classes" if fake.labels is not None else ""),
         "resolution": f"{info.size}x{info.size}, {info.channels} channel{'s' if info.channels > 1 else ''}",
-        "features": subject.extractor.description + seen,
+        "features": features,
         "frechet_distance": "Heusel et al. 2017 on these features, float64; not comparable with Inception's",
         "kernel_distance": "Binkowski et al. 2018 on these features: unbiased squared MMD, kernel (x.y / D + 1)^3",
         "overlap": f"precision, recall (Kynkaanniemi et al. 2019), density, coverage (Naeem et al. 2020), k = {K}",

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from training.conditions.codes import HEAD
+from training.config import ConfigError
 from training.config.gan import GanConfig
-from training.data import MissingDataError
+from training.data import DataError
 from training.engine import Run, load_net, load_run
 from training.engine.precision import resolve_device
 from training.evaluation.classes import measure_classes
@@ -46,13 +47,10 @@ def evaluate_run(
     Args:
         run_dir: Where the run was trained.
         data_dir: Where its data set is; where its recipe finds it, or where it was trained from, if None.
-        samples: Samples to draw; of a model that translates pictures none are.
+        samples: How many to draw; of a model that translates pictures none are.
         cache_dir: Where classifiers are kept; `.cache` beside the run's folder where None.
         inception_weights: For translators, torch-fidelity's file of Inception-v3 weights, where the user has it.
         best: Whether to measure the checkpoint with the lowest validation figure instead of the last one.
-
-    Returns:
-        The figures.
 
     Raises:
         ConfigError: If there is no run in the folder.
@@ -67,16 +65,24 @@ def evaluate_run(
         subject = Subject(
             sampler=Sampler(generator, config.condition, config.latent_size, run.data, device),
             splits={"train": train, "validation": config.load("validation", place), "test": config.load("test", place)},
-            posterior=_posterior(config, run, run_dir, device, best=best),
+            posterior=_posterior(config, run, run_dir, best=best),
             count=samples,
             cache_dir=cache_dir or run_dir.parent / ".cache",
-            classifier=ClassifierConfig(),
+            settings=ClassifierConfig(),
         )
         found = measure(subject)
     else:
         found = measure_directions(generator, config, config.load("test", place), device, inception_weights)
     found.protocol |= {"training": provenance, "torch": f"{torch.__version__} on {device.type}"}
-    _write(found, run_dir, f"{run_dir.resolve().name} after {run.images_seen:,} training images")
+    for earlier in figures_of(run_dir):
+        earlier.unlink()
+    for name, figure in found.figures.items():
+        path = run_dir / _FIGURES_FOLDER / name
+        path.parent.mkdir(exist_ok=True)
+        figure.save(path, optimize=True)
+    found.evaluation.save(run_dir / EVALUATION_FILE)
+    title = f"{run_dir.resolve().name} after {run.images_seen:,} training images"
+    page(title, found.evaluation, found.panels).save(run_dir / REPORT_FILE)
     return found.evaluation
 
 
@@ -89,11 +95,9 @@ def measure(subject: Subject) -> Findings:
         measure_codes(subject, found)
     measure_distribution(subject, found)
     measure_novelty(subject, found)
-    if subject.extractor.knows_classes and not subject.can_judge:
+    if subject.classifier and not subject.can_judge:
         right = share(subject.validation.right)
-        found.protocol["class_figures"] = (
-            f"left out: the classifier, right on {right:.0%} of validation, is near chance"
-        )
+        found.protocol["class_figures"] = f"left out: the classifier is near chance, {right:.0%} right on validation"
     return found
 
 
@@ -119,7 +123,7 @@ def _training_split(run: Run, data_dir: Path | None) -> tuple[Any, Path | None]:
     for place in places:
         try:
             train = run.config.load("train", place)
-        except MissingDataError:
+        except (ConfigError, DataError):
             if place == places[-1]:
                 raise
         else:
@@ -129,21 +133,10 @@ def _training_split(run: Run, data_dir: Path | None) -> tuple[Any, Path | None]:
     raise EvaluationError(f"{where}{run.data.name} is not the data that this run was trained on: they differ")
 
 
-def _posterior(
-    config: GanConfig, run: Run, run_dir: Path, device: torch.device, *, best: bool
-) -> Callable[[Tensor], Reading] | None:
+def _posterior(config: GanConfig, run: Run, run_dir: Path, *, best: bool) -> Callable[[Tensor], Reading] | None:
     """Q of a model with codes, as it was trained beside the generator."""
     if config.condition.kind != "codes":
         return None
-    net = load_net(run_dir, "discriminator", config.build_discriminator(run.data), best=best).to(device)
+    net = load_net(run_dir, "discriminator", config.build_discriminator(run.data), best=best)
+    net.to(resolve_device("auto"))
     return lambda images: net.heads[HEAD](net(images)[1])
-
-
-def _write(found: Findings, run_dir: Path, title: str) -> None:
-    for earlier in figures_of(run_dir):
-        earlier.unlink()
-    (run_dir / _FIGURES_FOLDER).mkdir(exist_ok=True)
-    for name, figure in found.figures.items():
-        figure.save(run_dir / _FIGURES_FOLDER / name, optimize=True)
-    found.evaluation.save(run_dir / EVALUATION_FILE)
-    page(title, found.evaluation, found.panels).save(run_dir / REPORT_FILE)

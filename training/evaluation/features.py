@@ -1,21 +1,17 @@
-"""What distances between pictures are taken in: a classifier of the data's own, or a network that knows ImageNet.
+"""What distances are taken in between pictures that no classifier of the data knows: a network that knows ImageNet.
 
-That network is EfficientNet-Lite0 with the weights of its authors (Tan & Le, 2019, arXiv:1905.11946), which come as an
-ordinary package. Distances in its features are not comparable with published ones, which use Inception.
+It is EfficientNet-Lite0 with the weights of its authors (Tan & Le, 2019, arXiv:1905.11946), which come as an ordinary
+package. Distances in its features are not comparable with published ones, which use Inception.
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from itertools import islice
-from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.data import ImageDataset
-from training.evaluation.classifier import ClassifierConfig, Extracted, classifier_for, classify
+from training.evaluation.classifier import Extracted
 
 SIDE = 224  # pixels of height and width that the fixed network sees
 
@@ -29,29 +25,6 @@ IMAGENET_CLASSES = {"horse": 339, "zebra": 340, "apple": 948, "orange": 950}
 """The class, counted from 0, that shows a domain of this name; a horse is a "sorrel" there."""
 
 _ROWS = 16
-
-
-class FeatureExtractor(NamedTuple):
-    """What pictures of a data set are measured in."""
-
-    description: str  # names it in a protocol
-    extract: Callable[[Tensor], Extracted]  # of uint8 [N, C, H, W]
-    knows_classes: bool  # whether the extracted classes are the data set's
-    most: int  # pictures of a set that it is shown at most
-
-
-def feature_extractor_for(
-    train: ImageDataset, cache_dir: Path, device: torch.device, config: ClassifierConfig
-) -> FeatureExtractor:
-    """A classifier trained on the training split where it has classes, else the fixed network; see `classifier_for`."""
-    if len(train.class_names) < 2:
-        return FeatureExtractor(FIXED, partial(extract_features, device=device), knows_classes=False, most=2_000)
-    classifier = classifier_for(train, cache_dir, config, device)
-    description = (
-        f"penultimate layer of a classifier trained on {len(train):,} training images, {config.features} values after "
-        f"ReLU, float32; {config.model_dump_json()}"
-    )
-    return FeatureExtractor(description, partial(classify, classifier), knows_classes=True, most=100_000)
 
 
 @torch.inference_mode()

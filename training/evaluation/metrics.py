@@ -39,11 +39,7 @@ def overlap(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, float]:
     """Precision and recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
     A ball reaches from each point to its k-th neighbour in its own set; a point lies in it if it is strictly nearer.
-
-    Args:
-        real: Features [N, D], N > k.
-        fake: Features [M, D], M > k.
-        k: Which neighbour a ball reaches to, at least 1.
+    The sets are features [N, D] and [M, D] of more than k.
 
     Returns:
         precision: The share of fakes inside a ball of the real set: are samples plausible?

@@ -25,10 +25,10 @@ def measure_novelty(subject: Subject, found: Findings) -> None:
     fake, real, train = subject.samples, subject.test, subject.train.images
     shown = train[chosen(len(subject.train), _BYTES // math.prod(train.shape[1:]))]
     distributed.say(f"comparing samples with {len(shown):,} training images…")
-    some = shown[chosen(len(shown), subject.extractor.most, "novelty")]
+    some = shown[chosen(len(shown), subject.most, "novelty")]
     spaces = {
         "pixel": [pictures.float() / 255 for pictures in (fake.images[:_QUERIES], real.images[:_QUERIES], shown)],
-        "feature": [fake.features[:_QUERIES], real.features[:_QUERIES], subject.extractor.extract(some).features],
+        "feature": [fake.features[:_QUERIES], real.features[:_QUERIES], subject.pictures(some).features],
     }
     neighbours = []
     for space, (ours, held_out, training) in spaces.items():
@@ -53,11 +53,7 @@ def measure_novelty(subject: Subject, found: Findings) -> None:
 
 
 def nearest(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-    """Finds the nearest reference of each query by brute force.
-
-    Args:
-        queries: [N, ...], of any dtype; pictures are flattened.
-        references: [M, ...], likewise.
+    """Finds the nearest reference, [M, ...] of any dtype, of each query, [N, ...], by brute force.
 
     Returns:
         Indices, int64 [N], and Euclidean distances, float32 [N]; exact: 0 if and only if the two are equal.

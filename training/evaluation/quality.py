@@ -21,10 +21,9 @@ from training.evaluation.metrics import kernel_distance
 from training.evaluation.sample import Sampler
 from training.grids import to_uint8
 
-QUALITY = "kernel_distance_random_convolutions"
-"""The figure's name: lower is better, and 0 what real pictures have in the mean."""
+QUALITY = "kernel_distance_random_convolutions"  # lower is better, and 0 what real pictures have in the mean
 
-_MADE, _REAL, _TRANSLATED = 500, 1_000, 32
+_MADE, _REAL, _TRANSLATED = 500, 1_000, 32  # pictures
 _LARGEST = 64  # larger pictures are averaged down to it
 _FEWEST = 2  # that an unbiased distance is taken of
 _WIDTHS = (32, 64, 128)

@@ -11,43 +11,26 @@ class _Frozen(BaseModel):
 
 
 class Metric(_Frozen):
-    """One quality figure; the shape of `gantry.v1.Metric`.
+    """One quality figure; the shape of `gantry.v1.Metric`."""
 
-    Attributes:
-        name: For example "coverage".
-        value: Of the generator's samples. Shares lie in [0, 1].
-        reference: The same figure of real images, where it was taken.
-    """
-
-    name: str
-    value: float
-    reference: float | None = None
+    name: str  # for example "coverage"
+    value: float  # of the generator's samples; shares lie in [0, 1]
+    reference: float | None = None  # the same figure of real images, where it was taken
 
 
 class CodeValues(_Frozen):
-    """What the values of a categorical code were found to mean.
+    """What the values of a categorical code were found to mean."""
 
-    Attributes:
-        name: What the code stands for, for example "digit"; empty where it was not found out.
-        values: The class that each value was matched to, by index; "value-3" where there was none left.
-        recalls: Share of the real test images of that class from which Q reads the value.
-    """
-
-    name: str
-    values: tuple[str, ...]
-    recalls: tuple[float | None, ...]
+    name: str  # what the code stands for, for example "digit"; empty where it was not found out
+    values: tuple[str, ...]  # the class that each value was matched to; "value-3" where there was none left
+    recalls: tuple[float | None, ...]  # share of the real test images of that class from which Q reads the value
 
 
 class CodeNumber(_Frozen):
-    """What a number of a continuous code was found to move.
+    """What a number of a continuous code was found to move."""
 
-    Attributes:
-        name: The attribute it moves, for example "slant"; empty where it moves none clearly.
-        correlations: Spearman's ρ with each measured attribute, -1 to 1.
-    """
-
-    name: str
-    correlations: dict[str, float]
+    name: str  # the attribute it moves, for example "slant"; empty where it moves none clearly
+    correlations: dict[str, float]  # Spearman's ρ with each measured attribute, -1 to 1
 
 
 class Codes(_Frozen):
@@ -58,16 +41,10 @@ class Codes(_Frozen):
 
 
 class Evaluation(_Frozen):
-    """All figures of one evaluation; the shape of `gantry.v1.Evaluation`, so that the card can hold it as it is.
+    """All figures of one evaluation; the shape of `gantry.v1.Evaluation`, so that the card can hold it as it is."""
 
-    Attributes:
-        metrics: Each name once.
-        protocol: How they were taken: split, counts, features, resolution, seeds.
-        codes: What an InfoGAN's codes mean.
-    """
-
-    metrics: tuple[Metric, ...]
-    protocol: dict[str, str]
+    metrics: tuple[Metric, ...]  # each name once
+    protocol: dict[str, str]  # how they were taken: split, counts, features, resolution, seeds
     codes: Codes | None = None
 
     def __getitem__(self, name: str) -> Metric:

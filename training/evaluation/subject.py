@@ -1,8 +1,6 @@
-"""A model that makes pictures from noise, its data and its samples, each seen when a part of an evaluation asks."""
+"""A model that makes pictures from noise: its data and its samples, and what the network that measures sees in them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,108 +9,99 @@ from torch import Tensor
 
 from training import distributed, seeds
 from training.data import ImageDataset, Split
-from training.evaluation.classifier import ClassifierConfig
-from training.evaluation.features import FeatureExtractor, feature_extractor_for
+from training.evaluation.classifier import ClassifierConfig, classifier_for, classify
+from training.evaluation.features import extract_features
 from training.evaluation.findings import EvaluationError, share
-from training.evaluation.sample import Inputs, Sampler
+from training.evaluation.sample import Sampler
 from training.nets.posterior import Reading
 
-LEAST = 10
-"""Pictures that a split must have: more than neighbours are counted."""
-
-SHOWN = 10
-"""Columns of a report's grids, and samples of a class that an evaluation needs."""
+LEAST = 10  # pictures that a split must have: more than neighbours are counted
+SHOWN = 10  # columns of a report's grids, and samples of a class that an evaluation needs
 
 
 class Pictures(NamedTuple):
-    """Pictures and what the feature extractor sees in them."""
+    """Pictures and what the network that measures sees in them."""
 
     images: Tensor  # uint8 [N, C, H, W]
     labels: Tensor | None  # the class that each is of, or that was asked for, int64 [N]; None where there is none
     features: Tensor  # float32 [N, D]
-    classes: Tensor  # the class that the extractor takes each for, int64 [N]
+    classes: Tensor  # the class that the network takes each for, int64 [N]
 
     @property
     def right(self) -> Tensor:
-        """Whether a classifier takes each for what it is, bool [N]; there must be labels."""
+        """Whether the classifier takes each for what it is, bool [N]."""
+        return self.are(self.classes)
+
+    def are(self, classes: Tensor) -> Tensor:
+        """Whether each is of a class, bool [N]; there must be labels."""
         assert self.labels is not None
-        return torch.eq(self.classes, self.labels)
+        return torch.eq(classes, self.labels)
 
 
-@dataclass(frozen=True)
 class Subject:
-    """What is evaluated; raises EvaluationError if there are too few pictures or samples."""
+    """What is evaluated.
 
-    sampler: Sampler
-    splits: Mapping[Split, ImageDataset]
-    count: int  # samples to draw at most
-    cache_dir: Path  # where classifiers are kept
-    classifier: ClassifierConfig
-    posterior: Callable[[Tensor], Reading] | None = None  # Q, of float images [B, C, H, W]; None without codes
+    Attributes:
+        train: The training split, without what is held out for validation.
+        validation: The split that choices are made on; neither the model nor the classifier was shown any of it.
+        test: The split that figures are taken on.
+        inputs: What the samples are made of.
+        samples: What the generator makes.
+        classifier: The network that measures, where the data have classes; else it is the fixed one.
+        can_judge: Whether there is a classifier that is right more than a third of the way from chance to always.
+        most: Pictures of a set that are looked at.
+    """
 
-    def __post_init__(self) -> None:
-        few = next((split for split in self.splits.values() if len(split) < LEAST), None)
-        if few:
-            counts = f"the {few.split} split has {len(few)} pictures; an evaluation needs at least {LEAST}"
-            raise EvaluationError(f"{few.name}: {counts}")
+    def __init__(
+        self,
+        sampler: Sampler,
+        splits: Mapping[Split, ImageDataset],
+        count: int,
+        cache_dir: Path,
+        settings: ClassifierConfig,
+        posterior: Callable[[Tensor], Reading] | None = None,
+    ) -> None:
+        """Trains the classifier where there is none yet, makes `count` samples, and looks at all pictures.
+
+        A model with codes has a posterior, Q, which reads them from float images [B, C, H, W].
+
+        Raises:
+            EvaluationError: If there are too few pictures or samples.
+        """
+        self.sampler, self.settings, self.posterior, self.train = sampler, settings, posterior, splits["train"]
+        self.is_labelled = sampler.condition.kind == "label"
+        self._refuse_few(splits, count)
+        has_classes = len(self.train.class_names) > 1
+        self.classifier = classifier_for(self.train, cache_dir, settings, sampler.device) if has_classes else None
+        self.most = 100_000 if has_classes else 2_000
+        self.validation, self.test = (self._looked_at(splits[split]) for split in ("validation", "test"))
+        self.can_judge = False
+        if has_classes and self.validation.labels is not None:
+            chance = float(self.validation.labels.bincount().max()) / len(self.validation.labels)
+            self.can_judge = share(self.validation.right) > chance + (1 - chance) / 3
+        self.inputs = sampler.draw(min(count, self.most))
+        distributed.say(f"making {len(self.inputs.latents):,} samples…")
+        self.samples = self.pictures(sampler.make(self.inputs.latents, self.inputs.draws), self.inputs.labels)
+
+    def pictures(self, images: Tensor, labels: Tensor | None = None) -> Pictures:
+        """What the network sees in pictures, uint8 [N, C, H, W]."""
+        if self.classifier:
+            return Pictures(images, labels, *classify(self.classifier, images))
+        return Pictures(images, labels, *extract_features(images, self.sampler.device))
+
+    def _looked_at(self, dataset: ImageDataset) -> Pictures:
+        some = chosen(len(dataset), self.most)
+        return self.pictures(dataset.images[some], None if dataset.labels is None else dataset.labels[some])
+
+    def _refuse_few(self, splits: Mapping[Split, ImageDataset], count: int) -> None:
+        for name, split in splits.items():
+            if len(split) < LEAST:
+                counts = f"the {name} split has {len(split)} pictures; an evaluation needs at least {LEAST}"
+                raise EvaluationError(f"{split.name}: {counts}")
         classes = len(self.train.class_names) if self.is_labelled else SHOWN
-        if self.count < SHOWN * classes:
+        if count < SHOWN * classes:
             why = f", {SHOWN} of each of {classes} classes" if self.is_labelled else ""
-            raise EvaluationError(f"--samples {self.count}: at least {SHOWN * classes} are needed{why}")
-
-    @property
-    def is_labelled(self) -> bool:
-        """Whether samples are of a class that is asked for."""
-        return bool(self.sampler.condition.kind == "label")
-
-    @property
-    def train(self) -> ImageDataset:
-        """The training split, without what is held out for validation."""
-        return self.splits["train"]
-
-    @cached_property
-    def extractor(self) -> FeatureExtractor:
-        """What pictures are measured in."""
-        return feature_extractor_for(self.train, self.cache_dir, self.sampler.device, self.classifier)
-
-    @cached_property
-    def can_judge(self) -> bool:
-        """Whether the extractor is a classifier that has learnt, beyond a third of the way from chance to certainty."""
-        labels = self.validation.labels
-        if labels is None or not self.extractor.knows_classes:
-            return False
-        chance = float(labels.bincount().max()) / len(labels)
-        return share(self.validation.right) > chance + (1 - chance) / 3
-
-    @cached_property
-    def validation(self) -> Pictures:
-        """The split that choices are made on, of which neither the model nor the classifier was shown anything."""
-        return self._of_split("validation")
-
-    @cached_property
-    def test(self) -> Pictures:
-        """The split that figures are taken on."""
-        return self._of_split("test")
-
-    @cached_property
-    def inputs(self) -> Inputs:
-        """What the samples are made of."""
-        return self.sampler.draw(min(self.count, self.extractor.most))
-
-    @cached_property
-    def samples(self) -> Pictures:
-        """What the generator makes."""
-        latents, labels, draws = self.inputs
-        distributed.say(f"making {len(latents):,} samples…")
-        return self._seen(self.sampler.make(latents, draws), labels)
-
-    def _of_split(self, split: Split) -> Pictures:
-        dataset = self.splits[split]
-        some = chosen(len(dataset), self.extractor.most)
-        return self._seen(dataset.images[some], None if dataset.labels is None else dataset.labels[some])
-
-    def _seen(self, images: Tensor, labels: Tensor | None) -> Pictures:
-        return Pictures(images, labels, *self.extractor.extract(images))
+            raise EvaluationError(f"--samples {count}: at least {SHOWN * classes} are needed{why}")
 
 
 def chosen(count: int, most: int, purpose: str = "subset") -> Tensor:

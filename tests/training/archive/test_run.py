@@ -1,6 +1,7 @@
 """An evaluated run becomes an archive whose card says what the run's folder knows; any other run is refused."""
 
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,9 +30,8 @@ INFOGAN = (
 def quick() -> Iterator[None]:
     """A judge that has learnt nothing, and few sweeps: what figures are worth does not matter here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "training.evaluation.evaluate.ClassifierConfig", lambda: ClassifierConfig(filters=2, features=4, images=256, steps=1)
-        )
+        quick = ClassifierConfig(filters=2, features=4, images=256, steps=1)
+        patch.setattr("training.evaluation.evaluate.ClassifierConfig", lambda: quick)
         patch.setattr("training.evaluation.codes.SWEEPS", 2)
         yield
 
@@ -159,6 +159,8 @@ def test_a_cyclegans_card_names_its_domains(tmp_path: Path) -> None:
         | {f"crop.{name}": 32 for name in ("size", "min_side", "max_side")}
     )
     archive = archived(config, tmp_path, tmp_path)
+    with zipfile.ZipFile(tmp_path / "tiny.mar") as file:  # where the pictures were is nobody's business
+        assert not any(str(tmp_path).encode() in file.read(member) for member in file.namelist())
     assert sorted(archive.graphs) == ["a_to_b.pt2", "b_to_a.pt2"]
     translation = archive.card.translation
     assert (translation.domain_a, translation.domain_b, translation.trained_side) == ("horse", "zebra", 32)

@@ -54,6 +54,6 @@ def subject_of(digits, tmp_path_factory) -> Callable[..., Subject]:
         splits = {split: (load or digits)(split) for split in ("train", "validation", "test")}
         latent_size, info = options.pop("latent_size", 4), splits["train"].info
         sampler = Sampler(generator, condition or Labelled(), latent_size, info, torch.device("cpu"))
-        return Subject(sampler, splits, **{"count": 300, "classifier": CLASSIFIER, "cache_dir": cache, **options})
+        return Subject(sampler, splits, **{"count": 300, "settings": CLASSIFIER, "cache_dir": cache, **options})
 
     return make

@@ -61,7 +61,7 @@ def outcome_of(subject_of, tmp_path_factory):
     cache = tmp_path_factory.mktemp("strokes")
 
     def make(load=strokes):
-        options = {"posterior": posterior, "count": 400, "classifier": CLASSIFIER, "cache_dir": cache}
+        options = {"posterior": posterior, "count": 400, "settings": CLASSIFIER, "cache_dir": cache}
         return measure(subject_of(Drawing(), condition, load, latent_size=2, **options))
 
     with pytest.MonkeyPatch().context() as patch:
