@@ -12,6 +12,7 @@ from training import engine
 from training.cli import evaluate as evaluate_command
 from training.config.translation import TranslationConfig
 from training.evaluation.classifier import ClassifierConfig
+from training.evaluation.findings import Findings
 from training.evaluation.result import Evaluation
 from training.recipes import RECIPES
 
@@ -105,6 +106,8 @@ def test_a_cyclegan_is_measured_both_ways_on_the_test_split(command, tmp_path):
 def test_a_run_remembers_its_own_pictures_and_takes_no_others(command, tmp_path, monkeypatch):
     monkeypatch.delenv("GANTRY_DATA_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("training.evaluation.evaluate.Subject", lambda **_: None)
+    monkeypatch.setattr("training.evaluation.evaluate.measure", lambda _: Findings())
     generator = torch.Generator().manual_seed(0)
     for name in ("mine/circles", "others/circles"):
         (tmp_path / name).mkdir(parents=True)
