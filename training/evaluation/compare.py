@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
+from pydantic import ValidationError
 
+from training.config import ConfigError
 from training.engine.runs import RunDir
 from training.evaluation.evaluate import EVALUATION_FILE
 from training.evaluation.result import Evaluation, figure
 
 _COLOURS = ("#2166ac", "#b2182b", "#1b7837", "#e08214", "#762a83", "#8c510a", "#01665e", "#c51b7d")
 _WIDTH, _HEIGHT = 350, 150  # of a curve's plot
-_POINTS = 400  # of a curve that are drawn at most
 _AXES = ("images", "step", "time")  # entries of a line of statistics that are no curves
 
-Curve = list[tuple[float, float]]
-"""(images seen, value) at each tick."""
+Curve = list[tuple[float, float]]  # (images seen, value) at each tick
 
 
 def write_comparison(runs: Sequence[Path], out: Path) -> None:
@@ -53,13 +53,17 @@ def write_comparison(runs: Sequence[Path], out: Path) -> None:
 
 def _shown(run: RunDir, colour: str) -> dict[str, Any]:
     evaluation, grids = run.path / EVALUATION_FILE, sorted(run.grids.glob("*.png"))
+    try:
+        metrics = Evaluation.read(evaluation).metrics if evaluation.exists() else ()
+    except ValidationError as error:
+        raise ConfigError(f"{evaluation}: not of this version; run `gantry evaluate {run.path}` again") from error
     return {
         "name": str(run.path),
         "colour": colour,
         "settings": {name: json.dumps(value) for name, value in run.read_config().flat().items()},
         "curves": _curves(run.statistics),
         "grid": base64.b64encode(grids[-1].read_bytes()).decode() if grids else None,
-        "metrics": {each.name: each for each in Evaluation.read(evaluation).metrics} if evaluation.exists() else {},
+        "metrics": {each.name: each for each in metrics},
     }
 
 
@@ -82,9 +86,6 @@ def _chart(curves: Sequence[tuple[str, Curve]]) -> dict[str, Any]:
     def placed(x: float, y: float) -> str:
         return f"{(x - low_x) / ((high_x - low_x) or 1) * _WIDTH:.1f},{(high - y) / ((high - low) or 1) * _HEIGHT:.1f}"
 
-    lines = []
-    for colour, curve in curves:
-        thinned = curve[:: -(len(curve) // _POINTS + 1)][::-1]  # the last point is among them
-        # A single point is a line of no length, which a round end makes visible.
-        lines.append((colour, " ".join(placed(*point) for point in curve[:1] + thinned)))
+    # A single point is a line of no length, which a round end makes visible.
+    lines = [(colour, " ".join(placed(*point) for point in curve[:1] + curve)) for colour, curve in curves]
     return {"lines": lines, "x": (f"{low_x:,.0f}", f"{high_x:,.0f}"), "y": (f"{low:.4g}", f"{high:.4g}")}

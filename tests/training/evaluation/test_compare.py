@@ -111,15 +111,6 @@ def test_a_line_that_was_cut_off_ends_the_curves_and_nan_is_left_out(tmp_path):
     assert len(curve["points"].split()) == 4
 
 
-def test_long_curves_are_thinned_and_end_where_they_end(tmp_path):
-    out = tmp_path / "page.html"
-    write_comparison([run_at(tmp_path / "run", ticks=5_001)], out)
-    (curve,) = Page(out.read_text()).all("polyline")
-    points = curve["points"].split()
-    assert 350 < len(points) < 402
-    assert points[-1].startswith("350.0,")
-
-
 def test_what_is_no_run_is_refused(tmp_path):
     out = tmp_path / "page.html"
     with pytest.raises(ConfigError, match=f"{tmp_path}: no training run here, config.json is missing"):
@@ -127,4 +118,7 @@ def test_what_is_no_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ConfigError, match=r"config\.json: "):
         write_comparison([tmp_path], out)
+    (run_at(tmp_path / "run") / "evaluation.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"evaluation\.json: not of this version; run `gantry evaluate"):
+        write_comparison([tmp_path / "run"], out)
     assert not out.exists()
