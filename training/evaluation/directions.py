@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training import distributed
-from training.data import UnpairedDataset
+from training.data import EVALUABLE_DOMAIN, UnpairedDataset
 from training.evaluation.features import FIXED, IMAGENET_CLASSES, extract_features, resized
 from training.evaluation.findings import EvaluationError, Findings, share
 from training.evaluation.metrics import kernel_distance
@@ -20,7 +20,6 @@ from training.nets.translator import MULTIPLE
 
 _SHOWN, _SHEET_SIDE = 5, 192  # pictures of each domain on the sheet, and their pixels
 _INCEPTION_SIDE = 299
-_LEAST = 4  # pictures of a domain: an unbiased distance is taken between its halves
 
 
 def measure_directions(
@@ -35,8 +34,8 @@ def measure_directions(
     Inception's distance is taken where the user has torch-fidelity's file of its weights.
     """
     domains, real = (config.domain_a, config.domain_b), (list(test.a), list(test.b))
-    if min(map(len, real)) < _LEAST:
-        counts = f"{len(test.a)} and {len(test.b)} pictures; an evaluation needs at least {_LEAST} of each"
+    if min(map(len, real)) < EVALUABLE_DOMAIN:
+        counts = f"{len(test.a)} and {len(test.b)} pictures; an evaluation needs at least {EVALUABLE_DOMAIN} of each"
         raise EvaluationError(f"{test.name}: the test split has {counts}")
     distributed.say(f"looking at {len(test.a)} and {len(test.b)} test pictures…")
     seen = [extract_features(pictures, device) for pictures in real]

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from training import distributed, seeds
-from training.data import ImageDataset, Split
+from training.data import EVALUABLE, ImageDataset, Split
 from training.evaluation.classifier import ClassifierConfig, classifier_for, classify
 from training.evaluation.features import extract_features
 from training.evaluation.findings import EvaluationError, share
 from training.evaluation.sample import Sampler
 from training.nets.posterior import Reading
 
-LEAST = 10  # pictures that a split must have: more than neighbours are counted
 SHOWN = 10  # columns of a report's grids, and samples of a class that an evaluation needs
 
 
@@ -95,8 +94,8 @@ class Subject:
 
     def _refuse_few(self, splits: Mapping[Split, ImageDataset], count: int) -> None:
         for name, split in splits.items():
-            if len(split) < LEAST:
-                counts = f"the {name} split has {len(split)} pictures; an evaluation needs at least {LEAST}"
+            if len(split) < EVALUABLE:
+                counts = f"the {name} split has {len(split)} pictures; an evaluation needs at least {EVALUABLE}"
                 raise EvaluationError(f"{split.name}: {counts}")
         classes = len(self.train.class_names) if self.is_labelled else SHOWN
         if count < SHOWN * classes:
