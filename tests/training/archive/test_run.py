@@ -159,7 +159,7 @@ def test_a_cyclegans_card_names_its_domains(tmp_path: Path) -> None:
         | {f"crop.{name}": 32 for name in ("size", "min_side", "max_side")}
     )
     archive = archived(config, tmp_path, tmp_path)
-    with zipfile.ZipFile(tmp_path / "tiny.mar") as file:  # where the pictures were is nobody's business
+    with zipfile.ZipFile(tmp_path / "numbers.mar") as file:  # where the pictures were is nobody's business
         assert not any(str(tmp_path).encode() in file.read(member) for member in file.namelist())
     assert sorted(archive.graphs) == ["a_to_b.pt2", "b_to_a.pt2"]
     translation = archive.card.translation

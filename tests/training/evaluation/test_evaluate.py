@@ -127,7 +127,7 @@ def test_a_run_remembers_its_own_pictures_and_takes_no_others(command, tmp_path,
     monkeypatch.delenv("GANTRY_DATA_DIR")
     gone = command(tmp_path / "run", "--samples", 100)
     assert gone.exit_code == 1
-    assert f"circles: {tmp_path / 'mine'} does not exist; name the right folder with --data-dir" in gone.stderr
+    assert f"circles: {tmp_path / 'mine'} does not exist; name a folder, zip or tar with --data-dir" in gone.stderr
 
 
 def test_a_cyclegan_is_not_measured_on_other_pictures(command, tmp_path):

@@ -174,7 +174,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         ('{"family": "cgan"}', "not a configuration of this version"),
         ('{"recipe": "vae"}', "there is no recipe 'vae'; there are cgan"),
         ('{"recipe": ["cgan"]}', "there is no recipe "),
-        ('{"recipe": "cgan"}', "--data "),
+        ('{"recipe": "cgan"}', "data: is missing; total_images: is missing"),
         (b"\xff", "not JSON: "),
     ],
 )
