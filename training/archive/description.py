@@ -33,7 +33,7 @@ class _Fields(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
         return given
 
 
-class Input(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
+class Argument(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
     """An argument of `forward`: its word, and the fields that go with it."""
 
     word: str
@@ -69,7 +69,7 @@ class Input(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
         return self
 
 
-class Image(_Fields):
+class ImageFields(_Fields):
     """The pictures that a generator makes, and for a translation those that it takes."""
 
     width: PositiveInt = 0
@@ -78,11 +78,11 @@ class Image(_Fields):
     range: tuple[float, float] = (-1.0, 1.0)
 
 
-class Description(_Fields):
+class CardFile(_Fields):
     """A card.yaml."""
 
-    inputs: Annotated[list[Input], Field(min_length=1)]
-    image: Image = Image()
+    inputs: Annotated[list[Argument], Field(min_length=1)]
+    image: ImageFields = ImageFields()
     description: str = ""
     licence: str = ""
     trained_on: str = ""
@@ -116,7 +116,7 @@ class Description(_Fields):
         return card, [_add(card, one) for one in self.inputs]
 
 
-def _add(card: models_pb2.ModelCard, given: Input) -> str:
+def _add(card: models_pb2.ModelCard, given: Argument) -> str:
     """Describe an input in a card and return its name there."""
     number = {"name": given.name, "min": given.min, "max": given.max}
     match given.word:
@@ -138,14 +138,14 @@ def _add(card: models_pb2.ModelCard, given: Input) -> str:
     return given.word
 
 
-def read_description(path: Path) -> Description:
+def read_description(path: Path) -> CardFile:
     """Read a card.yaml.
 
     Raises:
         ArchivingError: It cannot be read, or a field has a value that is not allowed; the message names it.
     """
     try:
-        return Description.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        return CardFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except ValidationError as error:
         # What a union of types or a wrong order of them would say comes to the same field.
         faults = {".".join(map(str, one["loc"])): one["msg"].removeprefix("Value error, ") for one in error.errors()}

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gantry.v1 import models_pb2
-from training.archive.description import Input, read_description
+from training.archive.description import Argument, read_description
 from training.archive.export import export_graph, least_side
 from training.archive.package import LATENT_EXECUTION, ArchivingError, list_graphs, write_archive
 
@@ -92,7 +92,7 @@ def archive_own(flag: str, source: str, weights: Path | None, card_file: Path, p
 class _Adapter(nn.Module):
     """Hands the latent or the picture, and each part of the condition, to a net as arguments in its own order."""
 
-    def __init__(self, net: nn.Module, inputs: dict[str, Input], condition: list[str]) -> None:
+    def __init__(self, net: nn.Module, inputs: dict[str, Argument], condition: list[str]) -> None:
         super().__init__()
         self.net, self._inputs = net, inputs
         self._sizes = {name: len(inputs[name].values) or 1 for name in condition}
@@ -108,7 +108,7 @@ class _Adapter(nn.Module):
         return self
 
 
-def _shaped(values: Tensor, own: Input) -> Tensor:
+def _shaped(values: Tensor, own: Argument) -> Tensor:
     if own.word == "latent":
         return values.view(-1, *own.shape)
     return values.argmax(dim=1) if own.form == "index" else values
@@ -145,7 +145,7 @@ def _load_weights(net: nn.Module, path: Path) -> None:
         net.load_state_dict(state)
 
 
-def _examples(inputs: list[Input], ends: tuple[float, float]) -> list[tuple[Tensor, ...]]:
+def _examples(inputs: list[Argument], ends: tuple[float, float]) -> list[tuple[Tensor, ...]]:
     """Inputs for the net: a chunk of images and the first one alone, or two pictures of different sizes."""
     source = torch.Generator().manual_seed(0)
     if inputs[0].word == "picture":

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-FLAGS = {name: f"--{name}" for name in ("data", "size", "batch", "tick", "seed", "precision", "compile")}
-FLAGS["total_images"] = "--images"
+_FLAGS = {name: f"--{name}" for name in ("data", "size", "batch", "tick", "seed", "precision", "compile")}
+_FLAGS["total_images"] = "--images"
 """Settings that have a flag; all others are changed by --set."""
 
 _REASONS = {
@@ -56,7 +56,7 @@ def refusal(error: ErrorDetails, values: Mapping[str, Any]) -> str:
             return f"--set {name}={given}: a group of settings; to choose its kind, --set {name}.kind={given}"
         case "union_tag_invalid":
             name, given = f"{name}.kind", error["ctx"]["tag"]
-    flag = f"{FLAGS[path[0]]} {given}" if path[0] in FLAGS else f"--set {name}={given}"
+    flag = f"{_FLAGS[path[0]]} {given}" if path[0] in _FLAGS else f"--set {name}={given}"
     return f"{flag}: {_REASONS.get(error['type'], error['msg']).format(**error.get('ctx', {}))}"
 
 

@@ -98,7 +98,7 @@ def _splits(source: Path, files: Sequence[File], letter: str) -> dict[Split, Seq
             given.setdefault(folders[path[1]], []).append(file)
     if "train" not in given:
         raise DataError(
-            f"{source}: holds no pictures in a folder train{letter}; cyclegan needs {' and '.join(DOMAINS)}, "
-            "pictures of one kind or of classes are for recipes that make pictures of noise"
+            f"{source}: holds no pictures in a folder train{letter}; two domains need {' and '.join(DOMAINS)}, "
+            "pictures of one kind or of classes are for recipes that make pictures from noise"
         )
     return divide(f"{source}: train{letter}", given, 1, letter)

@@ -19,7 +19,7 @@ from training.evaluation.findings import Findings, share
 from training.evaluation.page import beside, headed
 from training.evaluation.result import CodeNumber, Codes, CodeValues
 from training.evaluation.sample import Sampler
-from training.evaluation.subject import Pictures, Subject
+from training.evaluation.subject import MeasuredPictures, Subject
 from training.grids import enlarged_grid
 from training.nets.posterior import Reading
 from training.terms.information import UNIFORM_ENTROPY, categorical_entropy
@@ -82,7 +82,7 @@ def _add_errors(
 ) -> int:
     """What Q reads on real pictures and what served pictures show; returns the code that the classes are read from."""
 
-    def errors(reading: Reading, pictures: Pictures) -> list[float]:
+    def errors(reading: Reading, pictures: MeasuredPictures) -> list[float]:
         pairs = zip(matched, reading.categorical, strict=True)
         return [share(~pictures.are(classes[logits.argmax(1)])) for classes, logits in pairs]
 

@@ -7,7 +7,7 @@ from training.evaluation.features import FIXED
 from training.evaluation.findings import Findings, share
 from training.evaluation.metrics import frechet_distance, kernel_distance, overlap
 from training.evaluation.page import beside, headed
-from training.evaluation.subject import SHOWN, Pictures, Subject
+from training.evaluation.subject import SHOWN, MeasuredPictures, Subject
 from training.grids import enlarged_grid
 
 K = 5  # which neighbour the balls of precision, recall, density and coverage reach to
@@ -29,7 +29,7 @@ def measure_distribution(subject: Subject, found: Findings) -> None:
     found.protocol.update(_protocol(subject))
 
 
-def _sheet(pictures: Pictures, names: tuple[str, ...]) -> Image.Image:
+def _sheet(pictures: MeasuredPictures, names: tuple[str, ...]) -> Image.Image:
     """The first pictures: of each class in a row, where classes have names."""
     if not names:
         return enlarged_grid(pictures.images[: SHOWN * SHOWN], SHOWN)

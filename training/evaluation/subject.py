@@ -18,7 +18,7 @@ from training.nets.posterior import Reading
 SHOWN = 10  # columns of a report's grids, and samples of a class that an evaluation needs
 
 
-class Pictures(NamedTuple):
+class MeasuredPictures(NamedTuple):
     """Pictures and what the network that measures sees in them."""
 
     images: Tensor  # uint8 [N, C, H, W]
@@ -82,13 +82,13 @@ class Subject:
         distributed.say(f"making {len(self.inputs.latents):,} samples…")
         self.samples = self.pictures(sampler.make(self.inputs.latents, self.inputs.draws), self.inputs.labels)
 
-    def pictures(self, images: Tensor, labels: Tensor | None = None) -> Pictures:
+    def pictures(self, images: Tensor, labels: Tensor | None = None) -> MeasuredPictures:
         """What the network sees in pictures, uint8 [N, C, H, W]."""
         if self.classifier:
-            return Pictures(images, labels, *classify(self.classifier, images))
-        return Pictures(images, labels, *extract_features(images, self.sampler.device))
+            return MeasuredPictures(images, labels, *classify(self.classifier, images))
+        return MeasuredPictures(images, labels, *extract_features(images, self.sampler.device))
 
-    def _looked_at(self, dataset: ImageDataset) -> Pictures:
+    def _looked_at(self, dataset: ImageDataset) -> MeasuredPictures:
         some = chosen(len(dataset), self.most)
         return self.pictures(dataset.images[some], None if dataset.labels is None else dataset.labels[some])
 

@@ -3,7 +3,7 @@
 from training.config import EmaConfig, OptimizerConfig
 from training.config.gan import GanConfig
 from training.nets.dcgan import DiscriminatorConfig, GeneratorConfig
-from training.recipes.recipe import Recipe
+from training.recipes.recipe import SMALL, Recipe
 
 DCGAN = Recipe(
     paper="Radford et al., 2015, arXiv:1511.06434",
@@ -19,5 +19,5 @@ DCGAN = Recipe(
         optimizer=OptimizerConfig(generator_lr=2e-4, discriminator_lr=2e-4, beta2=0.999),
         ema=EmaConfig(half_life=10_000),
     ),
-    on={"digits": {"total_images": 120_000, "tick": 30_000, "generator.width": 32, "discriminator.width": 32}},
+    on={"digits": {"total_images": 120_000, "tick": 30_000, **SMALL}},
 )

@@ -3,7 +3,7 @@
 from training.config import OptimizerConfig
 from training.config.gan import GanConfig
 from training.nets.dcgan import DiscriminatorConfig, GeneratorConfig
-from training.recipes.recipe import Recipe
+from training.recipes.recipe import SMALL, Recipe
 from training.terms.gradient_penalty import GradientPenalty
 
 WGAN_GP = Recipe(
@@ -21,5 +21,5 @@ WGAN_GP = Recipe(
         discriminator=DiscriminatorConfig(norm="layer"),
         optimizer=OptimizerConfig(generator_lr=1e-4, discriminator_lr=1e-4, beta1=0, beta2=0.9),
     ),
-    on={"digits": {"total_images": 400_000, "tick": 80_000, "generator.width": 32, "discriminator.width": 32}},
+    on={"digits": {"total_images": 400_000, "tick": 80_000, **SMALL}},
 )

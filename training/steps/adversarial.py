@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Batch:
+class GanBatch:
     """What a phase is given.
 
     Attributes:
@@ -105,7 +105,7 @@ class Losses:
         self._apart = "batch norm" in config.discriminator.provides
         self._generator, self._discriminator = generator, discriminator
 
-    def of_discriminator(self, batch: Batch) -> Loss:
+    def of_discriminator(self, batch: GanBatch) -> Loss:
         """The objective on real images and samples, and the discriminator's terms."""
         with torch.no_grad():
             fake = self._samples(batch)
@@ -116,7 +116,7 @@ class Losses:
         value = value + self._objective.discriminator(of_real.score, of_fake.score)
         return Loss(value, {**statistics, "real": of_real.score.mean(), "fake": of_fake.score.mean()})
 
-    def of_generator(self, batch: Batch) -> Loss:
+    def of_generator(self, batch: GanBatch) -> Loss:
         """The objective on samples, and the generator's terms."""
         fake = self._samples(batch)
         real = [batch.images] if self._shows_real else []
@@ -126,11 +126,11 @@ class Losses:
         objective = self._objective.generator(None if of_real is None else of_real.score, of_fake.score)
         return Loss(value + objective, statistics)
 
-    def _samples(self, batch: Batch) -> Tensor:
+    def _samples(self, batch: GanBatch) -> Tensor:
         samples: Tensor = self._generator(batch.latents, self._condition.vector(batch.draws, self._info))
         return samples
 
-    def _verdicts(self, shown: list[Tensor], batch: Batch) -> list[Verdict]:
+    def _verdicts(self, shown: list[Tensor], batch: GanBatch) -> list[Verdict]:
         """One pass over all: faster, and spectral norms take one power iteration a phase.
 
         Under batch normalisation each has a pass of its own, since it would mix what is real with what is not.
@@ -142,14 +142,14 @@ class Losses:
         parts = zip(scores.chunk(len(shown)), features.chunk(len(shown)), strict=True)
         return [Verdict(score, part, Heads(self._discriminator.heads, part)) for score, part in parts]
 
-    def _verdict(self, images: Tensor, batch: Batch) -> Verdict:
+    def _verdict(self, images: Tensor, batch: GanBatch) -> Verdict:
         score, features = self._discriminator(images, batch.draws.get("labels"))
         return Verdict(score, features, Heads(self._discriminator.heads, features))
 
     def _seen(
         self,
         side: Side,
-        batch: Batch,
+        batch: GanBatch,
         fake: Tensor,
         of_real: Verdict | None,
         of_fake: Verdict,
@@ -174,7 +174,7 @@ class _Batches:
         self._real = Batches(dataset, config.batch, config.seed, device)
         self._draws = {name: draw for term in config.terms_of().values() for name, draw in term.draws().items()}
 
-    def __call__(self, step: int) -> Stream[Batch, object, None]:
+    def __call__(self, step: int) -> Stream[GanBatch, object, None]:
         config, critic_steps = self._config, self._config.critic_steps
         source = seeds.random_source(config.seed, "latents", step)
         for phase in itertools.count():
@@ -184,7 +184,7 @@ class _Batches:
             draws = dict(config.condition.draw(labels, config.batch, source))
             draws |= {name: draw(config.batch, source) for name, draw in self._draws.items()}
             moved = {name: drawn.to(self._device, non_blocking=True) for name, drawn in draws.items()}
-            yield Batch(images, latents.to(self._device, non_blocking=True), moved)
+            yield GanBatch(images, latents.to(self._device, non_blocking=True), moved)
 
 
 class _SampleGrid:

@@ -28,7 +28,7 @@ _SHOWN = 4  # pictures of each domain
 
 
 @dataclass(frozen=True)
-class Batch:
+class TranslationBatch:
     """What the generators' phase is given; all float32 [B, 3, S, S] in [-1, 1].
 
     Attributes:
@@ -41,7 +41,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class DiscriminatorBatch(Batch):
+class DiscriminatorBatch(TranslationBatch):
     """What the discriminators' phase is given besides.
 
     Attributes:
@@ -71,12 +71,12 @@ def build(config: TranslationConfig, dataset: UnpairedDataset, device: torch.dev
     crops = UnpairedCrops(dataset, config.batch, config.crop, config.seed, device)
     pool_a, pool_b = (ImagePool(config.pool, config.seed, name) for name in ("A", "B"))
 
-    def batches(step: int) -> Stream[Batch, Any, None]:
+    def batches(step: int) -> Stream[TranslationBatch, Any, None]:
         a, b = crops.batch(step)
-        fake_a, fake_b = yield Batch(a, b)
+        fake_a, fake_b = yield TranslationBatch(a, b)
         yield DiscriminatorBatch(a, b, pool_a.exchange(fake_a, step), pool_b.exchange(fake_b, step))
 
-    def generator_loss(batch: Batch) -> Loss:
+    def generator_loss(batch: TranslationBatch) -> Loss:
         fake_b, same_b = _translated(pair.a_to_b, batch.a, batch.b, also=config.identity_weight > 0)
         fake_a, same_a = _translated(pair.b_to_a, batch.b, batch.a, also=config.identity_weight > 0)
         cycle = functional.l1_loss(pair.b_to_a(fake_b), batch.a) + functional.l1_loss(pair.a_to_b(fake_a), batch.b)

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 from pydantic_core import InitErrorDetails
 
 from training.terms.base import Heads, Seen, Side, Term, Verdict
-from training.terms.classifier import Classifier
+from training.terms.classifier import AuxiliaryClassifier
 from training.terms.equivariance import Equivariance
 from training.terms.gradient_penalty import GradientPenalty
 from training.terms.information import CategoricalInformation, ContinuousInformation
@@ -15,7 +15,7 @@ from training.terms.invariance import Invariance
 
 TERMS: dict[str, type[Term]] = {
     "categorical_information": CategoricalInformation,
-    "classifier": Classifier,
+    "classifier": AuxiliaryClassifier,
     "continuous_information": ContinuousInformation,
     "equivariance": Equivariance,
     "gradient_penalty": GradientPenalty,

@@ -14,7 +14,7 @@ from training.terms.base import Seen, Term
 _HEAD = "classifier"
 
 
-class Classifier(Term):
+class AuxiliaryClassifier(Term):
     """The cross-entropy of the class, in nats."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"label"})

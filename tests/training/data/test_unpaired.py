@@ -222,7 +222,7 @@ def test_an_empty_domain_is_named(tmp_path: Path, missing: str) -> None:
     files = {name: content for name, content in FILES.items() if f"train{missing}" not in name}
     as_zip(tmp_path / "own.zip", files)
     with pytest.raises(
-        DataError, match=rf"own\.zip: holds no pictures in a folder train{missing}; cyclegan needs trainA and trainB"
+        DataError, match=rf"own\.zip: holds no pictures in a folder train{missing}; two domains need trainA and trainB"
     ):
         load_unpaired("own", "train", tmp_path)
 
@@ -313,7 +313,9 @@ def test_one_kind_of_set_is_not_taken_for_the_other(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"two: is a set of two domains \(trainA and trainB\), for cyclegan"):
         load("two", "train", two)
     one = as_folder(tmp_path / "one", {f"{each}.png": plain(RED) for each in range(12)})
-    with pytest.raises(DataError, match="one: holds no pictures in a folder trainA; cyclegan needs trainA and trainB"):
+    with pytest.raises(
+        DataError, match="one: holds no pictures in a folder trainA; two domains need trainA and trainB"
+    ):
         load_unpaired("one", "train", one)
 
 

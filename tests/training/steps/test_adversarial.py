@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from tests.training.tiny import batches_of, build, code_gan, dots, gan, label_gan, take_step
 from training.engine.precision import compiler_problem
 from training.objectives import OBJECTIVES, Objective
-from training.steps.adversarial import Batch, Losses
+from training.steps.adversarial import GanBatch, Losses
 from training.steps.phase import Model, Phase
 from training.terms.information import categorical_loss, continuous_loss
 
@@ -19,7 +19,7 @@ def losses_of(model: Model, step: int = 0):
     return [phase.loss(batch) for phase, batch in zip(model.phases, batches_of(model, step), strict=True)]
 
 
-def learn(phase: Phase, batch: Batch, steps: int) -> list[dict[str, float]]:
+def learn(phase: Phase, batch: GanBatch, steps: int) -> list[dict[str, float]]:
     """Repeats a phase; gives what each time reports."""
     reports = []
     for _ in range(steps):
@@ -38,7 +38,7 @@ def count_passes(net: nn.Module) -> list[int]:
     return passes
 
 
-def same(one: Batch, other: Batch) -> bool:
+def same(one: GanBatch, other: GanBatch) -> bool:
     pairs = [(one.images, other.images), (one.latents, other.latents)]
     pairs += [(one.draws[name], other.draws[name]) for name in one.draws]
     return all(torch.equal(*pair) for pair in pairs)

@@ -24,7 +24,7 @@ from training.engine.statistics import Statistics
 from training.nets.dcgan import DiscriminatorConfig, GeneratorConfig
 from training.nets.posterior import PosteriorConfig
 from training.nets.translator import PatchConfig, TranslatorConfig
-from training.terms.classifier import Classifier
+from training.terms.classifier import AuxiliaryClassifier
 from training.terms.equivariance import Equivariance
 from training.terms.information import CategoricalInformation, ContinuousInformation
 from training.terms.invariance import Invariance
@@ -48,7 +48,7 @@ CONFIGS: dict[str, RunConfig] = {
     ),
     "cgan with classifier": GanConfig(
         recipe="cgan", data="squares", total_images=480, tick=480, batch=16, precision="float32", seed=5,
-        latent_size=8, condition=LabelCondition(), terms={"classifier": Classifier(weight=0.2)},
+        latent_size=8, condition=LabelCondition(), terms={"classifier": AuxiliaryClassifier(weight=0.2)},
         generator=GeneratorConfig(width=8),
         discriminator=DiscriminatorConfig(width=8, projection=True),
     ),

@@ -9,7 +9,7 @@ from training.config.translation import TranslationConfig
 from training.nets.translator import Translator
 from training.objectives import OBJECTIVES
 from training.steps.phase import Model
-from training.steps.translation import Batch, DiscriminatorBatch
+from training.steps.translation import DiscriminatorBatch, TranslationBatch
 
 
 def make(**changes) -> Model:
@@ -18,7 +18,7 @@ def make(**changes) -> Model:
     return build(plain.changed({**narrow, **SMALL_CROP, **changes}), noise())
 
 
-def first_batch(model: Model) -> Batch:
+def first_batch(model: Model) -> TranslationBatch:
     return model.batches(0).send(None)
 
 
@@ -118,7 +118,7 @@ def test_the_discriminators_see_this_steps_translations_without_gradient() -> No
     model = make()
     stream = model.batches(0)
     batch = stream.send(None)
-    assert type(batch) is Batch
+    assert type(batch) is TranslationBatch
     outputs = model.phases[0].loss(batch).outputs
     shown_batch = stream.send(outputs)
     assert torch.equal(shown_batch.a, batch.a)
