@@ -206,8 +206,8 @@ def _chosen(
     own = picture_set_at(data_dir) if data_dir and not data else None
     if config_file:
         try:
-            config = parse_config(config_file.read_text())
-        except (ConfigError, UnicodeDecodeError) as error:
+            config = parse_config(config_file.read_bytes())
+        except ConfigError as error:
             raise ConfigError(f"--config {config_file}: {error}") from error
         if name not in (None, config.recipe):
             raise ConfigError(f"--config {config_file} is of the recipe {config.recipe}, not of {name}")

@@ -29,7 +29,7 @@ class _Fields(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
     def _are_known(cls, given: Any) -> Any:
         for key in given if isinstance(given, dict) else [given]:
             if str(key) not in cls.model_fields:
-                raise ValueError(f"has no {key}; it may have {', '.join(cls.model_fields)}")
+                raise ValueError(f"unknown field {key}; it may have {', '.join(cls.model_fields)}")
         return given
 
 
@@ -63,7 +63,9 @@ class Argument(BaseModel, coerce_numbers_to_str=True, allow_inf_nan=False):
         return {"word": word, **fields}
 
     @model_validator(mode="after")
-    def _ascends(self) -> Self:
+    def _makes_sense(self) -> Self:
+        if len(set(self.values)) < len(self.values):
+            raise ValueError("values must have different names")
         if self.min >= self.max:
             raise ValueError(f"max must be greater than min, got {self.min:g} to {self.max:g}")
         return self
@@ -154,5 +156,5 @@ def read_description(path: Path) -> CardFile:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         told = f"line {line} is not YAML: {error.problem}"
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        told = f"cannot be read: {error}"
+        told = f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
     raise ArchivingError(f"--card {path}: {told}")

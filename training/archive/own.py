@@ -26,6 +26,8 @@ from training.archive.description import Argument, read_description
 from training.archive.export import export_graph, least_side
 from training.archive.package import LATENT_EXECUTION, ArchivingError, list_graphs, write_archive
 
+_WEIGHTS = "give what safetensors.torch.save_file(net.state_dict(), ...) or torch.save(net.state_dict(), ...) writes"
+
 # Opens an archive by the worker's code within it, as TorchServe does, and runs each of its graphs.
 _WORKER = """
 import pathlib, sys
@@ -129,8 +131,12 @@ def _load_class(where: str, file: Path, name: str, arguments: dict[str, Any]) ->
 
 
 def _load_program(where: str, file: Path) -> nn.Module:
-    with _told(f"{where}: cannot be read as what torch.export.save writes"):
-        return torch.export.load(file).module(check_guards=False)
+    try:
+        with _told(where):
+            return torch.export.load(file).module(check_guards=False)
+    except ArchivingError as error:  # torch refers to warnings that nobody sees
+        fault = f"cannot be read as what torch.export.save writes, of torch {torch.__version__} or before"
+        raise ArchivingError(f"{where}: {fault}") from error
 
 
 def _load_weights(net: nn.Module, path: Path) -> None:
@@ -139,8 +145,10 @@ def _load_weights(net: nn.Module, path: Path) -> None:
         state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         fault = "cannot be read" if path.is_file() else "there is no such file"
-        told = "give what safetensors.torch.save_file(net.state_dict(), 'g.safetensors') or torch.save(...) writes"
-        raise ArchivingError(f"--weights {path}: {fault}; {told}") from error
+        raise ArchivingError(f"--weights {path}: {fault}; {_WEIGHTS}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        held = f"has {', '.join(map(str, state))}" if isinstance(state, dict) else f"is a {type(state).__name__}"
+        raise ArchivingError(f"--weights {path}: {textwrap.shorten(held, 200)}, and not tensors alone; {_WEIGHTS}")
     with _told(f"--weights {path}"):
         net.load_state_dict(state)
 

@@ -25,6 +25,7 @@ _REASONS = {
     "finite_number": "must be a finite number",
     "bool_parsing": "must be true or false",
     "string_too_short": "must not be empty",
+    "string_pattern_mismatch": "must be a name, without /",
     "union_tag_invalid": "must be one of {expected_tags}",
     "union_tag_not_found": "has no kind",
 }

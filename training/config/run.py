@@ -74,8 +74,8 @@ class RunConfig(Settings, ABC):
     recipe: str
     """What is trained: a name in `training.recipes.RECIPES`."""
 
-    data: Annotated[str, Field(min_length=1)]
-    """The data set's name."""
+    data: Annotated[str, Field(pattern=r"^[^/]*[^/.][^/]*$")]
+    """The data set's name; no path."""
 
     total_images: Annotated[int, Field(ge=1)]
     """Real images to show in all, counted with repetition; the run stops at the first step that reaches it."""

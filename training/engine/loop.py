@@ -78,6 +78,7 @@ def train(
 
         # 1. The data, the run's folder, and what the machine decides.
         _refuse_unequal_shares(config.batch)
+        place.refuse_others_files()
         config = config.model_copy(update={"precision": resolve_precision(config.precision, where)})
         with distributed.first_before_others():  # it may have to download them
             dataset = config.load("train", data_dir)

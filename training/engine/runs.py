@@ -42,6 +42,7 @@ class RunDir:
         self.statistics = path / "stats.jsonl"
         self.grids = path / "grids"
         self.tensorboard = path / "tensorboard"
+        self._lock = path / "lock"
 
     def grid(self, images: int) -> Path:
         """The grid drawn after this many images."""
@@ -60,15 +61,31 @@ class RunDir:
         except ConfigError as error:
             raise ConfigError(f"{self.config}: {error}") from error
 
+    def refuse_others_files(self) -> None:
+        """Refuses a folder in which something else lies, such as pictures: a run must not mix with it or delete it.
+
+        Raises:
+            ConfigError: If it is no run's folder and not empty, or no folder at all.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"--run-dir {self.path}: is a file; give a new or empty folder")
+        is_ours = self._lock.exists() or any(self.checkpoints.glob("*.safetensors"))
+        if not is_ours and self.path.is_dir() and any(self.path.iterdir()):
+            raise ConfigError(f"--run-dir {self.path}: holds other files and no run; give a new or empty folder")
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """A block in which no other process trains here; the kernel ends it too when this process dies.
 
         Raises:
-            ConfigError: If another process does.
+            ConfigError: If another process does, or the folder cannot be made.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("a+") as file:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = self._lock.open("a+")
+        except OSError as error:
+            raise ConfigError(f"--run-dir {self.path}: {error.strerror}") from error
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

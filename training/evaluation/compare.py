@@ -43,7 +43,7 @@ def write_comparison(runs: Sequence[Path], out: Path) -> None:
     page = environment.get_template("comparison.html").render(
         runs=shown,
         charts={name: _chart([(run["colour"], run["curves"].get(name, [])) for run in shown]) for name in curves},
-        references={name: metric.reference for run in shown for name, metric in run["metrics"].items()},
+        metrics=list(dict.fromkeys(name for run in shown for name in run["metrics"])),
         differing={name: values for name, values in settings.items() if len(set(values)) > 1},
         figure=figure,
     )
@@ -54,7 +54,7 @@ def write_comparison(runs: Sequence[Path], out: Path) -> None:
 def _shown(run: RunDir, colour: str) -> dict[str, Any]:
     evaluation, grids = run.path / EVALUATION_FILE, sorted(run.grids.glob("*.png"))
     try:
-        metrics = Evaluation.read(evaluation).metrics if evaluation.exists() else ()
+        found = Evaluation.read(evaluation) if evaluation.exists() else Evaluation(metrics=(), protocol={})
     except ValidationError as error:
         raise ConfigError(f"{evaluation}: not of this version; run `gantry evaluate {run.path}` again") from error
     return {
@@ -63,7 +63,8 @@ def _shown(run: RunDir, colour: str) -> dict[str, Any]:
         "settings": {name: json.dumps(value) for name, value in run.read_config().flat().items()},
         "curves": _curves(run.statistics),
         "grid": base64.b64encode(grids[-1].read_bytes()).decode() if grids else None,
-        "metrics": {each.name: each for each in metrics},
+        "metrics": {each.name: each for each in found.metrics},
+        "measured": tuple(found.protocol.get(name) for name in ("data", "features")) if found.metrics else None,
     }
 
 

@@ -46,7 +46,7 @@ def _protocol(subject: Subject) -> dict[str, str]:
     if subject.classifier:
         features = (
             f"penultimate layer of a classifier trained on {len(subject.train):,} training images, "
-            f"{subject.settings.features} values after ReLU, float32; {subject.settings.model_dump_json()}; "
+            f"{subject.settings.features} values after ReLU, float32; limits {subject.settings.model_dump_json()}; "
             f"validation accuracy {share(held_out.right):.2%}, test accuracy {share(test.right):.2%}"
         )
     return {

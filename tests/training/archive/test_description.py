@@ -35,10 +35,10 @@ def test_codes_are_numbered_in_the_order_of_their_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("image: 4\ninputs: [latent: 4]", "image: has no 4; it may have width, height"),
+        ("image: 4\ninputs: [latent: 4]", "image: unknown field 4; it may have width, height"),
         ("inputs: [", "line 1 is not YAML"),
         ("inputs: [latent: 4", "line 1 is not YAML"),
-        ("4", "has no 4; it may have inputs, image, description"),
+        ("4", "unknown field 4; it may have inputs, image, description"),
         ("", "inputs: Field required"),
         (IMAGE, "inputs: Field required"),
         (IMAGE + "inputs: [latent: 4, class: {values: 2, value: 3}]", "class needs values, and may have form"),
@@ -52,6 +52,7 @@ def test_codes_are_numbered_in_the_order_of_their_kind(tmp_path: Path) -> None:
         (IMAGE + "inputs: [class: 2]", "inputs must have one latent or one picture"),
         (IMAGE + "inputs: [latent: 4, class: 2, class: 3]", "line 2 is not YAML|one class at most"),
         (IMAGE + "inputs: [latent: 4, class: [yes, no]]", r"inputs\.1\.values\.0: .*valid string"),
+        (IMAGE + "inputs: [latent: 4, class: [a, a, b]]", r"inputs\.1: values must have different names"),
         (IMAGE + "inputs: [latent: 4, class: {values: 2, form: onehot}]", r"inputs\.1\.form: .*'one-hot' or"),
         (
             IMAGE + "inputs: [latent: 4, attribute: {name: age}]",
@@ -69,7 +70,7 @@ def test_codes_are_numbered_in_the_order_of_their_kind(tmp_path: Path) -> None:
         ),
         (IMAGE + f"inputs: [{PICTURE}]", "a picture stands alone"),
         (f"inputs: [{PICTURE}, class: 2]", "a picture stands alone"),
-        (f"author: me\ninputs: [{PICTURE}]", "has no author; it may have inputs, image, description"),
+        (f"author: me\ninputs: [{PICTURE}]", "unknown field author; it may have inputs, image, description"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, fault: str) -> None:

@@ -39,7 +39,9 @@ def test_flat_names_are_those_that_changed_takes(name: str) -> None:
         ({"precision": "float16"}, "--precision float16: must be 'auto', 'float32' or 'bfloat16'"),
         ({"size": 30}, "--size 30: must be 28, 32, 64 or 128"),
         ({"size": "large"}, "--size large: must be 28, 32, 64 or 128"),
-        ({"data": ""}, "--data : must not be empty"),
+        ({"data": ""}, "--data : must be a name, without /"),
+        ({"data": "../elsewhere"}, "--data ../elsewhere: must be a name, without /"),
+        ({"data": ".."}, "--data ..: must be a name, without /"),
         ({"generator.width": "wide"}, "--set generator.width=wide: must be a whole number"),
         ({"generator.depth": 3}, "--set generator.depth: there is no setting of this name"),
         (

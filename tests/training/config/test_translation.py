@@ -30,7 +30,7 @@ def test_one_picture_of_each_domain_is_a_batch() -> None:
             "--set domain_a and domain_b are both 'zebra': they must differ, since callers name a direction by them",
         ),
         ({"domain_a": ""}, "--set domain_a=: must not be empty"),
-        ({"data": ""}, "--data : must not be empty"),
+        ({"data": ""}, "--data : must be a name, without /"),
         (
             {"crop.size": 256, "crop.min_side": 128},
             "--set crop.size 256, crop.min_side 128, crop.max_side 286: none may be less than the one before it",

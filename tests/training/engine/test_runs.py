@@ -67,3 +67,29 @@ def test_a_configuration_of_another_version_is_named(config: RunConfig, tmp_path
     (tmp_path / "config.json").write_text(config.model_dump_json().replace("batch", "bunch"))
     with pytest.raises(ConfigError, match=r"config.json: .*bunch: there is no setting of this name"):
         load_run(tmp_path)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("name", ["notes.txt", "config.json", "grids/own.png", "checkpoints/own.pt"])
+def test_a_folder_of_other_files_is_left_as_it_is(config: RunConfig, tmp_path: Path, name: str, fresh: bool) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=f"--run-dir {tmp_path}: holds other files and no run; give a new or empty"):
+        train(config, tmp_path, fresh=fresh)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_notes_beside_a_run_do_not_stop_it(config: RunConfig, tmp_path: Path) -> None:
+    train(config, tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    train(config, tmp_path, fresh=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_place_that_can_be_no_folder_is_named(config: RunConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=f"--run-dir {tmp_path}/file: is a file"):
+        train(config, tmp_path / "file")
+    with pytest.raises(ConfigError, match=f"--run-dir {tmp_path}/file/run: Not a directory"):
+        train(config, tmp_path / "file" / "run")

@@ -56,10 +56,9 @@ def run_at(path: Path, *, width: int = 32, seed: int = 0, ticks: int = 5) -> Pat
     return path
 
 
-def evaluated(path: Path, coverage: float) -> Path:
-    Evaluation(metrics=(Metric(name="coverage", value=coverage, reference=0.97),), protocol={}).save(
-        path / "evaluation.json"
-    )
+def evaluated(path: Path, coverage: float, reference: float = 0.97, data: str = "digits") -> Path:
+    metric = Metric(name="coverage", value=coverage, reference=reference)
+    Evaluation(metrics=(metric,), protocol={"data": data}).save(path / "evaluation.json")
     return path
 
 
@@ -77,10 +76,24 @@ def test_curves_grids_figures_and_differing_settings_are_on_one_page(tmp_path):
     assert [image["src"][:22] for image in page.all("img")] == ["data:image/png;base64,"] * 2
     assert page.cells.count(str(other)) >= 2
     row = page.cells.index("coverage")
-    assert page.cells[row : row + 3] == ["coverage", "0.5", "0.97"]
+    assert page.cells[row : row + 2] == ["coverage", "0.5 (0.97)"]
     row = page.cells.index("generator.width")
     assert page.cells[row : row + 3] == ["generator.width", "32", "64"]
     assert "seed" not in page.cells
+
+
+def test_each_figure_has_the_reference_of_its_own_data_and_other_data_do_not_compare(tmp_path):
+    out = tmp_path / "page.html"
+    one = evaluated(run_at(tmp_path / "one"), 0.5)
+    other = evaluated(run_at(tmp_path / "other"), 0.25, reference=0.75)
+    write_comparison([one, other, run_at(tmp_path / "unevaluated")], out)
+    cells = Page(out.read_text()).cells
+    row = cells.index("coverage")
+    assert cells[row : row + 3] == ["coverage", "0.5 (0.97)", "0.25 (0.75)"]
+    assert "Not comparable:" not in cells
+
+    write_comparison([one, evaluated(other, 0.25, data="mnist")], out)
+    assert "Not comparable:" in Page(out.read_text()).cells
 
 
 def test_the_page_loads_nothing(tmp_path):
