@@ -97,9 +97,9 @@ def serve(
     import uvloop
 
     from services.backends.base import BackendUnavailableError
-    from services.gateway.logs import configure_logs
     from services.gateway.server import serve as serve_gateway
     from services.gateway.settings import Settings
+    from services.gateway.telemetry.logs import configure_logs
 
     given = {
         "backend": backend,
@@ -135,7 +135,7 @@ def models(
     timeout: Timeout = 30.0,
 ) -> None:
     """List the models of a running gateway, or print the card of one as JSON."""
-    from services.gateway.metrics import kind_label
+    from services.gateway.telemetry.metrics import kind_label
 
     with _errors_told("models", GantryError, ValueError, OSError), _client(address, timeout) as client:
         if name is not None:
@@ -364,7 +364,7 @@ def token(
 
     Without --file, what belongs into its list of "keys" is printed on stderr.
     """
-    from services.gateway.tokens import add_key, make_key
+    from services.gateway.credentials.api_keys import add_key, make_key
 
     with _errors_told("token", ValueError, OSError):
         key, entry = make_key(name, model or ["*"])

@@ -22,7 +22,7 @@ from services.client.files import write_picture
 from services.client.local_gateway import LocalGatewayError, reasons_of, running_gateway
 from services.client.sheets import Layout, draw_sheet, sample_sheet, traversal_sheet
 from services.client.table import format_table
-from services.gateway.metrics import kind_label
+from services.gateway.telemetry.metrics import kind_label
 from services.worker.inputs import CLASS, PICTURE, Input, described_inputs, takes
 
 SEED = 1

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from services.backends.base import BackendFailedError, BackendTimeoutError, BackendUnavailableError
-from services.gateway.calls import current_call
+from services.gateway.call import current_call
 from services.worker.decoding import ImageTooLargeError
 
 DOMAIN = "gantry"

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import Backend, BackendError, BackendFailedError, BackendUnavailableError, ModelKey
-from services.gateway.calls import Ride
+from services.gateway.call import Ride
 from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError, UnknownModelError
-from services.gateway.metrics import Metrics
+from services.gateway.telemetry.metrics import Metrics
 
 # Weight of the newest envelope in the running mean of seconds per item.
 _NEWEST_WEIGHT = 0.2

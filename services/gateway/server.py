@@ -18,22 +18,22 @@ from grpc_reflection.v1alpha import reflection
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 from services.backends.base import Backend, BackendUnavailableError
-from services.gateway.auth import authenticator
 from services.gateway.catalog import Catalog
-from services.gateway.decoding import RequestDecoder
-from services.gateway.drain import Drain
-from services.gateway.encoding import Limits
-from services.gateway.health import LIVENESS, ProbeServer, Readiness
-from services.gateway.making import Maker
-from services.gateway.metrics import Metrics, kind_label
-from services.gateway.observing import CallObserver
+from services.gateway.credentials.tls import server_credentials
+from services.gateway.interceptors.access_log import CallObserver
+from services.gateway.interceptors.authentication import authenticator
+from services.gateway.interceptors.base import WrappedOnce
+from services.gateway.interceptors.decoding import RequestDecoder
+from services.gateway.interceptors.drain import Drain
+from services.gateway.planning.output import Limits
 from services.gateway.scheduler import Scheduler
 from services.gateway.servicers.generation import GenerationServicer
+from services.gateway.servicers.making import Maker
 from services.gateway.servicers.models import ModelServicer
+from services.gateway.servicers.uploads import StreamLimits
 from services.gateway.settings import Settings
-from services.gateway.tls import server_credentials
-from services.gateway.uploads import StreamLimits
-from services.gateway.wrapping import WrappedOnce
+from services.gateway.telemetry.health import LIVENESS, ProbeServer, Readiness
+from services.gateway.telemetry.metrics import Metrics, kind_label
 
 _SERVICES = (
     generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from services.cli import app
-from services.gateway.tokens import read_keys
+from services.gateway.credentials.api_keys import read_keys
 
 
 def gantry(address: str, *arguments: object) -> Result:

@@ -8,19 +8,19 @@ from typing import Any
 import grpc
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2
-from services.gateway.assembling import animate, cut_grid, pixels_of
-from services.gateway.calls import current_call
+from services.gateway.call import current_call
 from services.gateway.catalog import Catalog
-from services.gateway.drain import Moment
-from services.gateway.encoding import GridPlan, Limits
 from services.gateway.errors import ItemFailedError, answered
-from services.gateway.making import Maker
-from services.gateway.sampling import SamplePlan, plan_sample
+from services.gateway.interceptors.drain import Moment
+from services.gateway.planning.output import GridPlan, Limits
+from services.gateway.planning.sample import SamplePlan, plan_sample
+from services.gateway.planning.translate import plan_translate, shape_answer
+from services.gateway.planning.traverse import AnimationPlan, TraversePlan, plan_traverse
 from services.gateway.scheduler import Made, abandon
-from services.gateway.translate_stream import TranslateStream
-from services.gateway.translating import plan_translate, shape_answer
-from services.gateway.traversing import AnimationPlan, TraversePlan, plan_traverse
-from services.gateway.uploads import StreamLimits
+from services.gateway.servicers.assembly import animate, cut_grid, pixels_of
+from services.gateway.servicers.making import Maker
+from services.gateway.servicers.translate_stream import TranslateStream
+from services.gateway.servicers.uploads import StreamLimits
 from services.worker.imaging import Pixels, encode, picture_facts
 
 Context = grpc.aio.ServicerContext[Any, Any]

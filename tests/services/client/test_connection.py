@@ -12,8 +12,8 @@ from PIL import Image
 
 from services.client import AsyncClient, Axis, Client, Credentials, GantryError, Sweep
 from services.client.connection import stays_here
+from services.gateway.credentials.api_keys import add_key, make_key
 from services.gateway.settings import Settings
-from services.gateway.tokens import add_key, make_key
 from tests.conformance.harness import EventLoop, serving
 from tests.services.gateway.cards import code_card, translation_card
 from tests.services.gateway.certificates import Authority

@@ -1,7 +1,7 @@
 """Cards and limits for tests that need no archive, and no torch to import one."""
 
 from gantry.v1 import models_pb2
-from services.gateway.encoding import Limits
+from services.gateway.planning.output import Limits
 
 
 def tiny_card(name: str = "tiny", version: str = "1.0.0") -> models_pb2.ModelCard:

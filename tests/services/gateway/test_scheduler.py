@@ -18,8 +18,8 @@ from services.backends.base import (
     ModelKey,
 )
 from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError, UnknownModelError
-from services.gateway.metrics import Metrics
 from services.gateway.scheduler import Made, Scheduler, abandon
+from services.gateway.telemetry.metrics import Metrics
 from tests.services.gateway.fakes import Clock, DrivenBackend, Envelope, settled
 
 BATCH_ITEMS = 4

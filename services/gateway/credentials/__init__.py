@@ -1,0 +1,1 @@
+"""Who may call: keys, tokens and certificates, read from files that may change."""

@@ -1,0 +1,97 @@
+"""Observes every call of a method that exists: gives it its request id, counts and times it, and logs one line.
+
+The line has no metadata, no token and nothing of what was sent or made: only names of methods and loaded models, the
+caller's name, counts and milliseconds.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import grpc
+
+from services.gateway.call import REQUEST_ID_KEY, Call
+from services.gateway.interceptors.authentication import caller_name
+from services.gateway.interceptors.base import Handler, Wrapping, wrap
+from services.gateway.telemetry.metrics import Metrics
+
+_log = logging.getLogger("gantry.access")
+
+
+class CallObserver(Wrapping):
+    """Observes calls; outside of all others that see calls, so that it sees their refusals."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        """Keep where to count.
+
+        Args:
+            metrics: The gateway's metrics.
+        """
+        self._metrics = metrics
+
+    def wrapped(self, handler: Handler, method: str) -> Handler:
+        """Observe the calls of a method that exists."""
+        service, _, name = method.removeprefix("/").partition("/")
+        return wrap(handler, partial(self._observed, (service, name, _type_of(handler))))
+
+    @asynccontextmanager
+    async def _observed(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[None]:
+        call = Call.begin(labels[1], context.invocation_metadata(), self._metrics.refusals)
+        self._metrics.calls_started.labels(*labels).inc()
+        code, started = "OK", time.perf_counter()
+        with self._metrics.calls_in_flight.labels(call.method).track_inprogress():
+            try:
+                # With the status, not before the answer: a proxy can try another gateway only as long as it has passed
+                # nothing of the answer on.
+                context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
+                yield
+            except BaseException as error:
+                code = _code_of(error, context)
+                raise
+            finally:
+                seconds = time.perf_counter() - started
+                self._metrics.call_seconds.labels(*labels).observe(seconds)
+                self._metrics.calls_handled.labels(*labels, code).inc()
+                _log_call(call, labels[0], code, seconds)
+
+
+def _log_call(call: Call, service: str, code: str, seconds: float) -> None:
+    fields: dict[str, object] = {"service": service, "method": call.method, "code": code, "caller": caller_name()}
+    if call.refused:
+        fields |= {"reason": call.reason, "refused": call.refused}
+    if call.model:
+        fields |= {"model": call.model, "version": call.version, "images": call.images}
+    milliseconds = {"total_ms": seconds}
+    if call.images:
+        milliseconds |= {
+            "queue_ms": call.queue_seconds,
+            "backend_ms": call.backend_seconds,
+            "encode_ms": call.encode_seconds,
+        }
+    fields |= {name: round(value * 1000, 1) for name, value in milliseconds.items()}
+    # Health checks come every few seconds; a line for each would bury the rest.
+    level = logging.INFO if service.startswith("gantry.") else logging.DEBUG
+    _log.log(level, "%s %s", call.method, code, extra={"fields": fields})
+
+
+def _type_of(handler: Handler) -> str:
+    """Name the kind of a method as the metrics do, after other languages' gRPC middleware."""
+    if handler.request_streaming:
+        return "bidi_stream" if handler.response_streaming else "client_stream"
+    return "server_stream" if handler.response_streaming else "unary"
+
+
+def _code_of(error: BaseException, context: Any) -> str:
+    """Name the status of a call that ended with an exception: a refusal stays one, whatever ends the call then."""
+    if refused := context.code():
+        return _code_name(refused)
+    return "UNKNOWN" if isinstance(error, Exception) else "CANCELLED"
+
+
+def _code_name(code: grpc.StatusCode | int) -> str:
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    return next((known.name for known in grpc.StatusCode if known.value[0] == code), "UNKNOWN")

@@ -1,0 +1,189 @@
+"""Conditions as callers name them: every fault has its path, and what is left open is drawn from the seed."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gantry.v1 import models_pb2
+from gantry.v1.generation_pb2 import CodeValue, Condition
+from services.gateway.planning.conditions import Shown, input_values, input_violations, label_fault, number_text, show
+from services.worker.latents import draw_attribute, draw_category, draw_label, draw_number
+from tests.services.gateway.cards import code_card, face_card, mixed_card, plain_card, tiny_card
+
+
+def faults(*codes: CodeValue) -> list[tuple[str, str]]:
+    return list(input_violations(code_card(), Condition(codes=codes)))
+
+
+def code_values(*codes: CodeValue) -> dict[str, int | float]:
+    return input_values(code_card(), Condition(codes=codes))
+
+
+def test_a_class_is_one_hot() -> None:
+    shown = show(tiny_card(), 1, {"class": 2})
+    assert shown.vector == [0.0, 0.0, 1.0]
+    assert shown.label is not None
+    assert (shown.label.id, shown.label.name) == (2, "three words here")
+    assert shown.codes == []
+    assert [(fact.key, fact.value) for fact in shown.facts("to_")] == [
+        ("gantry:to_label_id", "2"),
+        ("gantry:to_label_name", "three words here"),
+    ]
+
+
+def test_what_is_left_open_is_drawn_from_the_seed() -> None:
+    label = show(tiny_card(), 77, {}).label
+    assert label is not None
+    assert label.id == draw_label(77, 3)
+    codes = show(code_card(), 77, {}).codes
+    assert [code.code for code in codes] == ["k1", "c1", "c2"]
+    assert (codes[0].index, codes[1].number, codes[2].number) == (
+        draw_category(77, 0, 3),
+        draw_number(77, 0, -1.0, 1.0),
+        draw_number(77, 1, -2.0, 0.5),
+    )
+    assert show(face_card(), 77, {}).attributes == {
+        "smile": draw_attribute(77, 0, 0.0, 1.0),
+        "age": draw_attribute(77, 1, 18.0, 80.0),
+    }
+
+
+def test_a_model_of_latents_alone_has_an_empty_condition() -> None:
+    assert show(plain_card(), 3, {}) == Shown([], None, [], {})
+    assert show(plain_card(), 3, {}).facts() == []
+
+
+def test_the_condition_follows_the_order_of_the_graph() -> None:
+    shown = show(mixed_card(), 4, {"class": 1, "c1": 0.5, "age": 30})
+    assert shown.vector == [30.0, 0.5, 0.0, 1.0, 0.0]
+    assert [(fact.key, fact.value) for fact in shown.facts()] == [
+        ("gantry:label_id", "1"),
+        ("gantry:label_name", "square"),
+        ("gantry:code:c1", "0.5"),
+        ("gantry:attribute:age", "30"),
+    ]
+
+
+def test_an_attribute_more_changes_nothing_else_that_is_drawn() -> None:
+    more = mixed_card()
+    more.attributes.add(name="smile", min=0.0, max=1.0)
+    more.graphs[0].inputs.append("smile")
+    fewer, now = show(mixed_card(), 9, {}), show(more, 9, {})
+    assert now.vector[:-1] == fewer.vector
+    assert now.attributes == {**fewer.attributes, "smile": now.vector[-1]}
+
+
+def test_an_attribute_is_reported_as_the_message_holds_it() -> None:
+    shown = show(face_card(), 1, {"smile": 0.1})
+    assert shown.attributes["smile"] == shown.vector[0] == CodeValue(number=0.1).number
+    assert shown.facts("from_")[0].key == "gantry:from_attribute:smile"
+    assert shown.facts("from_")[0].value == "0.1"
+
+
+def test_what_is_set_moves_nothing_that_is_drawn() -> None:
+    drawn, partly = show(code_card(), 5, {}), show(code_card(), 5, {"c1": 0.5})
+    assert partly.codes[0] == drawn.codes[0]
+    assert partly.codes[2] == drawn.codes[2]
+    assert partly.vector[3] == 0.5
+
+
+@given(seed=st.integers(0, 2**64 - 1))
+def test_the_vector_is_what_is_reported_and_gives_itself_again(seed: int) -> None:
+    shown = show(code_card(), seed, {})
+    assert shown.vector[:3] == [float(place == shown.codes[0].index) for place in range(3)]
+    assert shown.vector[3:] == [shown.codes[1].number, shown.codes[2].number]
+    assert faults(*shown.codes) == []
+    assert show(code_card(), seed + 1, code_values(*shown.codes)) == shown
+
+
+def test_codes_go_by_id_or_name_and_values_by_index_or_name() -> None:
+    by_id = [CodeValue(code="k1", index=1), CodeValue(code="c1", number=-1.0)]
+    by_name = [CodeValue(code="slant", number=-1.0), CodeValue(code="shape", name="square")]
+    assert faults(*by_id) == faults(*by_name) == []
+    assert code_values(*by_id) == code_values(*by_name) == {"k1": 1, "c1": -1.0}
+
+
+@pytest.mark.parametrize(
+    ("codes", "field", "description"),
+    [
+        ([CodeValue(code="c9", number=0)], "codes[0].code", "no code 'c9'; its codes: k1 'shape', c1 'slant', c2"),
+        ([CodeValue(code="", number=0)], "codes[0].code", "no code ''"),
+        ([CodeValue(code="c1", number=0), CodeValue(code="slant", number=0)], "codes[1].code", "by codes[0] too"),
+        (
+            [CodeValue(code="c2"), CodeValue(code="k1")],
+            "codes[0].number",
+            "code c2 is continuous; give a number, -2 to",
+        ),
+        ([CodeValue(code="c1", index=0)], "codes[0].index", "code c1 is continuous; give a number, -1 to 1"),
+        ([CodeValue(code="c1", name="left")], "codes[0].name", "code c1 is continuous; give a number, -1 to 1"),
+        ([CodeValue(code="c1", number=1.01)], "codes[0].number", "must be -1 to 1, got 1.01"),
+        ([CodeValue(code="c2", number=math.nan)], "codes[0].number", "must be -2 to 0.5, got nan"),
+        ([CodeValue(code="c2", number=math.inf)], "codes[0].number", "must be -2 to 0.5, got inf"),
+        ([CodeValue(code="k1")], "codes[0].index", "code k1 is categorical; give an index, 0 to 2"),
+        ([CodeValue(code="k1", number=1)], "codes[0].number", "code k1 is categorical; give an index, 0 to 2"),
+        ([CodeValue(code="k1", index=3)], "codes[0].index", "must be 0 to 2, got 3"),
+        ([CodeValue(code="k1", name="Round")], "codes[0].name", "no value 'Round'; its values: 0 'round', 1 'square'"),
+        ([CodeValue(code="k1", name="")], "codes[0].name", "no value ''"),
+    ],
+)
+def test_a_fault_of_a_code_says_what_is_allowed(codes: list[CodeValue], field: str, description: str) -> None:
+    ((named, text),) = faults(*codes)
+    assert named == field
+    assert description in text
+
+
+def test_codes_of_a_model_without_codes_are_refused() -> None:
+    (fault,) = input_violations(tiny_card(), Condition(codes=[CodeValue(code="c1", number=0)]), "condition.")
+    assert fault == ("condition.codes", "model tiny has no codes; its inputs: latent, class")
+
+
+@pytest.mark.parametrize(
+    ("card", "attributes", "field", "description"),
+    [
+        (face_card(), {"smile": 3}, 'attributes["smile"]', "must be 0 to 1, got 3"),
+        (face_card(), {"age": 17.5, "smile": 1}, 'attributes["age"]', "must be 18 to 80, got 17.5"),
+        (face_card(), {"age": math.nan}, 'attributes["age"]', "must be 18 to 80, got nan"),
+        (face_card(), {"age": math.inf}, 'attributes["age"]', "must be 18 to 80, got inf"),
+        (
+            face_card(),
+            {"Smile": 0, "age": 20},
+            'attributes["Smile"]',
+            "model faces has no attribute 'Smile'; its attributes: smile 0 to 1, age 18 to 80",
+        ),
+        (face_card(), {'a"\n': 0}, 'attributes["a\\"\\n"]', "model faces has no attribute"),
+        (plain_card(), {"smile": 0}, "attributes", "model plain has no attributes; its inputs: latent"),
+        (code_card(), {"c1": 0}, "attributes", "no attributes; its inputs: latent, k1 'shape', c1 'slant', c2"),
+        (mixed_card(), {"c1": 0}, 'attributes["c1"]', "no attribute 'c1'; its attributes: age 18 to 80"),
+    ],
+)
+def test_a_fault_of_an_attribute_says_what_is_allowed(
+    card: models_pb2.ModelCard, attributes: dict[str, float], field: str, description: str
+) -> None:
+    (fault,) = input_violations(card, Condition(attributes=attributes))
+    assert fault.field == field
+    assert description in fault.description
+
+
+def test_a_fault_of_an_attribute_has_its_path_in_the_request() -> None:
+    (fault,) = input_violations(face_card(), Condition(attributes={"age": 0}), "sweep.condition.")
+    assert fault.field == 'sweep.condition.attributes["age"]'
+
+
+def test_bounds_are_allowed() -> None:
+    given = Condition(attributes={"smile": 1, "age": 18})
+    assert list(input_violations(face_card(), given)) == []
+    assert input_values(face_card(), given) == {"smile": 1.0, "age": 18.0}
+
+
+def test_the_first_unknown_class_is_told_with_its_place() -> None:
+    assert label_fault(tiny_card(), [0, 2, 1]) is None
+    place, fault = label_fault(tiny_card(), ["circle", "cube", "cone"]) or (0, "")
+    assert place == 1
+    assert "model tiny has no class 'cube'" in fault
+
+
+@given(number=st.floats(width=32, allow_nan=False))
+def test_a_number_is_written_so_that_it_can_be_read_again(number: float) -> None:
+    assert CodeValue(number=float(number_text(number))).number == number

@@ -1,0 +1,199 @@
+"""Readiness: a picture that came back, told over gRPC and HTTP."""
+
+import asyncio
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import aio as health_aio
+
+from gantry.v1 import models_pb2
+from services.backends.base import BackendUnavailableError
+from services.gateway.telemetry.health import ProbeServer, Readiness
+from services.gateway.telemetry.metrics import Metrics
+from tests.services.gateway.cards import tiny_card
+from tests.services.gateway.fakes import DrivenBackend, settled, until
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+SERVICE = "gantry.v1.GenerationService"
+
+
+class Watched:
+    """Readiness with all that it speaks through."""
+
+    def __init__(self, backend: DrivenBackend) -> None:
+        self.backend, self.metrics, self.health = backend, Metrics(), health_aio.HealthServicer()
+        self.readiness = Readiness(backend, self.health, ("", SERVICE), self.metrics)
+
+    async def statuses(self) -> set[int]:
+        requests = (health_pb2.HealthCheckRequest(service=service) for service in ("", SERVICE))
+        return {(await self.health.Check(request, None)).status for request in requests}
+
+    def is_up(self, version: str) -> float | None:
+        labels = {"backend": "driven", "model": "tiny", "version": version}
+        return self.metrics.registry.get_sample_value("gantry_backend_up", labels)
+
+
+@pytest.fixture
+def watched(backend: DrivenBackend) -> Watched:
+    return Watched(backend)
+
+
+@pytest.fixture
+def probes(watched: Watched) -> Iterator[ProbeServer]:
+    server = ProbeServer("127.0.0.1", 0, watched.metrics, watched.readiness)
+    server.start()
+    yield server
+    server.stop()
+
+
+async def get(probes: ProbeServer, path: str) -> tuple[int, str]:
+    def fetch() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{probes.port}{path}") as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    return await asyncio.to_thread(fetch)
+
+
+async def test_before_the_first_probe_nothing_is_ready(watched: Watched, probes: ProbeServer) -> None:
+    status, body = await get(probes, "/readyz")
+    assert status == 503
+    assert json.loads(body)["models"] == {"tiny 1.0.0": "not probed yet", "tiny 1.1.0": "not probed yet"}
+
+
+async def test_after_a_picture_came_back_all_is_ready(watched: Watched, probes: ProbeServer) -> None:
+    await watched.readiness.probe()
+    status, body = await get(probes, "/readyz")
+    assert status == 200
+    assert json.loads(body) == {
+        "ready": True,
+        "draining": False,
+        "models": {"tiny 1.0.0": "ok", "tiny 1.1.0": "ok"},
+        "refused": {},
+    }
+    assert await watched.statuses() == {SERVING}
+    assert watched.is_up("1.0.0") == watched.is_up("1.1.0") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [(BackendUnavailableError("worker down"), "worker down"), (KeyError("secret"), "the probe failed")],
+)
+async def test_a_failing_probe_is_not_ready_and_a_good_one_heals(
+    watched: Watched, probes: ProbeServer, fault: Exception, told: str
+) -> None:
+    await watched.readiness.probe()
+    watched.backend.probe_fault = fault
+    await watched.readiness.probe()
+    status, body = await get(probes, "/readyz")
+    assert status == 503
+    assert json.loads(body)["models"]["tiny 1.0.0"] == told
+    assert await watched.statuses() == {NOT_SERVING}
+    assert watched.is_up("1.0.0") == 0
+    watched.backend.probe_fault = None
+    await watched.readiness.probe()
+    assert (await get(probes, "/readyz"))[0] == 200
+    assert await watched.statuses() == {SERVING}
+
+
+async def test_a_refused_archive_is_shown_and_the_rest_is_ready(watched: Watched, probes: ProbeServer) -> None:
+    watched.backend.refused_archives = [models_pb2.RefusedArchive(archive="bad.mar", reason="card.json: missing")]
+    await watched.readiness.probe()
+    status, body = await get(probes, "/readyz")
+    assert status == 200
+    assert json.loads(body)["refused"] == {"bad.mar": "card.json: missing"}
+
+
+async def test_a_gateway_without_models_is_never_ready() -> None:
+    watched = Watched(DrivenBackend())
+    await watched.readiness.probe()
+    assert not watched.readiness.is_ready
+    assert await watched.statuses() == {NOT_SERVING}
+
+
+async def test_draining_is_not_ready_but_alive(watched: Watched, probes: ProbeServer) -> None:
+    await watched.readiness.probe()
+    await watched.readiness.drain()
+    assert (await get(probes, "/readyz"))[0] == 503
+    assert (await get(probes, "/healthz"))[0] == 200
+    assert await watched.statuses() == {NOT_SERVING}
+
+
+async def test_probing_goes_on_after_a_fault(watched: Watched) -> None:
+    watched.backend.probe_fault = ZeroDivisionError()
+    probing = asyncio.create_task(watched.readiness.probe_forever(0))
+    await settled()
+    watched.backend.probe_fault = None
+    await until(lambda: watched.readiness.is_ready)
+    probing.cancel()
+
+
+async def test_a_look_does_not_wait_for_the_next_probe(watched: Watched) -> None:
+    probing = asyncio.create_task(watched.readiness.probe_forever(3600))
+    await settled()
+    assert not watched.readiness.is_ready
+    watched.readiness.look()
+    await until(lambda: watched.readiness.is_ready)
+    probing.cancel()
+
+
+async def test_a_model_that_left_is_neither_down_nor_up(watched: Watched) -> None:
+    watched.backend.probe_fault = BackendUnavailableError("worker down")
+    await watched.readiness.probe()
+    watched.backend.probe_fault = None
+    watched.backend.replace(tiny_card(version="1.1.0"), tiny_card(version="2.0.0"))
+    await watched.readiness.probe()
+    assert watched.readiness.report()["models"] == {"tiny 1.1.0": "ok", "tiny 2.0.0": "ok"}
+    assert [watched.is_up(version) for version in ("1.0.0", "1.1.0", "2.0.0")] == [None, 1, 1]
+
+
+async def test_http_paths(probes: ProbeServer) -> None:
+    status, body = await get(probes, "/metrics")
+    assert status == 200
+    assert "# TYPE gantry_images_total counter" in body
+    assert (await get(probes, "/healthz"))[0] == 200
+    status, body = await get(probes, "/")
+    assert status == 404
+    assert json.loads(body)["paths"] == ["/metrics", "/healthz", "/readyz"]
+
+
+async def test_metrics_can_be_kept_to_oneself(watched: Watched) -> None:
+    probes = ProbeServer("127.0.0.1", 0, None, watched.readiness)
+    probes.start()
+    try:
+        status, body = await get(probes, "/metrics")
+        assert status == 404
+        assert json.loads(body)["paths"] == ["/healthz", "/readyz"]
+        assert (await get(probes, "/healthz"))[0] == 200
+    finally:
+        probes.stop()
+
+
+@pytest.mark.parametrize("host", ["::1", "::", "[::1]"])
+async def test_probes_answer_over_ipv6(watched: Watched, host: str) -> None:
+    try:
+        # "::" can be had where its loopback cannot.
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    probes = ProbeServer(host, 0, watched.metrics, watched.readiness)
+    probes.start()
+    try:
+        with urllib.request.urlopen(f"http://[::1]:{probes.port}/healthz") as response:
+            assert response.status == 200
+        if host == "::":
+            assert (await get(probes, "/healthz"))[0] == 200
+    finally:
+        probes.stop()
+
+
+def test_a_card_may_hold_any_version_in_its_key() -> None:
+    backend = DrivenBackend(tiny_card(version="1.0.0-rc.1+build.5"))
+    assert list(Watched(backend).readiness.report()["models"]) == ["tiny 1.0.0-rc.1+build.5"]

@@ -1,0 +1,60 @@
+"""What is noted of a call: its id, its refusals, and the times of the envelopes that its pictures rode in."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from services.gateway.call import Call, Ride, _current, current_call, current_request_id
+from services.gateway.telemetry.metrics import Metrics
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_any_call() -> Iterator[None]:
+    token = _current.set(None)
+    yield
+    _current.reset(token)
+
+
+@pytest.mark.parametrize("given", ["a", "Az09._:/+=@-", "x" * 128, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f0-01"])
+def test_a_sound_request_id_is_honoured(given: str) -> None:
+    assert Call.begin("Sample", [("other", "x"), ("x-request-id", given)]).request_id == given
+    assert current_request_id() == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "with space", "line\nbreak", 'quo"te', "ümlaut", b"bytes of \xff"])
+def test_any_other_is_replaced(given: str | bytes) -> None:
+    made = Call.begin("Sample", [("x-request-id", given)]).request_id
+    assert len(made) == 32
+    assert int(made, 16)
+
+
+def test_calls_without_an_id_get_different_ones() -> None:
+    assert Call.begin("Sample", None).request_id != Call.begin("Sample", ()).request_id
+
+
+def test_refusals_are_counted_by_method_and_reason() -> None:
+    metrics = Metrics()
+    call = Call.begin("Sample", None, metrics.refusals)
+    for reason in ("INVALID_REQUEST", "QUEUE_FULL", "QUEUE_FULL"):
+        current_call().note_refusal(reason)
+    assert (call.refused, call.reason) == (3, "QUEUE_FULL")
+    labels = {"grpc_method": "Sample", "reason": "QUEUE_FULL"}
+    assert metrics.registry.get_sample_value("gantry_refusals_total", labels) == 2
+
+
+def test_an_envelope_counts_once_however_many_pictures_rode_in_it() -> None:
+    call = Call()
+    first, second = Ride(1.0, 0.25), Ride(1.0, 0.25)
+    for queue_seconds, ride in ((0.1, first), (0.3, first), (0.2, second), (0.0, first)):
+        call.note_picture(queue_seconds, ride)
+    assert (call.images, call.queue_seconds, call.backend_seconds, call.encode_seconds) == (4, 0.3, 2.0, 0.5)
+
+
+def test_a_call_of_any_length_remembers_few_envelopes() -> None:
+    call = Call()
+    for _ in range(1000):
+        call.note_picture(0.0, Ride(1.0, 0.0))
+    gc.collect()
+    assert len(call._rides) == 0
+    assert call.backend_seconds == 1000
