@@ -16,7 +16,7 @@ from services.batch.manifest import Index, Record, load_shard
 from services.batch.sample_plan import DataSet
 from services.batch.shards import Shard
 from services.batch.storage import Store
-from services.gateway.planning.conditions import number_text
+from services.gateway.planning.scales import number_text
 from services.worker.inputs import codes_of
 
 LABELS = "labels.csv"

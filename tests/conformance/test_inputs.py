@@ -27,7 +27,7 @@ from gantry.v1.generation_pb2 import (
     TranslateResponse,
     TraverseRequest,
 )
-from services.gateway.planning.conditions import number_text
+from services.gateway.planning.scales import number_text
 from tests.conformance.harness import Served, assert_invalid
 from tests.pictures import picture
 

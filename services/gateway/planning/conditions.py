@@ -1,27 +1,38 @@
-"""What a picture is to show: classes, codes and attributes as a caller names them, turned into what the graph takes.
+"""What a picture is to show: reads classes, codes and attributes, and turns them into what the graph takes.
 
-One place for Sample and Traverse. What a caller leaves open is drawn from the picture's seed.
+What a caller leaves open is drawn from the picture's seed.
 """
 
 import itertools
 import json
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
+from gantry.v1.generation_pb2 import CodeValue, Condition, SampleRequest, Sweep
 from services.gateway.errors import Violation
-from services.worker.inputs import CLASS, LATENT, Code, Input, codes_of, condition_inputs, described_inputs, takes
+from services.gateway.planning.output import facts_of
+from services.gateway.planning.scales import (
+    Scale,
+    attribute_scales,
+    choice_list,
+    class_ids,
+    code_list,
+    code_scales,
+    input_list,
+    listed,
+    number_text,
+)
+from services.gateway.planning.violations import Violations
+from services.worker.inputs import CLASS, Code, Input, codes_of, condition_inputs, takes
 from services.worker.latents import draw_attribute, draw_category, draw_label, draw_number
 
 # What an input is set to, by "class", a code's id or an attribute's name: the index of a class or of a categorical
 # code's value, the number of a continuous code or an attribute.
 Values = Mapping[str, int | float]
-# The messages in which a caller sets codes and attributes.
-Given = generation_pb2.SampleRequest | generation_pb2.Condition
-
-_LIST_LENGTH = 400
 
 
 @dataclass(frozen=True)
@@ -38,11 +49,11 @@ class Shown:
 
     vector: Sequence[float]
     label: models_pb2.ClassInfo | None
-    codes: Sequence[generation_pb2.CodeValue] = ()
+    codes: Sequence[CodeValue] = ()
     attributes: Mapping[str, float] = field(default_factory=dict)
 
     def facts(self, prefix: str = "") -> list[worker_pb2.Fact]:
-        """Say what a PNG tells of it.
+        """Return what a PNG says of it.
 
         Args:
             prefix: Set before each key's last words, for example "from_".
@@ -51,18 +62,10 @@ class Shown:
             `gantry:label_id` and `gantry:label_name` of a class, `gantry:code:<id>` for every code, and
             `gantry:attribute:<name>` for every attribute.
         """
-        facts = []
-        if self.label is not None:
-            facts.append(worker_pb2.Fact(key=f"gantry:{prefix}label_id", value=str(self.label.id)))
-            facts.append(worker_pb2.Fact(key=f"gantry:{prefix}label_name", value=self.label.name))
-        facts += [
-            worker_pb2.Fact(key=f"gantry:{prefix}code:{code.code}", value=value_text(code)) for code in self.codes
-        ]
-        facts += [
-            worker_pb2.Fact(key=f"gantry:{prefix}attribute:{name}", value=number_text(number))
-            for name, number in self.attributes.items()
-        ]
-        return facts
+        label = {} if self.label is None else {"label_id": self.label.id, "label_name": self.label.name}
+        codes = {f"code:{code.code}": value_text(code) for code in self.codes}
+        attributes = {f"attribute:{name}": number_text(number) for name, number in self.attributes.items()}
+        return facts_of({f"{prefix}{key}": value for key, value in (label | codes | attributes).items()})
 
 
 def show(card: models_pb2.ModelCard, seed: int, values: Values) -> Shown:
@@ -85,12 +88,12 @@ def show(card: models_pb2.ModelCard, seed: int, values: Values) -> Shown:
     for place, category in enumerate(card.categorical_codes):
         size = len(category.values)
         index = int(values[category.id]) if category.id in values else draw_category(seed, place, size)
-        codes.append(generation_pb2.CodeValue(code=category.id, index=index))
+        codes.append(CodeValue(code=category.id, index=index))
         parts[category.id] = _one_hot(index, size)
     # Numbers in single precision, as messages hold them: what is reported is what was used.
     for place, code in enumerate(card.continuous_codes):
         number = values[code.id] if code.id in values else draw_number(seed, place, code.min, code.max)
-        codes.append(generation_pb2.CodeValue(code=code.id, number=number))
+        codes.append(CodeValue(code=code.id, number=number))
         parts[code.id] = [codes[-1].number]
     for place, known in enumerate(card.attributes):
         number = values[known.name] if known.name in values else draw_attribute(seed, place, known.min, known.max)
@@ -100,15 +103,157 @@ def show(card: models_pb2.ModelCard, seed: int, values: Values) -> Shown:
     return Shown(vector, label, codes, attributes)
 
 
-def find_code(card: models_pb2.ModelCard, name: str) -> Code | None:
-    """Find a code by its id or its name; None where there is none."""
-    known = {code.name: code for code in codes_of(card) if code.name} | {code.id: code for code in codes_of(card)}
-    return known.get(name)
+def seed_facts(seed: int, shown: Shown, truncation: float) -> list[worker_pb2.Fact]:
+    """Return what the PNG of a picture from one seed says: enough to make it again."""
+    return [*facts_of({"seed": seed}), *shown.facts(), *facts_of({"truncation": f"{truncation:g}"})]
 
 
-def find_input(card: models_pb2.ModelCard, name: str) -> Input | None:
-    """Find a code by its id or its name, or an attribute by its name; None where there is none."""
-    return find_code(card, name) or described_inputs(card).get(name)
+def read_seed(given: SampleRequest | Sweep) -> int:
+    """Return the seed that a caller gave, or pick one below 2^32."""
+    return given.seed if given.HasField("seed") else secrets.randbits(32)
+
+
+def read_labels(
+    card: models_pb2.ModelCard, labels: Iterable[tuple[str, int | str]], violations: Violations
+) -> list[int]:
+    """Read classes by id or name.
+
+    Args:
+        card: The card of the model.
+        labels: Fields and the classes they name.
+        violations: Of the message that has the fields.
+
+    Returns:
+        Their ids, up to the first that the model does not have. That one stands for all: statuses travel in headers,
+        which hold a few kilobytes.
+    """
+    ids, known = [], class_ids(card)
+    for name, label in labels:
+        if label not in known:
+            violations.add(name, _label_fault(card, label))
+            break
+        ids.append(known[label])
+    return ids
+
+
+def read_condition(card: models_pb2.ModelCard, condition: Condition, violations: Violations) -> Values:
+    """Read what a picture is to show, by class, codes and attributes; incomplete where something is wrong."""
+    name = condition.WhichOneof("label")
+    labels = read_labels(card, [(name, getattr(condition, name))] if name else [], violations)
+    values = read_inputs(card, condition, violations)
+    return {**values, CLASS: labels[0]} if labels else values
+
+
+def read_inputs(
+    card: models_pb2.ModelCard, given: SampleRequest | Condition, violations: Violations
+) -> dict[str, int | float]:
+    """Read the codes and attributes that a caller gave.
+
+    Args:
+        card: The card of the model.
+        given: What the caller gave.
+        violations: Of that message. The first fault of the codes and the first of the attributes stand for all.
+
+    Returns:
+        What they are set to; incomplete where something is wrong.
+    """
+    codes, attributes = code_scales(card), attribute_scales(card)
+    for name, known in (("codes", codes), ("attributes", attributes)):
+        if getattr(given, name) and not known:
+            violations.add(name, f"model {card.name} has no {name}; its inputs: {input_list(card)}")
+    values: dict[str, int | float] = {}
+    if codes:
+        values |= _read_codes(card, codes, given.codes, violations)
+    if attributes:
+        values |= _read_attributes(card, attributes, given.attributes, violations)
+    return values
+
+
+def field_of(card: models_pb2.ModelCard, condition: Condition, name: str) -> str:
+    """Return the field of a sound condition that sets an input."""
+    if name == CLASS:
+        return str(condition.WhichOneof("label"))
+    scales = code_scales(card)
+    codes = [scales[given.code].input for given in condition.codes]
+    return f"codes[{codes.index(name)}].code" if name in codes else _attribute_field(name)
+
+
+def value_text(code: CodeValue) -> str:
+    """Write a code's index or number, with the fewest digits that give it back."""
+    return number_text(code.number) if code.WhichOneof("value") == "number" else str(code.index)
+
+
+def _label_fault(card: models_pb2.ModelCard, label: int | str) -> str:
+    if not card.classes:
+        return f"model {card.name} has no classes; its inputs: {input_list(card)}"
+    given = repr(label[:80]) if isinstance(label, str) else str(label)
+    names = [info.name for info in card.classes]
+    return f"model {card.name} has no class {given}; its classes: {choice_list(names)}"
+
+
+def _read_codes(
+    card: models_pb2.ModelCard, scales: Mapping[str, Scale], codes: Sequence[CodeValue], violations: Violations
+) -> Values:
+    values: dict[str, int | float] = {}
+    for place, given in enumerate(codes):
+        here, scale = violations.under(f"codes[{place}]"), scales.get(given.code)
+        if scale is None:
+            here.add("code", f"model {card.name} has no code {given.code[:80]!r}; its codes: {code_list(card)}")
+            break
+        if scale.input in values:
+            first = f"{violations.path}codes[{list(values).index(scale.input)}]"
+            here.add("code", f"code {scale.input} is given by {first} too")
+            break
+        value = _read_code(scale, given, here)
+        if value is None:
+            break
+        values[scale.input] = value
+    return values
+
+
+def _read_code(scale: Scale, given: CodeValue, violations: Violations) -> int | float | None:
+    kind = given.WhichOneof("value")
+    if scale.names is not None and kind == "name":
+        if given.name and given.name in scale.names:
+            return scale.names.index(given.name)
+        known = choice_list(scale.names)
+        violations.add("name", f"code {scale.input} has no value {given.name[:80]!r}; its values: {known}")
+        return None
+    wanted, nature = "index", "categorical; give an index"
+    if scale.names is None:
+        wanted, nature = "number", "continuous; give a number"
+    value: int | float = getattr(given, wanted)
+    if kind != wanted:
+        violations.add(kind or wanted, f"code {scale.input} is {nature}, {scale.span}")
+    elif value not in scale:
+        violations.add(wanted, f"must be {scale.span}, got {value_text(given)}")
+    else:
+        return value
+    return None
+
+
+def _read_attributes(
+    card: models_pb2.ModelCard, scales: Mapping[str, Scale], given: Mapping[str, float], violations: Violations
+) -> Values:
+    for name in sorted(given):
+        if name not in scales:
+            allowed = listed([f"{scale.input} {scale.span}" for scale in scales.values()])
+            fault = f"model {card.name} has no attribute {name[:80]!r}; its attributes: {allowed}"
+        elif given[name] not in scales[name]:
+            fault = f"must be {scales[name].span}, got {number_text(given[name])}"
+        else:
+            continue
+        violations.add(_attribute_field(name), fault)
+        return {}
+    return dict(given)
+
+
+def _attribute_field(name: str) -> str:
+    return f"attributes[{json.dumps(name[:80], ensure_ascii=False)}]"
+
+
+def _one_hot(index: int, size: int) -> list[float]:
+    return [float(index == place) for place in range(size)]
 
 
 def label_fault(card: models_pb2.ModelCard, labels: Iterable[int | str]) -> tuple[int, str] | None:
@@ -139,7 +284,9 @@ def label_id_of(card: models_pb2.ModelCard, name: str) -> int:
     return next(info.id for info in card.classes if info.name == name)
 
 
-def input_violations(card: models_pb2.ModelCard, given: Given, prefix: str = "") -> Iterator[Violation]:
+def input_violations(
+    card: models_pb2.ModelCard, given: SampleRequest | Condition, prefix: str = ""
+) -> Iterator[Violation]:
     """Check the codes and attributes that a caller gave.
 
     Args:
@@ -159,7 +306,7 @@ def input_violations(card: models_pb2.ModelCard, given: Given, prefix: str = "")
         yield from itertools.islice(_attribute_faults(card, given.attributes, f"{prefix}attributes"), 1)
 
 
-def input_values(card: models_pb2.ModelCard, given: Given) -> dict[str, int | float]:
+def input_values(card: models_pb2.ModelCard, given: SampleRequest | Condition) -> dict[str, int | float]:
     """Turn codes and attributes without faults into values by id and name."""
     values: dict[str, int | float] = dict(given.attributes)
     for code_value in given.codes:
@@ -174,25 +321,7 @@ def input_values(card: models_pb2.ModelCard, given: Given) -> dict[str, int | fl
 
 def class_list(card: models_pb2.ModelCard) -> str:
     """List a model's classes for a message, not more of them than is useful."""
-    return _shortened([f"{info.id} {info.name!r}" for info in card.classes])
-
-
-def code_list(card: models_pb2.ModelCard) -> str:
-    """List a model's codes for a message, not more of them than is useful."""
-    return _shortened(_code_names(card))
-
-
-def input_list(card: models_pb2.ModelCard) -> str:
-    """List what a model takes for a message, not more of it than is useful."""
-    label = [CLASS] if takes(card, CLASS) else []
-    return _shortened([LATENT, *label, *_code_names(card), *(attribute.name for attribute in card.attributes)])
-
-
-def axis_list(card: models_pb2.ModelCard) -> str:
-    """List what can move in a sweep for a message, not more of it than is useful."""
-    label = [f'"{CLASS}"'] if takes(card, CLASS) else []
-    axes = [*label, *_code_names(card), *(attribute.name for attribute in card.attributes)]
-    return _shortened(axes) or "none; use interpolation or arithmetic"
+    return listed([f"{info.id} {info.name!r}" for info in card.classes])
 
 
 def attribute_path(name: str, prefix: str = "attributes") -> str:
@@ -200,14 +329,10 @@ def attribute_path(name: str, prefix: str = "attributes") -> str:
     return f"{prefix}[{json.dumps(name[:80], ensure_ascii=False)}]"
 
 
-def value_text(code: generation_pb2.CodeValue) -> str:
-    """Write a code's index or number, with the fewest digits that give it back."""
-    return number_text(code.number) if code.WhichOneof("value") == "number" else str(code.index)
-
-
-def number_text(number: float) -> str:
-    """Write a number of single precision with the fewest digits that give it back, for example 0.3 or -1."""
-    return np.format_float_positional(np.float32(number), trim="-")
+def find_code(card: models_pb2.ModelCard, name: str) -> Code | None:
+    """Find a code by its id or its name; None where there is none."""
+    known = {code.name: code for code in codes_of(card) if code.name} | {code.id: code for code in codes_of(card)}
+    return known.get(name)
 
 
 def _code_faults(
@@ -232,7 +357,7 @@ def _attribute_faults(card: models_pb2.ModelCard, attributes: Mapping[str, float
     for name in sorted(attributes):
         path = attribute_path(name, field)
         if name not in known:
-            allowed = _shortened([f"{one.name} {allowed_values(one)}" for one in card.attributes])
+            allowed = listed([f"{one.name} {allowed_values(one)}" for one in card.attributes])
             told = f"model {card.name} has no attribute {name[:80]!r}; its attributes: {allowed}"
             yield Violation(path, told)
         elif not known[name].min <= attributes[name] <= known[name].max:
@@ -256,7 +381,7 @@ def _value_faults(code: Code, given: generation_pb2.CodeValue, path: str) -> Ite
             yield Violation(f"{path}.number", f"must be {allowed}, got {number_text(given.number)}")
     elif kind == "name":
         if given.name not in {value.name for value in code.values if value.name}:
-            known = _shortened([f"{value.index} {value.name!r}" for value in code.values])
+            known = listed([f"{value.index} {value.name!r}" for value in code.values])
             yield Violation(f"{path}.name", f"code {code.id} has no value {given.name[:80]!r}; its values: {known}")
     elif kind != "index":
         yield Violation(f"{path}.{kind or 'index'}", f"code {code.id} is categorical; give an index, {allowed}")
@@ -266,16 +391,3 @@ def _value_faults(code: Code, given: generation_pb2.CodeValue, path: str) -> Ite
 
 def _index_of(code: models_pb2.CategoricalCode, name: str) -> int:
     return next(value.index for value in code.values if value.name == name)
-
-
-def _code_names(card: models_pb2.ModelCard) -> list[str]:
-    return [f"{code.id} {code.name!r}" if code.name else code.id for code in codes_of(card)]
-
-
-def _one_hot(index: int, size: int) -> list[float]:
-    return [float(index == place) for place in range(size)]
-
-
-def _shortened(known: Sequence[str]) -> str:
-    text = ", ".join(known)
-    return text if len(text) <= _LIST_LENGTH else f"{text[:_LIST_LENGTH]}… ({len(known)} in all)"

@@ -11,12 +11,11 @@ from services.gateway.errors import InvalidRequestError, Violation
 from services.gateway.planning.conditions import (
     Shown,
     Values,
-    input_list,
     input_values,
     input_violations,
     label_fault,
     label_id_of,
-    number_text,
+    seed_facts,
     show,
     value_text,
 )
@@ -33,6 +32,7 @@ from services.gateway.planning.output import (
     side_violations,
     truncation_violations,
 )
+from services.gateway.planning.scales import input_list, number_text
 from services.worker.inputs import CLASS, takes
 
 _SEEDS = 1 << 64
@@ -115,15 +115,6 @@ def plan_sample(
         for image_seed, shown in pictures
     ]
     return SamplePlan(items, [_image(image_seed, shown, truncation) for image_seed, shown in pictures], seed, grid)
-
-
-def seed_facts(seed: int, shown: Shown, truncation: float) -> list[worker_pb2.Fact]:
-    """Say what the PNG of a picture from one seed tells: enough to make it again."""
-    return [
-        worker_pb2.Fact(key="gantry:seed", value=str(seed)),
-        *shown.facts(),
-        worker_pb2.Fact(key="gantry:truncation", value=f"{truncation:g}"),
-    ]
 
 
 def image_count(request: generation_pb2.SampleRequest, card: models_pb2.ModelCard) -> int:

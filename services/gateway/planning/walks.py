@@ -1,17 +1,26 @@
-"""The ways through latents and codes, frame by frame: sweeps, interpolations and arithmetic.
-
-What comes here has been checked against the model's card.
-"""
+"""Reads the path of a walk and lays it out frame by frame: sweeps, interpolations and arithmetic."""
 
 import itertools
-import secrets
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from gantry.v1 import generation_pb2, models_pb2, worker_pb2
-from services.gateway.planning.axes import Stop, plan_axis
-from services.gateway.planning.conditions import Shown, Values, input_values, label_id_of, show
-from services.gateway.planning.sample import seed_facts
+from gantry.v1 import models_pb2, worker_pb2
+from gantry.v1.generation_pb2 import Arithmetic, Coordinate, Interpolation, Sweep, TraverseRequest
+from services.gateway.planning.axes import read_axis
+from services.gateway.planning.conditions import (
+    Shown,
+    Values,
+    field_of,
+    read_condition,
+    read_seed,
+    seed_facts,
+    show,
+)
+from services.gateway.planning.output import Limits, facts_of, read_truncation
+from services.gateway.planning.scales import number_text
+from services.gateway.planning.violations import Violations
 from services.worker.inputs import CLASS
 
 DEFAULT_STEPS = 9
@@ -24,11 +33,11 @@ class Step:
     Attributes:
         work: What makes it.
         coordinates: Where on the walk it stands.
-        facts: What its PNG tells.
+        facts: What its PNG says.
     """
 
     work: worker_pb2.GenerateWork
-    coordinates: Sequence[generation_pb2.Coordinate]
+    coordinates: Sequence[Coordinate]
     facts: Sequence[worker_pb2.Fact]
 
 
@@ -39,7 +48,7 @@ class Walk:
     Attributes:
         seed: Of the walk.
         steps: One per frame.
-        facts: What an assembled PNG tells of the whole.
+        facts: What an assembled PNG says of the whole.
         columns: Columns of a grid unless the caller says otherwise.
     """
 
@@ -49,105 +58,150 @@ class Walk:
     columns: int
 
 
-def plan_walk(request: generation_pb2.TraverseRequest, card: models_pb2.ModelCard, truncation: float) -> Walk:
-    """Lay out the path that a sound request asks for.
+# Makes the walk of a sound path, given ψ.
+_LayOut = Callable[[float], Walk]
+
+
+def read_walk(request: TraverseRequest, card: models_pb2.ModelCard, limits: Limits, violations: Violations) -> Walk:
+    """Read the path and the truncation of a request.
 
     Args:
         request: What the caller sent.
         card: The card of the model.
-        truncation: ψ of all frames.
+        limits: What one request may ask for.
+        violations: Of the request, without any yet.
 
     Returns:
-        The path.
+        The walk; without steps where anything is wrong.
     """
+    lay_out = _read_path(request, card, limits, violations)
+    truncation = read_truncation(request, violations)
+    return Walk(0, (), (), 1) if lay_out is None or violations.found else lay_out(truncation)
+
+
+def _read_path(
+    request: TraverseRequest, card: models_pb2.ModelCard, limits: Limits, violations: Violations
+) -> _LayOut | None:
     match request.WhichOneof("path"):
         case "sweep":
-            return _walk_sweep(request.sweep, card, truncation)
+            return _read_sweep(request.sweep, card, limits, violations)
         case "interpolation":
-            return _walk_interpolation(request.interpolation, card, truncation)
+            return _read_interpolation(request.interpolation, card, limits, violations)
+        case "arithmetic":
+            return _read_arithmetic(request.arithmetic, card, limits, violations)
         case _:
-            return _walk_arithmetic(request.arithmetic, card, truncation)
+            violations.add("path", "required: sweep, interpolation or arithmetic")
+            return None
 
 
-def steps_of(path: generation_pb2.Interpolation) -> int:
-    """Return the number of frames of an interpolation."""
-    return path.steps if path.HasField("steps") else DEFAULT_STEPS
+def _read_sweep(sweep: Sweep, card: models_pb2.ModelCard, limits: Limits, violations: Violations) -> _LayOut | None:
+    given = {"sweep.x": sweep.x} | ({"sweep.y": sweep.y} if sweep.HasField("y") else {})
+    axes = [read_axis(card, axis, limits.max_images, violations.under(name)) for name, axis in given.items()]
+    held = read_condition(card, sweep.condition, violations.under("sweep.condition"))
+    if violations.found:
+        return None
+    moving = [stops[0].axis for stops in axes]
+    if moving[1:] == moving[:1]:
+        violations.add("sweep.y.code", f"{moving[0]} moves along x already")
+    _check_frames("sweep", math.prod(map(len, axes)), limits, violations)
+    for name in moving:
+        if name in held:
+            violations.add(f"sweep.condition.{field_of(card, sweep.condition, name)}", f"{name} is what moves")
+    return partial(_lay_out_sweep, card, read_seed(sweep), held, axes)
 
 
-def _walk_sweep(sweep: generation_pb2.Sweep, card: models_pb2.ModelCard, truncation: float) -> Walk:
-    seed = sweep.seed if sweep.HasField("seed") else secrets.randbits(32)
-    values = _given(card, sweep.condition)
-    axes = [plan_axis(card, axis) for axis in ([sweep.x, sweep.y] if sweep.HasField("y") else [sweep.x])]
+def _lay_out_sweep(
+    card: models_pb2.ModelCard, seed: int, values: Values, axes: Sequence[Sequence[Coordinate]], truncation: float
+) -> Walk:
     steps = []
     # The first axis moves fastest.
     for stops in itertools.product(*reversed(axes)):
         shown = show(card, seed, {**values, **{stop.axis: stop.value for stop in stops}})
         work = worker_pb2.GenerateWork(seed=seed, condition=shown.vector, truncation=truncation)
-        coordinates = [stop.coordinate() for stop in reversed(stops)]
-        steps.append(Step(work, coordinates, seed_facts(seed, shown, truncation)))
+        steps.append(Step(work, stops[::-1], seed_facts(seed, shown, truncation)))
     ways = {name: _axis_text(stops) for name, stops in zip("xy", axes, strict=False)}
     held = _without({stops[0].axis for stops in axes}, show(card, seed, values))
-    return Walk(seed, steps, [*_facts(seed=seed, **ways, truncation=f"{truncation:g}"), *held.facts()], len(axes[0]))
+    facts = facts_of({"seed": seed, **ways, "truncation": f"{truncation:g}"})
+    return Walk(seed, steps, [*facts, *held.facts()], len(axes[0]))
 
 
-def _walk_interpolation(path: generation_pb2.Interpolation, card: models_pb2.ModelCard, truncation: float) -> Walk:
-    start = show(card, path.from_seed, _given(card, path.from_condition))
+def _read_interpolation(
+    path: Interpolation, card: models_pb2.ModelCard, limits: Limits, violations: Violations
+) -> _LayOut:
+    here = violations.under("interpolation")
+    for name in ("from_seed", "to_seed"):
+        if not path.HasField(name):
+            here.add(name, "required")
+    start = show(card, path.from_seed, read_condition(card, path.from_condition, here.under("from_condition")))
+    end = show(card, path.to_seed, read_condition(card, path.to_condition, here.under("to_condition")))
     if path.HasField("from_condition") and not path.HasField("to_condition"):
         end = start
-    else:
-        end = show(card, path.to_seed, _given(card, path.to_condition))
+    steps = path.steps if path.HasField("steps") else DEFAULT_STEPS
+    if steps < 2:
+        here.add("steps", f"must be 2 to {limits.max_images}, got {steps}")
+    _check_frames("interpolation.steps", steps, limits, violations)
+    return partial(_lay_out_interpolation, path, start, end, steps)
+
+
+def _lay_out_interpolation(path: Interpolation, start: Shown, end: Shown, frames: int, truncation: float) -> Walk:
     ends = [
-        *_facts(from_seed=path.from_seed, to_seed=path.to_seed, truncation=f"{truncation:g}"),
+        *facts_of({"from_seed": path.from_seed, "to_seed": path.to_seed, "truncation": f"{truncation:g}"}),
         *start.facts("from_"),
         *end.facts("to_"),
     ]
     steps = []
-    for index in range(steps_of(path)):
-        position = index / (steps_of(path) - 1)
+    for index in range(frames):
+        position = index / (frames - 1)
         work = worker_pb2.GenerateWork(
             slerp=worker_pb2.Slerp(from_seed=path.from_seed, to_seed=path.to_seed, position=position),
             condition=[(1 - position) * a + position * b for a, b in zip(start.vector, end.vector, strict=True)],
             truncation=truncation,
         )
-        stop = Stop("position", position)
-        steps.append(Step(work, [stop.coordinate()], [*_facts(position=stop.text()), *ends]))
-    return Walk(path.from_seed, steps, ends, len(steps))
+        stop = Coordinate(axis="position", value=position)
+        steps.append(Step(work, [stop], [*facts_of({"position": number_text(position)}), *ends]))
+    return Walk(path.from_seed, steps, ends, frames)
 
 
-def _walk_arithmetic(path: generation_pb2.Arithmetic, card: models_pb2.ModelCard, truncation: float) -> Walk:
-    shown = show(card, path.a[0], _given(card, path.condition))
-    seeds = {name: ",".join(map(str, term)) for name, term in (("a", path.a), ("b", path.b), ("c", path.c))}
-    facts = [*_facts(**seeds, truncation=f"{truncation:g}"), *shown.facts()]
-    a, b, c = (worker_pb2.LatentTerm(seeds=term, weight=1.0) for term in (path.a, path.b, path.c))
-    minus_b = worker_pb2.LatentTerm(seeds=path.b, weight=-1.0)
+def _read_arithmetic(path: Arithmetic, card: models_pb2.ModelCard, limits: Limits, violations: Violations) -> _LayOut:
+    terms = {"a": path.a, "b": path.b, "c": path.c}
+    for name, seeds in terms.items():
+        if not 1 <= len(seeds) <= limits.max_images:
+            violations.add(f"arithmetic.{name}", f"must be 1 to {limits.max_images} seeds, got {len(seeds)}")
+    values = read_condition(card, path.condition, violations.under("arithmetic.condition"))
+    _check_frames("arithmetic", 4, limits, violations)
+    return partial(_lay_out_arithmetic, card, terms, values)
+
+
+def _lay_out_arithmetic(
+    card: models_pb2.ModelCard, seeds: Mapping[str, Sequence[int]], values: Values, truncation: float
+) -> Walk:
+    first = seeds["a"][0]
+    shown = show(card, first, values)
+    said = {name: ",".join(map(str, term)) for name, term in seeds.items()}
+    facts = [*facts_of({**said, "truncation": f"{truncation:g}"}), *shown.facts()]
+    a, b, c = (worker_pb2.LatentTerm(seeds=term, weight=1.0) for term in seeds.values())
+    minus_b = worker_pb2.LatentTerm(seeds=seeds["b"], weight=-1.0)
     steps = []
     for index, (name, terms) in enumerate({"a": [a], "b": [b], "c": [c], "a - b + c": [a, minus_b, c]}.items()):
         work = worker_pb2.GenerateWork(
             sum=worker_pb2.LatentSum(terms=terms), condition=shown.vector, truncation=truncation
         )
-        steps.append(Step(work, [Stop("term", index, name).coordinate()], [*_facts(term=name), *facts]))
-    return Walk(path.a[0], steps, facts, len(steps))
+        stop = Coordinate(axis="term", value=index, name=name)
+        steps.append(Step(work, [stop], [*facts_of({"term": name}), *facts]))
+    return Walk(first, steps, facts, len(steps))
 
 
-def _given(card: models_pb2.ModelCard, condition: generation_pb2.Condition) -> Values:
-    """What a sound condition sets."""
-    values = input_values(card, condition)
-    if label := condition.WhichOneof("label"):
-        is_named = label == "label_name"
-        values[CLASS] = label_id_of(card, condition.label_name) if is_named else condition.label_id
-    return values
+def _check_frames(name: str, frames: int, limits: Limits, violations: Violations) -> None:
+    if frames > limits.max_images:
+        violations.add(name, f"a walk may have at most {limits.max_images} frames, got {frames}")
 
 
-def _without(moved: set[str], shown: Shown) -> Shown:
+def _without(moving: set[str], shown: Shown) -> Shown:
     """What is held while some axes move."""
-    label = None if CLASS in moved else shown.label
-    attributes = {name: number for name, number in shown.attributes.items() if name not in moved}
-    return Shown((), label, [code for code in shown.codes if code.code not in moved], attributes)
+    label = None if CLASS in moving else shown.label
+    attributes = {name: number for name, number in shown.attributes.items() if name not in moving}
+    return Shown((), label, [code for code in shown.codes if code.code not in moving], attributes)
 
 
-def _axis_text(stops: Sequence[Stop]) -> str:
-    return f"{stops[0].axis}: {','.join(stop.text() for stop in stops)}"
-
-
-def _facts(**told: object) -> list[worker_pb2.Fact]:
-    return [worker_pb2.Fact(key=f"gantry:{key}", value=str(value)) for key, value in told.items()]
+def _axis_text(stops: Sequence[Coordinate]) -> str:
+    return f"{stops[0].axis}: {','.join(number_text(stop.value) for stop in stops)}"

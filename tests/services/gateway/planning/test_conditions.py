@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gantry.v1 import models_pb2
 from gantry.v1.generation_pb2 import CodeValue, Condition
-from services.gateway.planning.conditions import Shown, input_values, input_violations, label_fault, number_text, show
+from services.gateway.planning.conditions import Shown, input_values, input_violations, label_fault, show
+from services.gateway.planning.scales import number_text
 from services.worker.latents import draw_attribute, draw_category, draw_label, draw_number
 from tests.services.gateway.cards import code_card, face_card, mixed_card, plain_card, tiny_card
 
