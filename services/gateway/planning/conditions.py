@@ -3,17 +3,15 @@
 What a caller leaves open is drawn from the picture's seed.
 """
 
-import itertools
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from gantry.v1 import generation_pb2, models_pb2, worker_pb2
+from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import CodeValue, Condition, SampleRequest, Sweep
-from services.gateway.errors import Violation
 from services.gateway.planning.output import facts_of
 from services.gateway.planning.scales import (
     Scale,
@@ -27,7 +25,7 @@ from services.gateway.planning.scales import (
     number_text,
 )
 from services.gateway.planning.violations import Violations
-from services.worker.inputs import CLASS, Code, Input, codes_of, condition_inputs, takes
+from services.worker.inputs import CLASS, condition_inputs, takes
 from services.worker.latents import draw_attribute, draw_category, draw_label, draw_number
 
 # What an input is set to, by "class", a code's id or an attribute's name: the index of a class or of a categorical
@@ -254,140 +252,3 @@ def _attribute_field(name: str) -> str:
 
 def _one_hot(index: int, size: int) -> list[float]:
     return [float(index == place) for place in range(size)]
-
-
-def label_fault(card: models_pb2.ModelCard, labels: Iterable[int | str]) -> tuple[int, str] | None:
-    """Find the first class that cannot be had from a model.
-
-    It stands for all: statuses travel in headers, which hold a few kilobytes.
-
-    Args:
-        card: The card of the model.
-        labels: Classes by id or name.
-
-    Returns:
-        Its place among the labels, and why it cannot be had; None where all can.
-    """
-    known = {info.id for info in card.classes} | {info.name for info in card.classes}
-    unknown = next(((place, label) for place, label in enumerate(labels) if label not in known), None)
-    if unknown is None:
-        return None
-    place, label = unknown
-    if not known:
-        return place, f"model {card.name} has no classes; its inputs: {input_list(card)}"
-    asked = repr(label[:80]) if isinstance(label, str) else str(label)
-    return place, f"model {card.name} has no class {asked}; its classes: {class_list(card)}"
-
-
-def label_id_of(card: models_pb2.ModelCard, name: str) -> int:
-    """Return the id of the class with a name that the model knows."""
-    return next(info.id for info in card.classes if info.name == name)
-
-
-def input_violations(
-    card: models_pb2.ModelCard, given: SampleRequest | Condition, prefix: str = ""
-) -> Iterator[Violation]:
-    """Check the codes and attributes that a caller gave.
-
-    Args:
-        card: The card of the model.
-        given: What the caller gave.
-        prefix: Set before the paths of its fields, for example "sweep.condition.".
-
-    Yields:
-        The first fault of the codes and the first of the attributes; each stands for all of its list.
-    """
-    for name, known in (("codes", codes_of(card)), ("attributes", card.attributes)):
-        if getattr(given, name) and not known:
-            yield Violation(f"{prefix}{name}", f"model {card.name} has no {name}; its inputs: {input_list(card)}")
-    if codes_of(card):
-        yield from itertools.islice(_code_faults(card, given.codes, f"{prefix}codes"), 1)
-    if card.attributes:
-        yield from itertools.islice(_attribute_faults(card, given.attributes, f"{prefix}attributes"), 1)
-
-
-def input_values(card: models_pb2.ModelCard, given: SampleRequest | Condition) -> dict[str, int | float]:
-    """Turn codes and attributes without faults into values by id and name."""
-    values: dict[str, int | float] = dict(given.attributes)
-    for code_value in given.codes:
-        code = find_code(card, code_value.code)
-        if isinstance(code, models_pb2.CategoricalCode):
-            is_named = code_value.WhichOneof("value") == "name"
-            values[code.id] = _index_of(code, code_value.name) if is_named else code_value.index
-        elif code is not None:
-            values[code.id] = code_value.number
-    return values
-
-
-def class_list(card: models_pb2.ModelCard) -> str:
-    """List a model's classes for a message, not more of them than is useful."""
-    return listed([f"{info.id} {info.name!r}" for info in card.classes])
-
-
-def attribute_path(name: str, prefix: str = "attributes") -> str:
-    """Return the path of an attribute in a request, for example `attributes["smile"]`."""
-    return f"{prefix}[{json.dumps(name[:80], ensure_ascii=False)}]"
-
-
-def find_code(card: models_pb2.ModelCard, name: str) -> Code | None:
-    """Find a code by its id or its name; None where there is none."""
-    known = {code.name: code for code in codes_of(card) if code.name} | {code.id: code for code in codes_of(card)}
-    return known.get(name)
-
-
-def _code_faults(
-    card: models_pb2.ModelCard, codes: Sequence[generation_pb2.CodeValue], field: str
-) -> Iterator[Violation]:
-    first_places: dict[str, int] = {}
-    for place, given in enumerate(codes):
-        path = f"{field}[{place}]"
-        code = find_code(card, given.code)
-        if code is None:
-            told = f"model {card.name} has no code {given.code[:80]!r}; its codes: {code_list(card)}"
-            yield Violation(f"{path}.code", told)
-        elif code.id in first_places:
-            yield Violation(f"{path}.code", f"code {code.id} is given by {field}[{first_places[code.id]}] too")
-        else:
-            first_places[code.id] = place
-            yield from _value_faults(code, given, path)
-
-
-def _attribute_faults(card: models_pb2.ModelCard, attributes: Mapping[str, float], field: str) -> Iterator[Violation]:
-    known = {attribute.name: attribute for attribute in card.attributes}
-    for name in sorted(attributes):
-        path = attribute_path(name, field)
-        if name not in known:
-            allowed = listed([f"{one.name} {allowed_values(one)}" for one in card.attributes])
-            told = f"model {card.name} has no attribute {name[:80]!r}; its attributes: {allowed}"
-            yield Violation(path, told)
-        elif not known[name].min <= attributes[name] <= known[name].max:
-            yield Violation(path, f"must be {allowed_values(known[name])}, got {number_text(attributes[name])}")
-
-
-def allowed_values(known: Input) -> str:
-    """Say what values a code or an attribute takes."""
-    if isinstance(known, models_pb2.CategoricalCode):
-        return f"0 to {len(known.values) - 1}"
-    return f"{number_text(known.min)} to {number_text(known.max)}"
-
-
-def _value_faults(code: Code, given: generation_pb2.CodeValue, path: str) -> Iterator[Violation]:
-    kind = given.WhichOneof("value")
-    allowed = allowed_values(code)
-    if isinstance(code, models_pb2.ContinuousCode):
-        if kind != "number":
-            yield Violation(f"{path}.{kind or 'number'}", f"code {code.id} is continuous; give a number, {allowed}")
-        elif not code.min <= given.number <= code.max:
-            yield Violation(f"{path}.number", f"must be {allowed}, got {number_text(given.number)}")
-    elif kind == "name":
-        if given.name not in {value.name for value in code.values if value.name}:
-            known = listed([f"{value.index} {value.name!r}" for value in code.values])
-            yield Violation(f"{path}.name", f"code {code.id} has no value {given.name[:80]!r}; its values: {known}")
-    elif kind != "index":
-        yield Violation(f"{path}.{kind or 'index'}", f"code {code.id} is categorical; give an index, {allowed}")
-    elif given.index >= len(code.values):
-        yield Violation(f"{path}.index", f"must be {allowed}, got {given.index}")
-
-
-def _index_of(code: models_pb2.CategoricalCode, name: str) -> int:
-    return next(value.index for value in code.values if value.name == name)

@@ -172,22 +172,6 @@ def plan_encoding(request: Request) -> Encoding:
     return Encoding(request.format or IMAGE_FORMAT_PNG, quality)
 
 
-def plan_grid(options: generation_pb2.GridOptions, tiles: int, columns: int, encoding: Encoding) -> GridPlan:
-    """Complete the layout of a grid.
-
-    Args:
-        options: What the caller asked for.
-        tiles: Number of tiles.
-        columns: Tiles per row where the caller did not say.
-        encoding: How to encode the grid.
-
-    Returns:
-        The layout.
-    """
-    gap = options.gap if options.HasField("gap") else DEFAULT_GAP
-    return GridPlan(min(options.columns if options.HasField("columns") else columns, tiles), gap, encoding)
-
-
 def encoding_violations(request: Request) -> Iterator[Violation]:
     """Check a request's format and quality."""
     if request.format not in FORMATS | {IMAGE_FORMAT_UNSPECIFIED}:
@@ -199,22 +183,6 @@ def encoding_violations(request: Request) -> Iterator[Violation]:
         yield Violation("quality", "only JPEG and WEBP have a quality")
     elif not 1 <= request.quality <= 100:
         yield Violation("quality", f"must be 1 to 100, got {request.quality}")
-
-
-def truncation_violations(
-    request: generation_pb2.SampleRequest | generation_pb2.TraverseRequest,
-) -> Iterator[Violation]:
-    """Check a request's truncation."""
-    if not 0.0 <= request.truncation <= 1.0:
-        yield Violation("truncation", f"must be 0 to 1, got {request.truncation:g}")
-
-
-def grid_violations(options: generation_pb2.GridOptions) -> Iterator[Violation]:
-    """Check the layout of a grid, apart from its size."""
-    if options.HasField("columns") and options.columns == 0:
-        yield Violation("grid.columns", "must be at least 1, got 0")
-    if options.gap > MAX_GAP:
-        yield Violation("grid.gap", f"must be 0 to {MAX_GAP}, got {options.gap}")
 
 
 def side_violations(field: str, width: int, height: int, image_format: "ImageFormat.ValueType") -> Iterator[Violation]:

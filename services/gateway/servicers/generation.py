@@ -67,11 +67,11 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     ) -> AsyncIterator[generation_pb2.SampleStreamResponse]:
         """Answer gantry.v1.GenerationService.SampleStream."""
         async with answered(context):
-            asked = request.sample
+            sample = request.sample
             loaded = current_call().about(
-                self._catalog.find_generator(asked.model, asked.version, field="sample.model")
+                self._catalog.find_generator(sample.model, sample.version, field="sample.model")
             )
-            plan = plan_sample(asked, loaded.card, self._limits, streamed=True)
+            plan = plan_sample(sample, loaded.card, self._limits, streamed=True)
             # Envelopes of one run of the graph: the first pictures are sent while the next are made.
             results = self._maker.submit(
                 loaded, plan.items, self._maker.deadline_of(context), loaded.card.execution.chunk_items

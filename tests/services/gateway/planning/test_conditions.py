@@ -1,25 +1,39 @@
 """Conditions as callers name them: every fault has its path, and what is left open is drawn from the seed."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gantry.v1 import models_pb2
-from gantry.v1.generation_pb2 import CodeValue, Condition
-from services.gateway.planning.conditions import Shown, input_values, input_violations, label_fault, show
+from gantry.v1.generation_pb2 import Arithmetic, CodeValue, Condition, SampleRequest, TraverseRequest
+from services.gateway.errors import InvalidRequestError
+from services.gateway.planning.conditions import Shown, show
+from services.gateway.planning.sample import plan_sample
 from services.gateway.planning.scales import number_text
+from services.gateway.planning.traverse import plan_traverse
 from services.worker.latents import draw_attribute, draw_category, draw_label, draw_number
-from tests.services.gateway.cards import code_card, face_card, mixed_card, plain_card, tiny_card
+from tests.services.gateway.cards import code_card, face_card, limits_of, mixed_card, plain_card, tiny_card
 
 
-def faults(*codes: CodeValue) -> list[tuple[str, str]]:
-    return list(input_violations(code_card(), Condition(codes=codes)))
+def condition(card: models_pb2.ModelCard, **fields: Any) -> list[float]:
+    plan = plan_sample(SampleRequest(seed=5, **fields), card, limits_of())
+    return list(plan.items[0].generate.condition)
 
 
-def code_values(*codes: CodeValue) -> dict[str, int | float]:
-    return input_values(code_card(), Condition(codes=codes))
+def violations(card: models_pb2.ModelCard, **fields: Any) -> list[tuple[str, str]]:
+    with pytest.raises(InvalidRequestError) as error:
+        condition(card, **fields)
+    return [(violation.field, violation.description) for violation in error.value.violations]
+
+
+def violations_of_a_walk(card: models_pb2.ModelCard, **fields: Any) -> list[tuple[str, str]]:
+    path = Arithmetic(a=[1], b=[2], c=[3], condition=Condition(**fields))
+    with pytest.raises(InvalidRequestError) as error:
+        plan_traverse(TraverseRequest(arithmetic=path), card, limits_of())
+    return [(violation.field, violation.description) for violation in error.value.violations]
 
 
 def test_a_class_is_one_hot() -> None:
@@ -95,15 +109,14 @@ def test_the_vector_is_what_is_reported_and_gives_itself_again(seed: int) -> Non
     shown = show(code_card(), seed, {})
     assert shown.vector[:3] == [float(place == shown.codes[0].index) for place in range(3)]
     assert shown.vector[3:] == [shown.codes[1].number, shown.codes[2].number]
-    assert faults(*shown.codes) == []
-    assert show(code_card(), seed + 1, code_values(*shown.codes)) == shown
+    assert condition(code_card(), codes=shown.codes) == shown.vector
 
 
 def test_codes_go_by_id_or_name_and_values_by_index_or_name() -> None:
     by_id = [CodeValue(code="k1", index=1), CodeValue(code="c1", number=-1.0)]
     by_name = [CodeValue(code="slant", number=-1.0), CodeValue(code="shape", name="square")]
-    assert faults(*by_id) == faults(*by_name) == []
-    assert code_values(*by_id) == code_values(*by_name) == {"k1": 1, "c1": -1.0}
+    by_id_condition, by_name_condition = (condition(code_card(), codes=codes) for codes in (by_id, by_name))
+    assert by_id_condition == by_name_condition == show(code_card(), 5, {"k1": 1, "c1": -1.0}).vector
 
 
 @pytest.mark.parametrize(
@@ -130,14 +143,23 @@ def test_codes_go_by_id_or_name_and_values_by_index_or_name() -> None:
     ],
 )
 def test_a_fault_of_a_code_says_what_is_allowed(codes: list[CodeValue], field: str, description: str) -> None:
-    ((named, text),) = faults(*codes)
+    ((named, text),) = violations(code_card(), codes=codes)
     assert named == field
     assert description in text
 
 
 def test_codes_of_a_model_without_codes_are_refused() -> None:
-    (fault,) = input_violations(tiny_card(), Condition(codes=[CodeValue(code="c1", number=0)]), "condition.")
-    assert fault == ("condition.codes", "model tiny has no codes; its inputs: latent, class")
+    fault = "model tiny has no codes; its inputs: latent, class"
+    codes = [CodeValue(code="c1", number=0)]
+    assert violations(tiny_card(), codes=codes) == [("codes", fault)]
+    assert violations_of_a_walk(tiny_card(), codes=codes) == [("arithmetic.condition.codes", fault)]
+
+
+def test_a_code_given_twice_names_the_first_by_its_path() -> None:
+    codes = [CodeValue(code="c2", number=0), CodeValue(code="c1", number=0), CodeValue(code="slant", number=0)]
+    assert violations_of_a_walk(code_card(), codes=codes) == [
+        ("arithmetic.condition.codes[2].code", "code c1 is given by arithmetic.condition.codes[1] too")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -162,27 +184,30 @@ def test_codes_of_a_model_without_codes_are_refused() -> None:
 def test_a_fault_of_an_attribute_says_what_is_allowed(
     card: models_pb2.ModelCard, attributes: dict[str, float], field: str, description: str
 ) -> None:
-    (fault,) = input_violations(card, Condition(attributes=attributes))
-    assert fault.field == field
-    assert description in fault.description
+    ((named, text),) = violations(card, attributes=attributes)
+    assert named == field
+    assert description in text
 
 
 def test_a_fault_of_an_attribute_has_its_path_in_the_request() -> None:
-    (fault,) = input_violations(face_card(), Condition(attributes={"age": 0}), "sweep.condition.")
-    assert fault.field == 'sweep.condition.attributes["age"]'
+    ((field, _),) = violations_of_a_walk(face_card(), attributes={"age": 0})
+    assert field == 'arithmetic.condition.attributes["age"]'
+
+
+def test_codes_and_attributes_are_refused_together_what_the_model_lacks_first() -> None:
+    faults = violations(code_card(), codes=[CodeValue(code="c9")], attributes={"age": 0})
+    assert [field for field, _ in faults] == ["attributes", "codes[0].code"]
 
 
 def test_bounds_are_allowed() -> None:
-    given = Condition(attributes={"smile": 1, "age": 18})
-    assert list(input_violations(face_card(), given)) == []
-    assert input_values(face_card(), given) == {"smile": 1.0, "age": 18.0}
+    assert condition(face_card(), attributes={"smile": 1, "age": 18}) == [1.0, 18.0]
 
 
-def test_the_first_unknown_class_is_told_with_its_place() -> None:
-    assert label_fault(tiny_card(), [0, 2, 1]) is None
-    place, fault = label_fault(tiny_card(), ["circle", "cube", "cone"]) or (0, "")
-    assert place == 1
-    assert "model tiny has no class 'cube'" in fault
+def test_the_first_unknown_class_stands_for_all() -> None:
+    assert condition(tiny_card(), label_ids=[2, 0, 1]) == [0.0, 0.0, 1.0]
+    ((field, description),) = violations(tiny_card(), label_names=["circle", "cube", "cone"])
+    assert field == "label_names[1]"
+    assert "model tiny has no class 'cube'" in description
 
 
 @given(number=st.floats(width=32, allow_nan=False))

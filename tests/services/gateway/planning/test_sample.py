@@ -107,8 +107,8 @@ def test_labels_that_are_not_given_are_drawn_from_each_images_seed() -> None:
 )
 def test_columns_of_a_grid(fields: dict[str, Any], columns: int) -> None:
     options = {"columns": fields.pop("columns")} if "columns" in fields else {}
-    asked = request(**fields, format=JPEG, quality=50, grid=generation_pb2.GridOptions(**options))
-    plan = plan_sample(asked, tiny_card(), LIMITS)
+    sample = request(**fields, format=JPEG, quality=50, grid=generation_pb2.GridOptions(**options))
+    plan = plan_sample(sample, tiny_card(), LIMITS)
     assert plan.grid is not None
     assert (plan.grid.columns, plan.grid.gap, plan.grid.encoding.format, plan.grid.encoding.quality) == (
         columns,
@@ -179,9 +179,9 @@ def test_a_violation_fits_into_a_header_however_much_is_wrong() -> None:
     card = tiny_card()
     del card.classes[:]
     card.classes.extend(models_pb2.ClassInfo(id=index, name=f"class {index}") for index in range(1000))
-    asked = request(label_ids=range(5000, 6000), label_names=["x" * 10_000] * 1000)
+    sample = request(label_ids=range(5000, 6000), label_names=["x" * 10_000] * 1000)
     with pytest.raises(InvalidRequestError) as error:
-        plan_sample(asked, card, limits_of(10_000, 1 << 30))
+        plan_sample(sample, card, limits_of(10_000, 1 << 30))
     assert len(str(error.value)) < 2000
     assert "(1000 in all)" in str(error.value)
 
@@ -280,8 +280,8 @@ def test_a_model_of_latents_alone_makes_pictures_from_seeds() -> None:
 
 
 def test_attributes_reach_every_item_and_the_rest_is_drawn_from_each_seed() -> None:
-    asked = request(seed=5, count=3, attributes={"smile": 0.25}, grid=generation_pb2.GridOptions())
-    plan = plan_sample(asked, face_card(), LIMITS)
+    sample = request(seed=5, count=3, attributes={"smile": 0.25}, grid=generation_pb2.GridOptions())
+    plan = plan_sample(sample, face_card(), LIMITS)
     ages = [draw_attribute(5 + index, 1, 18.0, 80.0) for index in range(3)]
     assert len(set(ages)) == 3
     assert [list(item.generate.condition) for item in plan.items] == [[0.25, age] for age in ages]
@@ -306,9 +306,9 @@ def test_the_path_of_an_attribute_of_a_stream_lies_in_its_sample() -> None:
 
 
 def test_what_a_png_and_a_grid_tell() -> None:
-    asked = request(seed=3, count=2, truncation=0.5, grid=generation_pb2.GridOptions(),
+    sample = request(seed=3, count=2, truncation=0.5, grid=generation_pb2.GridOptions(),
                     codes=[generation_pb2.CodeValue(code="c1", number=0.1)])  # fmt: skip
-    plan = plan_sample(asked, code_card(), LIMITS)
+    plan = plan_sample(sample, code_card(), LIMITS)
     k1, c2 = draw_category(3, 0, 3), plan.images[0].codes[2].number
     told = {fact.key: fact.value for fact in plan.items[0].facts}
     assert told == {
