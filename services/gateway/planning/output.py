@@ -1,14 +1,13 @@
 """Reads how an answer is to look, the same for every call: truncation, encoding, grid, and whether it all fits."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gantry.v1 import generation_pb2, models_pb2, worker_pb2
+from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import (
     IMAGE_FORMAT_JPEG,
     IMAGE_FORMAT_PNG,
-    IMAGE_FORMAT_UNSPECIFIED,
     IMAGE_FORMAT_WEBP,
     GridOptions,
     ImageFormat,
@@ -16,7 +15,6 @@ from gantry.v1.generation_pb2 import (
     TranslateRequest,
     TraverseRequest,
 )
-from services.gateway.errors import Violation
 from services.gateway.planning.violations import Violations
 from services.worker.imaging import FORMATS, LOSSY_FORMATS
 
@@ -161,52 +159,3 @@ def check_answer(name: str, size: int, limits: Limits, remedy: str, violations: 
 def facts_of(said: Mapping[str, object]) -> list[worker_pb2.Fact]:
     """Return what a PNG says of itself, in order; each key without its "gantry:"."""
     return [worker_pb2.Fact(key=f"gantry:{key}", value=str(value)) for key, value in said.items()]
-
-
-Request = generation_pb2.SampleRequest | generation_pb2.TraverseRequest | generation_pb2.TranslateRequest
-
-
-def plan_encoding(request: Request) -> Encoding:
-    """Return how a sound request wants its pictures encoded."""
-    quality = request.quality if request.HasField("quality") else DEFAULT_QUALITY
-    return Encoding(request.format or IMAGE_FORMAT_PNG, quality)
-
-
-def encoding_violations(request: Request) -> Iterator[Violation]:
-    """Check a request's format and quality."""
-    if request.format not in FORMATS | {IMAGE_FORMAT_UNSPECIFIED}:
-        allowed = ", ".join(ImageFormat.Name(known).removeprefix("IMAGE_FORMAT_") for known in sorted(FORMATS))
-        yield Violation("format", f"{request.format} is not supported; allowed: {allowed}")
-    if not request.HasField("quality"):
-        return
-    if request.format not in LOSSY_FORMATS:
-        yield Violation("quality", "only JPEG and WEBP have a quality")
-    elif not 1 <= request.quality <= 100:
-        yield Violation("quality", f"must be 1 to 100, got {request.quality}")
-
-
-def side_violations(field: str, width: int, height: int, image_format: "ImageFormat.ValueType") -> Iterator[Violation]:
-    """Check whether a format holds a picture of this size.
-
-    Args:
-        field: What the caller could change.
-        width: In pixels.
-        height: In pixels.
-        image_format: The format.
-    """
-    most = _MAX_SIDES.get(image_format, math.inf)
-    if max(width, height) > most:
-        yield Violation(field, f"{width}×{height} pixels are more than the format holds; at most {most} a side")
-
-
-def byte_violations(field: str, size: int, limits: Limits, remedy: str) -> Iterator[Violation]:
-    """Check whether an answer may be sent as one message.
-
-    Args:
-        field: What the caller could change.
-        size: The most bytes that it can have.
-        limits: What one answer may have.
-        remedy: What to do instead, for the message.
-    """
-    if size > limits.max_response_bytes:
-        yield Violation(field, f"the answer could take {size} bytes, more than {limits.max_response_bytes}; {remedy}")

@@ -103,13 +103,13 @@ class Uploads:
         self.bytes += len(data)
         check_bytes(len(upload.image), self._picture_limits)
         if self.bytes > self._limits.bytes:
-            told = f"the incomplete pictures of a stream may have {self._limits.bytes} bytes in all; finish one first"
-            raise InvalidRequestError(Violation(str(part), told))
+            fault = f"the incomplete pictures of a stream may have {self._limits.bytes} bytes in all; finish one first"
+            raise InvalidRequestError(Violation(str(part), fault))
 
     def _begin(self, message: generation_pb2.TranslateStreamRequest) -> None:
         if len(self._open) >= self._limits.pictures:
-            told = f"at most {self._limits.pictures} pictures of a stream may be incomplete; finish one first"
-            raise InvalidRequestError(Violation("id", told))
+            fault = f"at most {self._limits.pictures} pictures of a stream may be incomplete; finish one first"
+            raise InvalidRequestError(Violation("id", fault))
         upload = _Upload(generation_pb2.TranslateRequest(), bytearray())
         upload.request.CopyFrom(message.translate)
         upload.request.ClearField("image")
