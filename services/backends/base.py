@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
+from services.backends.envelope import Envelope
 from services.worker.decoding import LEAST_SIDE
 from services.worker.imaging import encode
 from services.worker.inputs import PICTURE, neutral_condition, takes, ways_of
@@ -41,6 +42,10 @@ class BackendUnavailableError(BackendError):
 
 class BackendFailedError(BackendError):
     """The worker could not run the envelope; it would fail again."""
+
+
+class WorkerLostError(BackendError):
+    """The worker crashed, or was stopped, while it ran the envelope."""
 
 
 class BackendTimeoutError(BackendError):
@@ -86,19 +91,20 @@ class Backend(ABC):
         await asyncio.Event().wait()
 
     @abstractmethod
-    async def run(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None) -> worker_pb2.WorkReply:
-        """Run one envelope.
+    async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
+        """Run one envelope; it ends once the worker has answered, or is stopped for certain.
 
         Args:
             key: A key of `models`.
-            request: The envelope.
-            timeout: Seconds after which nobody waits any more; None for no limit.
+            envelope: The envelope.
 
         Returns:
             One result per item, in order.
 
         Raises:
-            BackendError: The envelope did not come back.
+            BackendUnavailableError: It was not run.
+            BackendFailedError: The worker failed on it.
+            WorkerLostError: The worker was lost with it.
         """
 
     @abstractmethod
@@ -121,16 +127,16 @@ class Backend(ABC):
 
 async def try_out(
     card: models_pb2.ModelCard,
-    run: Callable[[worker_pb2.WorkRequest, float | None], Awaitable[worker_pb2.WorkReply]],
+    run: Callable[[Envelope], Awaitable[worker_pb2.WorkReply]],
 ) -> None:
     """Make one picture, or raise the BackendError that says why there is none.
 
     Args:
         card: The model's card.
-        run: Runs an envelope within some seconds.
+        run: Runs an envelope.
     """
     seconds = TRANSLATION_PROBE_SECONDS if takes(card, PICTURE) else PROBE_SECONDS
-    reply = await run(worker_pb2.WorkRequest(items=[probe_item(card)]), seconds)
+    reply = await run(Envelope(worker_pb2.WorkRequest(items=[probe_item(card)]), seconds))
     if [result.WhichOneof("outcome") for result in reply.results] != ["image"]:
         raise BackendFailedError("the probe brought no picture back")
 

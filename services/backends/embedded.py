@@ -16,6 +16,7 @@ from services.backends.base import (
     BackendUnavailableError,
     ModelKey,
 )
+from services.backends.envelope import Envelope
 from services.backends.store import open_store
 from services.worker.archive import Archive
 from services.worker.cores import count_cores
@@ -73,13 +74,12 @@ class EmbeddedBackend(Backend):
         sys.setswitchinterval(_SWITCH_SECONDS)
         await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
 
-    async def run(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None) -> worker_pb2.WorkReply:
+    async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         """Run one envelope on a thread.
 
         Args:
             key: A key of `models`.
-            request: The envelope.
-            timeout: Seconds after which nobody waits any more. The thread finishes its work all the same.
+            envelope: The envelope; the thread finishes its work all the same where nobody waits any more.
 
         Returns:
             One result per item, in order.
@@ -88,9 +88,9 @@ class EmbeddedBackend(Backend):
             BackendTimeoutError: The time was over.
             BackendFailedError: The graph failed.
         """
-        running = asyncio.get_running_loop().run_in_executor(self._threads, self._runners[key].run, request)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, self._runners[key].run, envelope.request)
         try:
-            return await asyncio.wait_for(running, timeout)
+            return await asyncio.wait_for(running, envelope.seconds_wanted)
         except TimeoutError as error:
             raise BackendTimeoutError("the time was over before the pictures were made") from error
         except (RuntimeError, MemoryError) as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import Backend, BackendTimeoutError, BackendUnavailableError, ModelKey
+from services.backends.envelope import Envelope
 from services.backends.parts import cut
 from services.backends.restarts import Restarts
 from services.backends.store import open_store
@@ -128,13 +129,12 @@ class TorchServeBackend(Backend):
             elif self._api is not None:
                 await self._roster.follow(self._api)
 
-    async def run(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None) -> worker_pb2.WorkReply:
+    async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         """Run one envelope; in parts where the answer could be more than TorchServe lets through.
 
         Args:
             key: A key of `models`.
-            request: The envelope.
-            timeout: Seconds after which nobody waits any more. The worker finishes its work all the same.
+            envelope: The envelope; the worker finishes its work all the same where nobody waits any more.
 
         Returns:
             One result per item, in order.
@@ -148,7 +148,7 @@ class TorchServeBackend(Backend):
             raise BackendUnavailableError("TorchServe has ended and is started again", _RESTART_RETRY_SECONDS)
         if (served := self._roster.served.get(key)) is None:
             raise BackendUnavailableError("the model is not loaded any more")
-        return await self._run(served, request, timeout)
+        return await self._run(served, envelope)
 
     async def stop(self) -> None:
         """Close the connection, and stop the TorchServe that was started last."""
@@ -221,11 +221,10 @@ class TorchServeBackend(Backend):
             return
         raise BackendUnavailableError(f"TorchServe has ended ({end}), and starting it again does not help")
 
-    async def _run(
-        self, served: Served, request: worker_pb2.WorkRequest, timeout: float | None
-    ) -> worker_pb2.WorkReply:
-        give_up = time.monotonic() + (LONGEST_CALL_SECONDS if timeout is None else timeout)
-        parts = await self._cut(request, served.loaded.card)
+    async def _run(self, served: Served, envelope: Envelope) -> worker_pb2.WorkReply:
+        seconds = LONGEST_CALL_SECONDS if envelope.seconds_wanted is None else envelope.seconds_wanted
+        give_up = time.monotonic() + seconds
+        parts = await self._cut(envelope.request, served.loaded.card)
         replies = [
             part if isinstance(part, worker_pb2.WorkReply) else await self._run_twice(served, part, give_up)
             for part in parts

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import BackendError, BackendUnavailableError, ModelKey, try_out
+from services.backends.envelope import Envelope
 from services.backends.parts import OVERHEAD_BYTES, picture_bytes
 from services.backends.torchserve_api import LONGEST_CALL_SECONDS, ModelUnknownError, Registered, TorchServeApi
 from services.worker.archive import ArchiveError, card_digest, parse_card
@@ -53,7 +54,7 @@ class Roster:
         self,
         names: Sequence[str],
         start_seconds: float,
-        run: Callable[[Served, worker_pb2.WorkRequest, float | None], Awaitable[worker_pb2.WorkReply]],
+        run: Callable[[Served, Envelope], Awaitable[worker_pb2.WorkReply]],
         on_change: Callable[[], None],
         *,
         is_own: bool,
@@ -63,7 +64,7 @@ class Roster:
         Args:
             names: The models to ask, newest version each; where there are none, the management API tells which.
             start_seconds: The most seconds to wait for TorchServe, and for its workers to load their models.
-            run: Runs an envelope on a model within some seconds.
+            run: Runs an envelope on a model.
             on_change: Called when other models serve than before, or others do not.
             is_own: Whether TorchServe is the gateway's own, which is warmed up.
         """

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import Backend, BackendError, BackendFailedError, BackendUnavailableError, ModelKey
+from services.backends.envelope import Envelope
 from services.gateway.call import Ride
 from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError, UnknownModelError
 from services.gateway.telemetry.metrics import Metrics
@@ -276,8 +277,7 @@ class _Lane:
         try:
             reply = await self._backend.run(
                 self._key,
-                worker_pb2.WorkRequest(items=[entry.item for entry in batch]),
-                _time_left(batch, started),
+                Envelope(worker_pb2.WorkRequest(items=[entry.item for entry in batch]), _time_left(batch, started)),
             )
             if len(reply.results) != len(batch):
                 raise BackendFailedError(f"{len(batch)} items went out and {len(reply.results)} results came back")

@@ -26,6 +26,7 @@ from gantry.v1.generation_pb2 import (
     TraverseRequest,
 )
 from services.backends.base import Backend, ModelKey
+from services.backends.envelope import Envelope
 from services.gateway.settings import Settings
 from tests.conformance.harness import EventLoop, Served, serving
 from tests.pictures import picture
@@ -60,10 +61,10 @@ class Gate(Backend):
     async def start(self) -> None:
         """The backend behind runs already."""
 
-    async def run(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None) -> worker_pb2.WorkReply:
-        self.arrived.append([item.generate.seed or item.translate.max_side for item in request.items])
+    async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
+        self.arrived.append([item.generate.seed or item.translate.max_side for item in envelope.request.items])
         await self._passes.acquire()
-        return await self._behind.run(key, request, timeout)
+        return await self._behind.run(key, envelope)
 
     async def stop(self) -> None:
         """The backend behind goes on."""

@@ -10,6 +10,7 @@ import pytest
 from gantry.v1 import generation_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_PNG, GridOptions, SampleRequest, SampleStreamRequest
 from services.backends.base import ModelKey
+from services.backends.envelope import Envelope
 from services.worker.handler import ENVELOPE_FIELD
 from tests.conformance.harness import EventLoop, Served, assert_invalid, details_of, pixels_of
 from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, management_pb2_grpc
@@ -112,7 +113,7 @@ def test_bad_item_gets_an_error_of_its_own_and_never_touches_its_neighbours(serv
     bad = [item(condition=[1.0]), item(truncation=math.nan), item(image_format=99), worker_pb2.WorkItem()]
     envelope = worker_pb2.WorkRequest(items=[sound, *bad, sound])
 
-    reply = loop.run(served.backend.run(ModelKey("grey", "1.10.0"), envelope, timeout=30.0))
+    reply = loop.run(served.backend.run(ModelKey("grey", "1.10.0"), Envelope(envelope, 30.0)))
 
     assert [result.WhichOneof("outcome") for result in reply.results] == ["image", *["error"] * 4, "image"]
     (expected,) = served.generation.Sample(SampleRequest(model="grey", label_ids=[1], seed=1)).images

@@ -9,6 +9,7 @@ from gantry.v1 import worker_pb2
 from gantry.v1.generation_pb2 import DIRECTION_B_TO_A
 from services.backends.base import BackendTimeoutError, BackendUnavailableError, ModelKey, probe_item
 from services.backends.embedded import EmbeddedBackend
+from services.backends.envelope import Envelope
 from tests.archives import (
     tiny_attribute_card,
     tiny_card,
@@ -37,7 +38,7 @@ async def test_models_of_the_store_are_served_and_a_broken_graph_is_refused(tmp_
         assert [refused.archive for refused in backend.refused] == ["broken.mar"]
         assert backend.refused[0].reason.startswith("model.pt2: not an exported program")
         await backend.probe(KEY)
-        assert len((await backend.run(KEY, ENVELOPE, timeout=None)).results) == 64
+        assert len((await backend.run(KEY, Envelope(ENVELOPE, None))).results) == 64
     finally:
         await backend.stop()
 
@@ -80,7 +81,7 @@ async def test_envelope_that_takes_too_long_is_a_timeout(tmp_path: Path) -> None
     await backend.start()
     try:
         with pytest.raises(BackendTimeoutError):
-            await backend.run(KEY, ENVELOPE, timeout=0.0)
+            await backend.run(KEY, Envelope(ENVELOPE, 0.0))
     finally:
         await backend.stop()
 

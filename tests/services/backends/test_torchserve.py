@@ -13,6 +13,7 @@ import pytest
 from gantry.v1 import worker_pb2
 from services.backends import torchserve_process, torchserve_roster
 from services.backends.base import BackendTimeoutError, BackendUnavailableError, ModelKey
+from services.backends.envelope import Envelope
 from services.backends.restarts import PAUSES
 from services.backends.torchserve import TorchServeBackend
 from services.backends.torchserve_api import DEFAULT_MESSAGE_BYTES
@@ -42,7 +43,7 @@ async def test_envelope_goes_out_in_one_call_and_comes_back(tiny: Answer, runner
     async with attached(scripted) as backend:
         scripted.calls.clear()
 
-        reply = await backend.run(KEY, envelope_of(64), timeout=None)
+        reply = await backend.run(KEY, Envelope(envelope_of(64), None))
 
         assert list(reply.results) == list(runner.run(envelope_of(64)).results)
         assert [call.model_version for call in scripted.calls] == ["1.0.0"]
@@ -59,7 +60,7 @@ async def test_envelope_whose_answer_could_be_too_large_goes_in_parts(
     async with attached(scripted) as backend:
         scripted.calls.clear()
 
-        reply = await backend.run(KEY, envelope_of(7), timeout=None)
+        reply = await backend.run(KEY, Envelope(envelope_of(7), None))
 
         sent = [len(worker_pb2.WorkRequest.FromString(call.input[ENVELOPE_FIELD]).items) for call in scripted.calls]
         assert sent == [3, 3, 1]
@@ -71,7 +72,7 @@ async def test_envelope_whose_answer_could_be_too_large_goes_in_parts(
 
 async def test_envelope_runs_once_more_where_its_worker_died(tiny: Answer, runner: Runner) -> None:
     async with attached(ScriptedTorchServe(tiny=failing(tiny, DIED))) as backend:
-        reply = await backend.run(KEY, envelope_of(2), timeout=10.0)
+        reply = await backend.run(KEY, Envelope(envelope_of(2), 10.0))
 
     assert list(reply.results) == list(runner.run(envelope_of(2)).results)
 
@@ -82,7 +83,7 @@ async def test_envelope_runs_no_third_time(tiny: Answer) -> None:
         scripted.calls.clear()
 
         with pytest.raises(BackendUnavailableError, match="the worker died") as raised:
-            await backend.run(KEY, envelope_of(1), timeout=10.0)
+            await backend.run(KEY, Envelope(envelope_of(1), 10.0))
 
         # The gateway's table of errors goes by the exact type.
         assert type(raised.value) is BackendUnavailableError
@@ -97,7 +98,7 @@ async def test_worker_that_torchserve_killed_for_its_slowness_is_a_timeout(tiny:
         scripted.calls.clear()
 
         with pytest.raises(BackendTimeoutError, match="longer than TorchServe lets it"):
-            await backend.run(KEY, envelope_of(1), timeout=10.0)
+            await backend.run(KEY, Envelope(envelope_of(1), 10.0))
 
         assert len(scripted.calls) == 1
 
@@ -110,7 +111,7 @@ async def test_envelope_that_takes_too_long_is_a_timeout(tiny: Answer) -> None:
 
     async with attached(ScriptedTorchServe(tiny=slow)) as backend:
         with pytest.raises(BackendTimeoutError):
-            await backend.run(KEY, envelope_of(1), timeout=0.05)
+            await backend.run(KEY, Envelope(envelope_of(1), 0.05))
 
 
 async def test_torchserve_that_has_gone_is_unavailable(tiny: Answer) -> None:
@@ -119,7 +120,7 @@ async def test_torchserve_that_has_gone_is_unavailable(tiny: Answer) -> None:
         await scripted.server.stop(None)
 
         with pytest.raises(BackendUnavailableError, match="cannot be reached"):
-            await backend.run(KEY, envelope_of(1), timeout=10.0)
+            await backend.run(KEY, Envelope(envelope_of(1), 10.0))
 
 
 async def test_store_that_is_no_folder_is_named(tmp_path: Path) -> None:
@@ -197,20 +198,20 @@ async def test_torchserve_of_its_own_is_started_again(
 ) -> None:
     rounds = Rounds()
     async with owning(archive.parent, rounds) as backend, kept(backend, rounds) as changes:
-        first = await backend.run(KEY, envelope_of(1), timeout=10.0)
+        first = await backend.run(KEY, Envelope(envelope_of(1), 10.0))
         await lives[0].end()
         await rounds.begun()
 
         assert rounds.seconds == [15.0, 0.0]
         assert changes == [1], "callers still find the model, and are told to come back"
         with pytest.raises(BackendUnavailableError, match="has ended and is started again") as raised:
-            await backend.run(KEY, envelope_of(1), timeout=10.0)
+            await backend.run(KEY, Envelope(envelope_of(1), 10.0))
         assert raised.value.retry_seconds == 5.0
         await rounds.next()
 
         assert [life.has_stopped for life in lives] == [True, False]
         assert lives[1].archives == lives[0].archives
-        assert (await backend.run(KEY, envelope_of(1), timeout=10.0)).results == first.results
+        assert (await backend.run(KEY, Envelope(envelope_of(1), 10.0))).results == first.results
         assert "TorchServe has ended (killed by signal 9); its log ends:\nthe last line" in caplog.messages
         assert caplog.messages[-1] == "TorchServe runs again"
     assert all(life.has_stopped for life in lives)
@@ -241,7 +242,7 @@ async def test_model_that_is_slow_to_come_back_stays(
         assert not backend.refused
         assert "models did not load; TorchServe's log ends:\nthe last line" in caplog.messages
         with pytest.raises(BackendTimeoutError):
-            await backend.run(slow, envelope_of(1), timeout=0.05)
+            await backend.run(slow, Envelope(envelope_of(1), 0.05))
 
 
 async def test_torchserve_that_does_not_start_again_is_given_up(
@@ -297,7 +298,7 @@ async def test_running_torchserve_is_attached_to(
         assert backend.models[KEY].digest == card_digest(open_archive(archive).card_json)
         assert {refused.archive for refused in backend.refused} == {"broken 1.0.0", "strange 1.0"}
         await backend.probe(KEY)
-        reply = await backend.run(KEY, envelope_of(20), timeout=PATIENCE_SECONDS)
+        reply = await backend.run(KEY, Envelope(envelope_of(20), PATIENCE_SECONDS))
         assert list(reply.results) == list(runner.run(envelope_of(20)).results)
     finally:
         await backend.stop()
@@ -337,7 +338,7 @@ async def test_killed_worker_costs_no_picture(
             with suppress(psutil.NoSuchProcess):
                 worker.kill()
 
-        reply = await backend.run(KEY, envelope_of(3), timeout=PATIENCE_SECONDS)
+        reply = await backend.run(KEY, Envelope(envelope_of(3), PATIENCE_SECONDS))
 
         assert list(reply.results) == list(runner.run(envelope_of(3)).results)
     finally:

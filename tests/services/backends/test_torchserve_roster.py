@@ -15,6 +15,7 @@ import pytest
 from gantry.v1 import worker_pb2
 from services.backends import torchserve_process, torchserve_roster
 from services.backends.base import BackendUnavailableError, ModelKey
+from services.backends.envelope import Envelope
 from services.backends.torchserve_api import DEFAULT_MESSAGE_BYTES
 from services.backends.torchserve_process import TorchServeProcess
 from services.worker.archive import card_digest, open_archive
@@ -103,14 +104,14 @@ async def test_models_that_come_and_go_are_noticed(tiny: Answer) -> None:
         del scripted.models["left"]
         scripted.models["new"] = showing(tiny, tiny_card("new"))
         with pytest.raises(BackendUnavailableError, match="does not have the model"):
-            await backend.run(ModelKey("left", "1.0.0"), envelope_of(1), timeout=10.0)
+            await backend.run(ModelKey("left", "1.0.0"), Envelope(envelope_of(1), 10.0))
 
         await rounds.next()
 
         assert sorted(backend.models) == [ModelKey("new", "1.0.0"), KEY]
         assert not backend.refused
         with pytest.raises(BackendUnavailableError, match="not loaded any more"):
-            await backend.run(ModelKey("left", "1.0.0"), envelope_of(1), timeout=10.0)
+            await backend.run(ModelKey("left", "1.0.0"), Envelope(envelope_of(1), 10.0))
         await backend.probe(ModelKey("new", "1.0.0"))
         await rounds.next()
         assert changes == [2], "where nothing changes nothing is told"

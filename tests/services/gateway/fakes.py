@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
 from services.backends.base import Backend, ModelKey
+from services.backends.envelope import Envelope
 
 EXECUTION = "cpu-float32-eager"
 # Far longer than anything takes, for a busy machine.
@@ -42,7 +43,7 @@ def reply_to(request: worker_pb2.WorkRequest, picture_bytes: int = 1) -> worker_
 
 
 @dataclass
-class Envelope:
+class Away:
     """An envelope that is with the backend."""
 
     key: ModelKey
@@ -72,8 +73,8 @@ class DrivenBackend(Backend):
         self.picture_bytes = 1
         self.refused_archives: list[models_pb2.RefusedArchive] = []
         self.probe_fault: Exception | None = None
-        self.away: asyncio.Queue[Envelope] = asyncio.Queue()
-        self.envelopes: list[Envelope] = []
+        self.away: asyncio.Queue[Away] = asyncio.Queue()
+        self.envelopes: list[Away] = []
         self.is_running = False
         self.lost: asyncio.Future[None] | None = None
 
@@ -111,14 +112,14 @@ class DrivenBackend(Backend):
         """Note it."""
         self.is_running = False
 
-    async def run(self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None) -> worker_pb2.WorkReply:
+    async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         """Keep the envelope until the test ends it."""
-        envelope = Envelope(key, request, timeout)
-        self.envelopes.append(envelope)
+        away = Away(key, envelope.request, envelope.seconds_wanted)
+        self.envelopes.append(away)
         if self.answers_at_once:
-            return reply_to(request, self.picture_bytes)
-        self.away.put_nowait(envelope)
-        return await envelope.outcome
+            return reply_to(envelope.request, self.picture_bytes)
+        self.away.put_nowait(away)
+        return await away.outcome
 
     async def probe(self, key: ModelKey) -> None:
         """Do what the test says."""

@@ -20,7 +20,7 @@ from services.backends.base import (
 from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError, UnknownModelError
 from services.gateway.scheduler import Made, Scheduler, abandon
 from services.gateway.telemetry.metrics import Metrics
-from tests.services.gateway.fakes import Clock, DrivenBackend, Envelope, settled
+from tests.services.gateway.fakes import Away, Clock, DrivenBackend, settled
 
 BATCH_ITEMS = 4
 QUEUE_ITEMS = 10
@@ -62,7 +62,7 @@ class Bench:
         until = None if deadline is None else self.clock.now + deadline
         return self.scheduler.submit(self.backend.models[key], [item(seed) for seed in seeds], until, batch_items)
 
-    async def occupy(self, seconds: float = 0.0) -> Envelope:
+    async def occupy(self, seconds: float = 0.0) -> Away:
         """Send the backend away with one item, after it has learnt how long an item takes."""
         if seconds:
             await self.learn(seconds)

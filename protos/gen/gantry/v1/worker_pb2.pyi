@@ -54,10 +54,13 @@ class WorkItem(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
+    WANTED_SECONDS_FIELD_NUMBER: _builtins.int
     format: _generation_pb2.ImageFormat.ValueType
     """How to encode the picture; IMAGE_FORMAT_UNSPECIFIED is refused."""
     quality: _builtins.int
     """Quality of JPEG and WEBP, 1 to 100; ignored for others."""
+    wanted_seconds: _builtins.float
+    """Seconds from the envelope's arrival after which nobody awaits the item, which is then left unrun; 0 for no limit."""
     @_builtins.property
     def generate(self) -> Global___GenerateWork:
         """A picture from a latent."""
@@ -78,10 +81,11 @@ class WorkItem(_message.Message):
         format: _generation_pb2.ImageFormat.ValueType = ...,
         quality: _builtins.int = ...,
         facts: _abc.Iterable[Global___Fact] | None = ...,
+        wanted_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["generate", b"generate", "translate", b"translate", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "format", b"format", "generate", b"generate", "quality", b"quality", "translate", b"translate", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "format", b"format", "generate", b"generate", "quality", b"quality", "translate", b"translate", "wanted_seconds", b"wanted_seconds", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["generate", "translate"]  # noqa: Y015
     _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
@@ -334,12 +338,15 @@ class WorkResult(_message.Message):
     IMAGE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     BAD_IMAGE_FIELD_NUMBER: _builtins.int
+    UNRUN_FIELD_NUMBER: _builtins.int
     CYCLED_FIELD_NUMBER: _builtins.int
     CYCLE_L1_FIELD_NUMBER: _builtins.int
     error: _builtins.str
     """Why there is none, in one line without internals; the model is at fault."""
     bad_image: _builtins.str
     """What is wrong with the picture that was sent, in one line; the caller is at fault."""
+    unrun: _builtins.bool
+    """The item was left unrun, since nobody awaited it any more."""
     cycle_l1: _builtins.float
     """Mean absolute difference between the picture sent and the one translated back, 0 to 1; with `cycled`."""
     @_builtins.property
@@ -356,16 +363,17 @@ class WorkResult(_message.Message):
         image: _generation_pb2.EncodedImage | None = ...,
         error: _builtins.str = ...,
         bad_image: _builtins.str = ...,
+        unrun: _builtins.bool = ...,
         cycled: _generation_pb2.EncodedImage | None = ...,
         cycle_l1: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cycle_l1", b"_cycle_l1", "bad_image", b"bad_image", "cycle_l1", b"cycle_l1", "cycled", b"cycled", "error", b"error", "image", b"image", "outcome", b"outcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cycle_l1", b"_cycle_l1", "bad_image", b"bad_image", "cycle_l1", b"cycle_l1", "cycled", b"cycled", "error", b"error", "image", b"image", "outcome", b"outcome", "unrun", b"unrun"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cycle_l1", b"_cycle_l1", "bad_image", b"bad_image", "cycle_l1", b"cycle_l1", "cycled", b"cycled", "error", b"error", "image", b"image", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cycle_l1", b"_cycle_l1", "bad_image", b"bad_image", "cycle_l1", b"cycle_l1", "cycled", b"cycled", "error", b"error", "image", b"image", "outcome", b"outcome", "unrun", b"unrun"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cycle_l1: _TypeAlias = _typing.Literal["cycle_l1"]  # noqa: Y015
     _WhichOneofArgType__cycle_l1: _TypeAlias = _typing.Literal["_cycle_l1", b"_cycle_l1"]  # noqa: Y015
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["image", "error", "bad_image"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["image", "error", "bad_image", "unrun"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cycle_l1) -> _WhichOneofReturnType__cycle_l1 | None: ...
