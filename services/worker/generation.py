@@ -8,7 +8,6 @@ may use statistics of its batch, or a kernel may treat the last values of a tens
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,24 +26,26 @@ Floats = NDArray[np.float32]
 
 
 class Generation:
-    """Makes pictures from latents, and conditions where the graph takes them."""
+    """Makes pictures from latents, and conditions where the graph takes them.
 
-    def __init__(self, archive: Archive, plan: Plan, threads: Executor) -> None:
+    Attributes:
+        chunk_items: The most items that it makes at once.
+    """
+
+    def __init__(self, archive: Archive, plan: Plan) -> None:
         """Load the graph and run it once.
 
         Args:
             archive: Of a model that takes a latent.
             plan: How the graph runs.
-            threads: Where the chunks of an envelope share the cores.
 
         Raises:
             ValueError: The graph does not give what the card says.
             Exception: The graph cannot be loaded or run, which can show in any way.
         """
         self._card = archive.card
-        self._threads = threads
         self._condition_size = len(condition_bounds(archive.card))
-        self._chunk_items = archive.card.execution.chunk_items
+        self.chunk_items = archive.card.execution.chunk_items
         (graph,) = archive.card.graphs
         self._graph = prepare(load_graph(archive.graphs[graph.member]), plan)
         self._warm_up()
@@ -63,28 +64,34 @@ class Generation:
         return find_latent_fault(work)
 
     def make(self, items: Sequence[worker_pb2.WorkItem]) -> list[Outcome]:
-        """Make the pictures of items.
+        """Make the pictures of a chunk.
 
         Args:
-            items: Items without a fault.
+            items: At most `chunk_items` items without a fault.
 
         Returns:
             What came of each, in order.
         """
-        return [self._outcome(values) for values in self._run([item.generate for item in items])]
+        return [self._outcome(values) for values in self.values_of([item.generate for item in items])]
+
+    def values_of(self, works: Sequence[worker_pb2.GenerateWork]) -> Floats:
+        """Return what the graph makes of at most `chunk_items` works, float32 [N, height, width, channels]."""
+        size = self._card.latent.size
+        latents = np.stack([latent_of(work, size) * np.float32(work.truncation) for work in works])
+        return self._run_chunk(latents, np.array([work.condition for work in works], np.float32))
 
     def _warm_up(self) -> None:
         """Run a chunk with every condition, or as many as it holds, and see whether its pictures are the same alone."""
         image = self._card.image
-        latents = np.stack([draw_latent(seed, self._card.latent.size) for seed in range(self._chunk_items)])
-        conditions = self._extremes(self._chunk_items)
+        latents = np.stack([draw_latent(seed, self._card.latent.size) for seed in range(self.chunk_items)])
+        conditions = self._extremes(self.chunk_items)
         pictures = self._run_chunk(latents, conditions)
         expected = (len(latents), image.height, image.width, image.channels)
         if pictures.shape != expected:
             raise ValueError(f"the graph gives pictures [N, H, W, C] = {pictures.shape}, the card says {expected}")
         alone = [self._run_chunk(latents[row : row + 1], conditions[row : row + 1]) for row in range(len(latents))]
         if not np.array_equal(np.concatenate(alone), pictures, equal_nan=True):
-            self._chunk_items = 1
+            self.chunk_items = 1
 
     def _extremes(self, rows: int) -> Floats:
         """Neutral conditions, but for one value of each, in turn, that is the greatest it can be."""
@@ -93,21 +100,9 @@ class Generation:
         chosen = np.resize(np.eye(len(neutral), dtype=bool)[::-1], (rows, len(neutral)))
         return np.where(chosen, greatest, neutral)
 
-    def _run(self, works: Sequence[worker_pb2.GenerateWork]) -> list[Floats]:
-        size = self._chunk_items
-        parts = [works[start : start + size] for start in range(0, len(works), size)]
-        # A single chunk stays on this thread; several share the cores, as torch gives up the interpreter lock.
-        chunks = map(self._run_part, parts) if len(parts) == 1 else self._threads.map(self._run_part, parts)
-        return [picture for chunk in chunks for picture in chunk]
-
-    def _run_part(self, works: Sequence[worker_pb2.GenerateWork]) -> Floats:
-        size = self._card.latent.size
-        latents = np.stack([latent_of(work, size) * np.float32(work.truncation) for work in works])
-        return self._run_chunk(latents, np.array([work.condition for work in works], np.float32))
-
     def _run_chunk(self, latents: Floats, conditions: Floats) -> Floats:
         """Run at most one chunk, padded with zeros; float32 [rows, height, width, channels]."""
-        rows, missing = len(latents), self._chunk_items - len(latents)
+        rows, missing = len(latents), self.chunk_items - len(latents)
         inputs = (latents, conditions) if self._condition_size else (latents,)
         return run_graph(self._graph, *(np.pad(values, ((0, missing), (0, 0))) for values in inputs))[:rows]
 

@@ -1,8 +1,13 @@
-"""One envelope through a model: items → pictures → encoded pictures → results."""
+"""One envelope through a model, chunk by chunk: items → pictures → encoded pictures → results.
+
+Before each chunk it is asked which items somebody still awaits; the others are left unrun.
+"""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from threading import Lock
 
 from gantry.v1 import generation_pb2, worker_pb2
 from services.worker.archive import Archive, ArchiveError
@@ -15,6 +20,10 @@ from services.worker.outcome import Outcome
 from services.worker.translation import Translation
 
 
+def _nobody_has_gone(place: int) -> bool:  # noqa: ARG001 (of every place)
+    return False
+
+
 class Runner:
     """Runs envelopes on the model of one archive; safe to call from several threads at once.
 
@@ -22,13 +31,16 @@ class Runner:
         execution: Name of the plan that the model runs under.
     """
 
-    def __init__(self, archive: Archive, execution: Execution = "auto", device: str = "cpu") -> None:
+    def __init__(
+        self, archive: Archive, execution: Execution = "auto", device: str = "cpu", threads: int | None = None
+    ) -> None:
         """Load the graphs of an archive and run each once.
 
         Args:
             archive: The archive, already checked.
             execution: The precision, or "auto"; see `services.worker.execution`.
             device: "cpu", "cuda", or a certain GPU such as "cuda:1".
+            threads: Chunks of an envelope that run at once. Default: the number of CPU cores it may use.
 
         Raises:
             ArchiveError: A graph cannot be loaded, or does not give what the card says.
@@ -36,22 +48,23 @@ class Runner:
         self._archive = archive
         plan = plan_of(archive.card, execution, device)
         self.execution = plan.name
-        self._threads = ThreadPoolExecutor(count_cores(), thread_name_prefix="gantry-chunk")
-        translates = takes(archive.card, PICTURE)
-        make = Translation if translates else Generation
-        # Small pictures are encoded sooner than they are handed to a thread.
-        self._encode_all = self._threads.map if translates else map
+        self._threads = threads or count_cores()
+        self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="gantry-chunk")
+        make = Translation if takes(archive.card, PICTURE) else Generation
         try:
-            self._model: Generation | Translation = make(archive, plan, self._threads)
+            self._model: Generation | Translation = make(archive, plan)
         except Exception as error:
             # A graph that does not belong to its card can fail in any way.
             raise ArchiveError(f"{' or '.join(archive.graphs)}: {error}") from error
 
-    def run(self, request: worker_pb2.WorkRequest) -> worker_pb2.WorkReply:
+    def run(
+        self, request: worker_pb2.WorkRequest, is_abandoned: Callable[[int], bool] = _nobody_has_gone
+    ) -> worker_pb2.WorkReply:
         """Run one envelope.
 
         Args:
             request: The items; with none, the worker only describes itself.
+            is_abandoned: Whether the caller of the item at a place has gone.
 
         Returns:
             One result per item, in order. An item at fault gets an error of its own and never touches the others.
@@ -59,18 +72,41 @@ class Runner:
         if not request.items:
             description = worker_pb2.WorkerDescription(card_json=self._archive.card_json)
             return worker_pb2.WorkReply(description=description, execution=self.execution)
-        faults = [_format_fault(item) or self._model.find_fault(item) for item in request.items]
-        sound = [item for item, fault in zip(request.items, faults, strict=True) if not fault]
-        started = time.perf_counter()
-        outcomes = self._model.make(sound)
-        run_ended = time.perf_counter()
-        results = iter(list(self._encode_all(self._result, sound, outcomes)))
+        envelope = _Envelope(request.items, self._find_fault, is_abandoned)
+        if self._threads == 1 or len(request.items) <= self._model.chunk_items:
+            self._work_off(envelope)
+        else:
+            list(self._executor.map(self._work_off, [envelope] * self._threads))
         return worker_pb2.WorkReply(
-            results=[worker_pb2.WorkResult(error=fault) if fault else next(results) for fault in faults],
-            run_seconds=run_ended - started,
-            encode_seconds=time.perf_counter() - run_ended,
+            results=envelope.results,
+            run_seconds=sum(envelope.run_seconds),
+            encode_seconds=sum(envelope.encode_seconds),
             execution=self.execution,
         )
+
+    def _find_fault(self, item: worker_pb2.WorkItem) -> str:
+        return _format_fault(item) or self._model.find_fault(item)
+
+    def _work_off(self, envelope: "_Envelope") -> None:
+        """Run chunks of an envelope until none is left."""
+        while places := envelope.take(self._model.chunk_items):
+            items = [envelope.items[place] for place in places]
+            started = time.perf_counter()
+            outcomes = self._make(items)
+            run_ended = time.perf_counter()
+            for place, item, outcome in zip(places, items, outcomes, strict=True):
+                envelope.results[place].CopyFrom(self._result(item, outcome))
+            envelope.run_seconds.append(run_ended - started)
+            envelope.encode_seconds.append(time.perf_counter() - run_ended)
+
+    def _make(self, items: Sequence[worker_pb2.WorkItem]) -> list[Outcome]:
+        """Make the pictures of a chunk; each alone where they fail together, so that only the one at fault fails."""
+        try:
+            return self._model.make(items)
+        except (RuntimeError, MemoryError):
+            if len(items) == 1:
+                return [worker_pb2.WorkResult(error="the model failed on the item")]
+        return [outcome for item in items for outcome in self._make([item])]
 
     def _result(self, item: worker_pb2.WorkItem, outcome: Outcome) -> worker_pb2.WorkResult:
         if isinstance(outcome, worker_pb2.WorkResult):
@@ -97,3 +133,34 @@ def _format_fault(item: worker_pb2.WorkItem) -> str:
     if item.format in LOSSY_FORMATS and not 1 <= item.quality <= 100:
         return f"quality {item.quality}: must be 1 to 100"
     return ""
+
+
+class _Envelope:
+    """The items of an envelope under way: which are still to run, and what came of the others."""
+
+    def __init__(
+        self,
+        items: Sequence[worker_pb2.WorkItem],
+        find_fault: Callable[[worker_pb2.WorkItem], str],
+        is_abandoned: Callable[[int], bool],
+    ) -> None:
+        self.items, self._is_abandoned, self._arrived = items, is_abandoned, time.monotonic()
+        faults = [find_fault(item) for item in items]
+        self.results = [worker_pb2.WorkResult(error=fault) if fault else worker_pb2.WorkResult() for fault in faults]
+        self.run_seconds: list[float] = []
+        self.encode_seconds: list[float] = []
+        self._sound = iter([place for place, fault in enumerate(faults) if not fault])
+        self._lock = Lock()
+
+    def take(self, count: int) -> list[int]:
+        """Return the places of the next items to run: at most so many, none when all have been taken."""
+        with self._lock:
+            return list(islice(self._wanted(), count))
+
+    def _wanted(self) -> Iterator[int]:
+        for place in self._sound:
+            seconds = self.items[place].wanted_seconds
+            if self._is_abandoned(place) or (seconds and time.monotonic() - self._arrived >= seconds):
+                self.results[place].unrun = True
+            else:
+                yield place

@@ -5,7 +5,6 @@ take by reflection, which is cut off again.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,15 +27,20 @@ _OPPOSITE = {DIRECTION_A_TO_B: DIRECTION_B_TO_A, DIRECTION_B_TO_A: DIRECTION_A_T
 
 
 class Translation:
-    """Turns pictures of one domain into pictures of the other, one way or both."""
+    """Turns pictures of one domain into pictures of the other, one way or both.
 
-    def __init__(self, archive: Archive, plan: Plan, threads: Executor) -> None:
+    Attributes:
+        chunk_items: The most items that it makes at once.
+    """
+
+    chunk_items = 1
+
+    def __init__(self, archive: Archive, plan: Plan) -> None:
         """Load the graphs and run each once, which compiles them where the plan says so.
 
         Args:
             archive: Of a model that takes a picture.
             plan: How the graphs run.
-            threads: Where the pictures of an envelope share the cores.
 
         Raises:
             ValueError: A graph does not give what the card says.
@@ -44,7 +48,6 @@ class Translation:
         """
         self._image = archive.card.image
         self._multiple = archive.card.translation.multiple
-        self._threads = threads
         self._graphs = {
             direction: prepare(load_graph(archive.graphs[graph.member]), plan)
             for direction, graph in ways_of(archive.card).items()
@@ -67,7 +70,7 @@ class Translation:
         return ""
 
     def make(self, items: Sequence[worker_pb2.WorkItem]) -> list[Outcome]:
-        """Make the pictures of items.
+        """Make the pictures of a chunk.
 
         Args:
             items: Items without a fault.
@@ -75,16 +78,13 @@ class Translation:
         Returns:
             What came of each, in order.
         """
-        return list(self._threads.map(self._outcome, [item.translate for item in items]))
+        return [self._outcome(item.translate) for item in items]
 
     def _outcome(self, work: worker_pb2.TranslateWork) -> Outcome:
         try:
             return self._translate(work)
         except ImageError as error:
             return worker_pb2.WorkResult(bad_image=str(error))
-        except (RuntimeError, MemoryError):
-            # A picture for which there is not enough memory must not take its neighbours along.
-            return worker_pb2.WorkResult(error="the model failed on the picture")
 
     def _translate(self, work: worker_pb2.TranslateWork) -> Outcome:
         sent = decode(work.image, work.max_pixels)

@@ -1,8 +1,7 @@
 """Latents and conditions through real graphs: the same values wherever an item rides."""
 
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +25,14 @@ Item = worker_pb2.WorkItem
 
 
 @pytest.fixture(scope="session")
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(4) as pool:
-        yield pool
+def generation(tiny_archive: Archive) -> Generation:
+    return Generation(tiny_archive, FLOAT32)
 
 
-@pytest.fixture(scope="session")
-def generation(tiny_archive: Archive, threads: ThreadPoolExecutor) -> Generation:
-    return Generation(tiny_archive, FLOAT32, threads)
+def make(generation: Generation, items: Sequence[Item]) -> list[Outcome]:
+    """Make any number of pictures, a chunk at a time."""
+    size = generation.chunk_items
+    return [outcome for start in range(0, len(items), size) for outcome in generation.make(items[start : start + size])]
 
 
 def one_hot(label: int, size: int = len(CLASS_NAMES)) -> list[float]:
@@ -77,23 +76,23 @@ class Formula(nn.Module):
 
 
 @pytest.mark.parametrize("rows", ["sound", "mixing"])
-def test_values_are_the_same_at_any_place(rows: str, generation: Generation, threads: ThreadPoolExecutor) -> None:
+def test_values_are_the_same_at_any_place(rows: str, generation: Generation) -> None:
     """Exact for the graph's own values too: pixels would hide a difference in the last bit."""
     mixing = archive_of(BatchStatistics(channels=1, seed=0))
-    model = generation if rows == "sound" else Generation(mixing, FLOAT32, threads)
-    assert model._chunk_items == (8 if rows == "sound" else 1)
-    works = [item(seed, seed % 3).generate for seed in range(16)]
-    alone = np.concatenate([model._run([work]) for work in works])
-    assert np.array_equal(np.stack(model._run(works)), alone)
-    assert np.array_equal(np.stack(model._run(works[::-1]))[::-1], alone)
-    assert np.array_equal(np.stack(model._run(works[:11])), alone[:11])
+    model = generation if rows == "sound" else Generation(mixing, FLOAT32)
+    assert model.chunk_items == (8 if rows == "sound" else 1)
+    works = [item(seed, seed % 3).generate for seed in range(model.chunk_items)]
+    alone = np.concatenate([model.values_of([work]) for work in works])
+    assert np.array_equal(model.values_of(works), alone)
+    assert np.array_equal(model.values_of(works[::-1])[::-1], alone)
+    assert np.array_equal(model.values_of(works[:5]), alone[:5])
 
 
-def test_a_picture_is_that_of_its_latent_and_condition(threads: ThreadPoolExecutor) -> None:
+def test_a_picture_is_that_of_its_latent_and_condition() -> None:
     module = TinyGenerator(channels=1, seed=3).eval()
-    model = Generation(archive_of(module), FLOAT32, threads)
+    model = Generation(archive_of(module), FLOAT32)
     condition = [0.25, 0.0, 0.75]
-    (values,) = model._run([Work(seed=5, condition=condition, truncation=0.5)])
+    (values,) = model.values_of([Work(seed=5, condition=condition, truncation=0.5)])
     with torch.inference_mode():
         expected = module(torch.from_numpy(draw_latent(5, LATENT_SIZE) * 0.5)[None], torch.tensor([condition]))
     np.testing.assert_allclose(values[..., 0], expected[0, 0].numpy(), rtol=1e-4, atol=1e-5)
@@ -101,12 +100,12 @@ def test_a_picture_is_that_of_its_latent_and_condition(threads: ThreadPoolExecut
 
 def test_seeds_conditions_and_truncations_make_a_difference(generation: Generation) -> None:
     items = [item(1), item(2), item(1, label=1), item(1, truncation=0.5)]
-    assert len(set(pixels_of(generation.make(items)))) == len(items)
+    assert len(set(pixels_of(make(generation, items)))) == len(items)
 
 
 def test_truncation_zero_gives_one_picture_per_class(generation: Generation) -> None:
     items = [item(seed, label, truncation=0.0) for label in range(3) for seed in range(4)]
-    assert len(set(pixels_of(generation.make(items)))) == 3
+    assert len(set(pixels_of(make(generation, items)))) == 3
 
 
 def test_the_ends_of_a_walk_are_the_pictures_of_its_seeds(generation: Generation) -> None:
@@ -118,60 +117,58 @@ def test_the_ends_of_a_walk_are_the_pictures_of_its_seeds(generation: Generation
         )
         for position in (0.0, 0.5, 1.0)
     ]
-    first, middle, last = pixels_of(generation.make(walk))
-    assert [first, last] == pixels_of(generation.make([item(1), item(2)]))
+    first, middle, last = pixels_of(make(generation, walk))
+    assert [first, last] == pixels_of(make(generation, [item(1), item(2)]))
     assert middle not in (first, last)
 
 
 def test_a_sum_of_latents_makes_a_picture(generation: Generation) -> None:
     terms = [worker_pb2.LatentTerm(seeds=[1, 1], weight=1.0)]
     summed = Item(generate=Work(sum=worker_pb2.LatentSum(terms=terms), condition=one_hot(0), truncation=1))
-    assert pixels_of(generation.make([summed])) == pixels_of(generation.make([item(1)]))
+    assert pixels_of(make(generation, [summed])) == pixels_of(make(generation, [item(1)]))
 
 
-def test_every_code_makes_a_difference(code_mar: Path, threads: ThreadPoolExecutor) -> None:
+def test_every_code_makes_a_difference(code_mar: Path) -> None:
     archive = open_archive(code_mar)
-    model = Generation(archive, FLOAT32, threads)
+    model = Generation(archive, FLOAT32)
     conditions = [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0], [1, 0, 0, 0.9, 0], [1, 0, 0, 0, -0.9]]
     items = [Item(generate=Work(seed=0, condition=condition, truncation=1)) for condition in conditions]
     assert not any(model.find_fault(item) for item in items)
-    assert len(set(pixels_of(model.make(items)))) == len(items)
+    assert len(set(pixels_of(make(model, items)))) == len(items)
 
 
-def test_a_graph_of_latents_alone_takes_no_condition(plain_archive: Archive, threads: ThreadPoolExecutor) -> None:
-    model = Generation(plain_archive, FLOAT32, threads)
+def test_a_graph_of_latents_alone_takes_no_condition(plain_archive: Archive) -> None:
+    model = Generation(plain_archive, FLOAT32)
     items = [Item(generate=Work(seed=seed, truncation=1)) for seed in range(11)]
     assert not any(model.find_fault(item) for item in items)
-    made = pixels_of(model.make(items))
+    made = pixels_of(make(model, items))
     assert len(set(made)) == len(items)
-    assert pixels_of(model.make(items[9:10])) == made[9:10]
+    assert pixels_of(make(model, items[9:10])) == made[9:10]
     told = model.find_fault(Item(generate=Work(seed=1, condition=[1.0], truncation=1)))
     assert told == "condition of 1 values: must be 0"
 
 
-def test_every_attribute_makes_a_difference(attribute_archive: Archive, threads: ThreadPoolExecutor) -> None:
-    model = Generation(attribute_archive, FLOAT32, threads)
+def test_every_attribute_makes_a_difference(attribute_archive: Archive) -> None:
+    model = Generation(attribute_archive, FLOAT32)
     conditions = [[0, 18], [1, 18], [0, 80], [0.5, 49]]
     items = [Item(generate=Work(seed=0, condition=condition, truncation=1)) for condition in conditions]
     assert not any(model.find_fault(item) for item in items)
-    assert len(set(pixels_of(model.make(items)))) == len(items)
+    assert len(set(pixels_of(make(model, items)))) == len(items)
 
 
-def test_the_value_range_of_the_card_becomes_pixels(threads: ThreadPoolExecutor) -> None:
+def test_the_value_range_of_the_card_becomes_pixels() -> None:
     archive = archive_of(Formula(lambda latents, labels: labels - 2.0 + 0 * latents))
     archive.card.image.value_max = 3.0
-    model = Generation(archive, FLOAT32, threads)
+    model = Generation(archive, FLOAT32)
     # 0 is a quarter of the way from -1 to 3.
-    assert pixels_of(model.make([item(0, label) for label in range(3)])) == [
+    assert pixels_of(make(model, [item(0, label) for label in range(3)])) == [
         bytes([value]) * 48 for value in (0, 0, 64)
     ]
 
 
-def test_values_that_are_not_finite_fail_their_item_only(threads: ThreadPoolExecutor) -> None:
-    model = Generation(
-        archive_of(Formula(lambda latents, labels: 0 * latents + torch.log(labels - 1))), FLOAT32, threads
-    )
-    outcomes = model.make([item(0, 2), item(0, 1), item(0, 0), item(1, 2)])
+def test_values_that_are_not_finite_fail_their_item_only() -> None:
+    model = Generation(archive_of(Formula(lambda latents, labels: 0 * latents + torch.log(labels - 1))), FLOAT32)
+    outcomes = make(model, [item(0, 2), item(0, 1), item(0, 0), item(1, 2)])
     fault = worker_pb2.WorkResult(error="the model gave values that are not finite")
     assert [outcome == fault for outcome in outcomes] == [False, True, True, False]
 
@@ -200,20 +197,16 @@ def test_work_of_another_kind_is_a_fault(generation: Generation) -> None:
 
 
 @pytest.mark.parametrize("field", ["width", "height", "channels"])
-def test_a_graph_of_another_shape_than_the_card_is_refused(
-    tiny_archive: Archive, field: str, threads: ThreadPoolExecutor
-) -> None:
+def test_a_graph_of_another_shape_than_the_card_is_refused(tiny_archive: Archive, field: str) -> None:
     card = models_pb2.ModelCard()
     card.CopyFrom(tiny_archive.card)
     setattr(card.image, field, 3)
     with pytest.raises(ValueError, match=r"the graph gives pictures \[N, H, W, C\] = \(8, 8, 6, 1\), the card says"):
-        Generation(Archive(card, b"", "", tiny_archive.graphs), FLOAT32, threads)
+        Generation(Archive(card, b"", "", tiny_archive.graphs), FLOAT32)
 
 
 @pytest.mark.parametrize("change", [-1, 1])
-def test_a_graph_of_another_latent_or_condition_than_the_card_is_refused(
-    tiny_archive: Archive, change: int, threads: ThreadPoolExecutor
-) -> None:
+def test_a_graph_of_another_latent_or_condition_than_the_card_is_refused(tiny_archive: Archive, change: int) -> None:
     other_latent, other_classes = models_pb2.ModelCard(), models_pb2.ModelCard()
     for card in (other_latent, other_classes):
         card.CopyFrom(tiny_archive.card)
@@ -225,4 +218,4 @@ def test_a_graph_of_another_latent_or_condition_than_the_card_is_refused(
     assert len(condition_bounds(other_classes)) == len(CLASS_NAMES) + change
     for card in (other_latent, other_classes):
         with pytest.raises(RuntimeError):
-            Generation(Archive(card, b"", "", tiny_archive.graphs), FLOAT32, threads)
+            Generation(Archive(card, b"", "", tiny_archive.graphs), FLOAT32)

@@ -3,14 +3,18 @@
 import io
 import random
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
 from services.worker.archive import Archive, ArchiveError
 from services.worker.execution import can_compile
+from services.worker.latents import draw_latent
+from services.worker.lowering import run_graph
 from services.worker.runner import Runner
 from tests.archives import CLASS_NAMES
 
@@ -198,3 +202,47 @@ def test_a_compiled_translation_comes_close_to_float32(translation_archive: Arch
             assert np.abs(difference).mean() < 1
         assert made.cycle_l1 == pytest.approx(exact.cycle_l1, abs=1 / 255)
     assert list(reply.results) == run(compiled, items[::-1])[::-1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("you tried to allocate 9 GB"), MemoryError()], ids=repr)
+def test_an_item_that_the_model_fails_on_gets_its_own_error(
+    error: Exception, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its chunk is run again, item by item."""
+
+    def short_of_memory(graph: Any, latents: NDArray[np.float32], *others: NDArray[np.float32]) -> NDArray[np.float32]:
+        if (latents == draw_latent(3, latents.shape[1])).all(axis=1).any():
+            raise error
+        return run_graph(graph, latents, *others)
+
+    items = [item(seed) for seed in range(20)]
+    sound = run(runner, items)
+    monkeypatch.setattr("services.worker.generation.run_graph", short_of_memory)
+    results = run(runner, items)
+    assert results.pop(3) == worker_pb2.WorkResult(error="the model failed on the item")
+    assert results == sound[:3] + sound[4:]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_items_that_nobody_awaits_are_left_unrun(threads: int, tiny_archive: Archive) -> None:
+    runner = Runner(tiny_archive, threads=threads)
+    items = [item(seed) for seed in range(40)]
+    for late in items[10:20]:
+        late.wanted_seconds = 1e-9
+    reply = runner.run(worker_pb2.WorkRequest(items=items), is_abandoned=lambda place: place % 4 == 0)
+    for place, result in enumerate(reply.results):
+        assert result.unrun == (place % 4 == 0 or 10 <= place < 20)
+        assert result.HasField("image") == (not result.unrun)
+
+
+def test_who_goes_while_an_envelope_runs_is_noticed_before_the_next_chunk(tiny_archive: Archive) -> None:
+    runner, asked = Runner(tiny_archive, threads=1), []
+    chunk = tiny_archive.card.execution.chunk_items
+
+    def gone_after_the_first_chunk(place: int) -> bool:
+        asked.append(place)
+        return len(asked) > chunk
+
+    items = [item(seed) for seed in range(3 * chunk)]
+    results = runner.run(worker_pb2.WorkRequest(items=items), gone_after_the_first_chunk).results
+    assert [result.unrun for result in results] == [False] * chunk + [True] * 2 * chunk

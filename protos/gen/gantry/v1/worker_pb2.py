@@ -23,35 +23,46 @@ _sym_db = _symbol_database.Default()
 
 
 from gantry.v1 import generation_pb2 as gantry_dot_v1_dot_generation__pb2
+from gantry.v1 import models_pb2 as gantry_dot_v1_dot_models__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gantry/v1/worker.proto\x12\tgantry.v1\x1a\x1agantry/v1/generation.proto\"1\n\x0bWorkRequest\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.gantry.v1.WorkItem\"\xdf\x01\n\x08WorkItem\x12+\n\x08generate\x18\x01 \x01(\x0b\x32\x17.gantry.v1.GenerateWorkH\x00\x12-\n\ttranslate\x18\x02 \x01(\x0b\x32\x18.gantry.v1.TranslateWorkH\x00\x12&\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x16.gantry.v1.ImageFormat\x12\x0f\n\x07quality\x18\x04 \x01(\r\x12\x1e\n\x05\x66\x61\x63ts\x18\x05 \x03(\x0b\x32\x0f.gantry.v1.Fact\x12\x16\n\x0ewanted_seconds\x18\x06 \x01(\x01\x42\x06\n\x04work\"\"\n\x04\x46\x61\x63t\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x97\x01\n\x0cGenerateWork\x12\x0e\n\x04seed\x18\x01 \x01(\x04H\x00\x12!\n\x05slerp\x18\x02 \x01(\x0b\x32\x10.gantry.v1.SlerpH\x00\x12#\n\x03sum\x18\x03 \x01(\x0b\x32\x14.gantry.v1.LatentSumH\x00\x12\x11\n\tcondition\x18\x04 \x03(\x02\x12\x12\n\ntruncation\x18\x05 \x01(\x02\x42\x08\n\x06latent\"=\n\x05Slerp\x12\x11\n\tfrom_seed\x18\x01 \x01(\x04\x12\x0f\n\x07to_seed\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x02\"1\n\tLatentSum\x12$\n\x05terms\x18\x01 \x03(\x0b\x32\x15.gantry.v1.LatentTerm\"+\n\nLatentTerm\x12\r\n\x05seeds\x18\x01 \x03(\x04\x12\x0e\n\x06weight\x18\x02 \x01(\x02\"|\n\rTranslateWork\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\'\n\tdirection\x18\x02 \x01(\x0e\x32\x14.gantry.v1.Direction\x12\x10\n\x08max_side\x18\x03 \x01(\r\x12\r\n\x05\x63ycle\x18\x04 \x01(\x08\x12\x12\n\nmax_pixels\x18\x05 \x01(\x04\"\xa6\x01\n\tWorkReply\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.gantry.v1.WorkResult\x12\x13\n\x0brun_seconds\x18\x02 \x01(\x01\x12\x16\n\x0e\x65ncode_seconds\x18\x03 \x01(\x01\x12\x31\n\x0b\x64\x65scription\x18\x04 \x01(\x0b\x32\x1c.gantry.v1.WorkerDescription\x12\x11\n\texecution\x18\x05 \x01(\t\"\xc5\x01\n\nWorkResult\x12(\n\x05image\x18\x01 \x01(\x0b\x32\x17.gantry.v1.EncodedImageH\x00\x12\x0f\n\x05\x65rror\x18\x02 \x01(\tH\x00\x12\x13\n\tbad_image\x18\x03 \x01(\tH\x00\x12\x0f\n\x05unrun\x18\x06 \x01(\x08H\x00\x12\'\n\x06\x63ycled\x18\x04 \x01(\x0b\x32\x17.gantry.v1.EncodedImage\x12\x15\n\x08\x63ycle_l1\x18\x05 \x01(\x02H\x01\x88\x01\x01\x42\t\n\x07outcomeB\x0b\n\t_cycle_l1\"&\n\x11WorkerDescription\x12\x11\n\tcard_json\x18\x01 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16gantry/v1/worker.proto\x12\tgantry.v1\x1a\x1agantry/v1/generation.proto\x1a\x16gantry/v1/models.proto\"1\n\x0bWorkRequest\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.gantry.v1.WorkItem\"\xdf\x01\n\x08WorkItem\x12+\n\x08generate\x18\x01 \x01(\x0b\x32\x17.gantry.v1.GenerateWorkH\x00\x12-\n\ttranslate\x18\x02 \x01(\x0b\x32\x18.gantry.v1.TranslateWorkH\x00\x12&\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x16.gantry.v1.ImageFormat\x12\x0f\n\x07quality\x18\x04 \x01(\r\x12\x1e\n\x05\x66\x61\x63ts\x18\x05 \x03(\x0b\x32\x0f.gantry.v1.Fact\x12\x16\n\x0ewanted_seconds\x18\x06 \x01(\x01\x42\x06\n\x04work\"\"\n\x04\x46\x61\x63t\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\x97\x01\n\x0cGenerateWork\x12\x0e\n\x04seed\x18\x01 \x01(\x04H\x00\x12!\n\x05slerp\x18\x02 \x01(\x0b\x32\x10.gantry.v1.SlerpH\x00\x12#\n\x03sum\x18\x03 \x01(\x0b\x32\x14.gantry.v1.LatentSumH\x00\x12\x11\n\tcondition\x18\x04 \x03(\x02\x12\x12\n\ntruncation\x18\x05 \x01(\x02\x42\x08\n\x06latent\"=\n\x05Slerp\x12\x11\n\tfrom_seed\x18\x01 \x01(\x04\x12\x0f\n\x07to_seed\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x02\"1\n\tLatentSum\x12$\n\x05terms\x18\x01 \x03(\x0b\x32\x15.gantry.v1.LatentTerm\"+\n\nLatentTerm\x12\r\n\x05seeds\x18\x01 \x03(\x04\x12\x0e\n\x06weight\x18\x02 \x01(\x02\"|\n\rTranslateWork\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\'\n\tdirection\x18\x02 \x01(\x0e\x32\x14.gantry.v1.Direction\x12\x10\n\x08max_side\x18\x03 \x01(\r\x12\r\n\x05\x63ycle\x18\x04 \x01(\x08\x12\x12\n\nmax_pixels\x18\x05 \x01(\x04\"\xa6\x01\n\tWorkReply\x12&\n\x07results\x18\x01 \x03(\x0b\x32\x15.gantry.v1.WorkResult\x12\x13\n\x0brun_seconds\x18\x02 \x01(\x01\x12\x16\n\x0e\x65ncode_seconds\x18\x03 \x01(\x01\x12\x31\n\x0b\x64\x65scription\x18\x04 \x01(\x0b\x32\x1c.gantry.v1.WorkerDescription\x12\x11\n\texecution\x18\x05 \x01(\t\"\xc5\x01\n\nWorkResult\x12(\n\x05image\x18\x01 \x01(\x0b\x32\x17.gantry.v1.EncodedImageH\x00\x12\x0f\n\x05\x65rror\x18\x02 \x01(\tH\x00\x12\x13\n\tbad_image\x18\x03 \x01(\tH\x00\x12\x0f\n\x05unrun\x18\x06 \x01(\x08H\x00\x12\'\n\x06\x63ycled\x18\x04 \x01(\x0b\x32\x17.gantry.v1.EncodedImage\x12\x15\n\x08\x63ycle_l1\x18\x05 \x01(\x02H\x01\x88\x01\x01\x42\t\n\x07outcomeB\x0b\n\t_cycle_l1\"&\n\x11WorkerDescription\x12\x11\n\tcard_json\x18\x01 \x01(\x0c\"d\n\rWorkerCommand\x12%\n\x03run\x18\x01 \x01(\x0b\x32\x16.gantry.v1.RunEnvelopeH\x00\x12\x11\n\x07\x61\x62\x61ndon\x18\x02 \x01(\rH\x00\x12\x0e\n\x04ping\x18\x03 \x01(\x04H\x00\x42\t\n\x07\x63ommand\"V\n\x0bRunEnvelope\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\'\n\x07request\x18\x03 \x01(\x0b\x32\x16.gantry.v1.WorkRequest\"b\n\x0cWorkerAnswer\x12%\n\x05reply\x18\x01 \x01(\x0b\x32\x14.gantry.v1.WorkReplyH\x00\x12\x11\n\x07\x66\x61ilure\x18\x02 \x01(\tH\x00\x12\x0e\n\x04pong\x18\x03 \x01(\x04H\x00\x42\x08\n\x06\x61nswer\"q\n\x0cLoaderReport\x12&\n\x06models\x18\x01 \x03(\x0b\x32\x16.gantry.v1.LoadedModel\x12*\n\x07refused\x18\x02 \x03(\x0b\x32\x19.gantry.v1.RefusedArchive\x12\r\n\x05\x66\x61ult\x18\x03 \x01(\t\"\x1b\n\x0c\x46orkedWorker\x12\x0b\n\x03pid\x18\x01 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gantry.v1.worker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WORKREQUEST']._serialized_start=65
-  _globals['_WORKREQUEST']._serialized_end=114
-  _globals['_WORKITEM']._serialized_start=117
-  _globals['_WORKITEM']._serialized_end=340
-  _globals['_FACT']._serialized_start=342
-  _globals['_FACT']._serialized_end=376
-  _globals['_GENERATEWORK']._serialized_start=379
-  _globals['_GENERATEWORK']._serialized_end=530
-  _globals['_SLERP']._serialized_start=532
-  _globals['_SLERP']._serialized_end=593
-  _globals['_LATENTSUM']._serialized_start=595
-  _globals['_LATENTSUM']._serialized_end=644
-  _globals['_LATENTTERM']._serialized_start=646
-  _globals['_LATENTTERM']._serialized_end=689
-  _globals['_TRANSLATEWORK']._serialized_start=691
-  _globals['_TRANSLATEWORK']._serialized_end=815
-  _globals['_WORKREPLY']._serialized_start=818
-  _globals['_WORKREPLY']._serialized_end=984
-  _globals['_WORKRESULT']._serialized_start=987
-  _globals['_WORKRESULT']._serialized_end=1184
-  _globals['_WORKERDESCRIPTION']._serialized_start=1186
-  _globals['_WORKERDESCRIPTION']._serialized_end=1224
+  _globals['_WORKREQUEST']._serialized_start=89
+  _globals['_WORKREQUEST']._serialized_end=138
+  _globals['_WORKITEM']._serialized_start=141
+  _globals['_WORKITEM']._serialized_end=364
+  _globals['_FACT']._serialized_start=366
+  _globals['_FACT']._serialized_end=400
+  _globals['_GENERATEWORK']._serialized_start=403
+  _globals['_GENERATEWORK']._serialized_end=554
+  _globals['_SLERP']._serialized_start=556
+  _globals['_SLERP']._serialized_end=617
+  _globals['_LATENTSUM']._serialized_start=619
+  _globals['_LATENTSUM']._serialized_end=668
+  _globals['_LATENTTERM']._serialized_start=670
+  _globals['_LATENTTERM']._serialized_end=713
+  _globals['_TRANSLATEWORK']._serialized_start=715
+  _globals['_TRANSLATEWORK']._serialized_end=839
+  _globals['_WORKREPLY']._serialized_start=842
+  _globals['_WORKREPLY']._serialized_end=1008
+  _globals['_WORKRESULT']._serialized_start=1011
+  _globals['_WORKRESULT']._serialized_end=1208
+  _globals['_WORKERDESCRIPTION']._serialized_start=1210
+  _globals['_WORKERDESCRIPTION']._serialized_end=1248
+  _globals['_WORKERCOMMAND']._serialized_start=1250
+  _globals['_WORKERCOMMAND']._serialized_end=1350
+  _globals['_RUNENVELOPE']._serialized_start=1352
+  _globals['_RUNENVELOPE']._serialized_end=1438
+  _globals['_WORKERANSWER']._serialized_start=1440
+  _globals['_WORKERANSWER']._serialized_end=1538
+  _globals['_LOADERREPORT']._serialized_start=1540
+  _globals['_LOADERREPORT']._serialized_end=1653
+  _globals['_FORKEDWORKER']._serialized_start=1655
+  _globals['_FORKEDWORKER']._serialized_end=1682
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ The envelope between the gateway and a worker. Internal: callers use generation.
 
 from collections import abc as _abc
 from gantry.v1 import generation_pb2 as _generation_pb2
+from gantry.v1 import models_pb2 as _models_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -403,3 +404,159 @@ class WorkerDescription(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkerDescription: _TypeAlias = WorkerDescription  # noqa: Y015
+
+@_typing.final
+class WorkerCommand(_message.Message):
+    """WorkerCommand is what a gateway says to a worker process of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    ABANDON_FIELD_NUMBER: _builtins.int
+    PING_FIELD_NUMBER: _builtins.int
+    abandon: _builtins.int
+    """Place of an item of the envelope under way that nobody awaits any more."""
+    ping: _builtins.int
+    """Say that you are there: any number, which comes back."""
+    @_builtins.property
+    def run(self) -> Global___RunEnvelope:
+        """Run an envelope; the answer before it has been given."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___RunEnvelope | None = ...,
+        abandon: _builtins.int = ...,
+        ping: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abandon", b"abandon", "command", b"command", "ping", b"ping", "run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandon", b"abandon", "command", b"command", "ping", b"ping", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_command: _TypeAlias = _typing.Literal["run", "abandon", "ping"]  # noqa: Y015
+    _WhichOneofArgType_command: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_command) -> _WhichOneofReturnType_command | None: ...
+
+Global___WorkerCommand: _TypeAlias = WorkerCommand  # noqa: Y015
+
+@_typing.final
+class RunEnvelope(_message.Message):
+    """RunEnvelope is an envelope for one of the models that a worker process has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Name of the model."""
+    version: _builtins.str
+    """Its version."""
+    @_builtins.property
+    def request(self) -> Global___WorkRequest:
+        """The envelope."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        version: _builtins.str = ...,
+        request: Global___WorkRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "request", b"request", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunEnvelope: _TypeAlias = RunEnvelope  # noqa: Y015
+
+@_typing.final
+class WorkerAnswer(_message.Message):
+    """WorkerAnswer is what a worker process says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLY_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    PONG_FIELD_NUMBER: _builtins.int
+    failure: _builtins.str
+    """The envelope failed as a whole; nothing of why is for callers."""
+    pong: _builtins.int
+    """Answer to a ping."""
+    @_builtins.property
+    def reply(self) -> Global___WorkReply:
+        """Answer to the envelope."""
+
+    def __init__(
+        self,
+        *,
+        reply: Global___WorkReply | None = ...,
+        failure: _builtins.str = ...,
+        pong: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "failure", b"failure", "pong", b"pong", "reply", b"reply"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "failure", b"failure", "pong", b"pong", "reply", b"reply"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["reply", "failure", "pong"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___WorkerAnswer: _TypeAlias = WorkerAnswer  # noqa: Y015
+
+@_typing.final
+class LoaderReport(_message.Message):
+    """LoaderReport is the first thing that a process says which has loaded a model store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    fault: _builtins.str
+    """Why nothing can be loaded at all; empty where something can."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[_models_pb2.LoadedModel]:
+        """The models, ready to run."""
+
+    @_builtins.property
+    def refused(self) -> _containers.RepeatedCompositeFieldContainer[_models_pb2.RefusedArchive]:
+        """The archives that it refused."""
+
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[_models_pb2.LoadedModel] | None = ...,
+        refused: _abc.Iterable[_models_pb2.RefusedArchive] | None = ...,
+        fault: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "models", b"models", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoaderReport: _TypeAlias = LoaderReport  # noqa: Y015
+
+@_typing.final
+class ForkedWorker(_message.Message):
+    """ForkedWorker answers a loader's order to fork a worker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PID_FIELD_NUMBER: _builtins.int
+    pid: _builtins.int
+    """The worker's process id."""
+    def __init__(
+        self,
+        *,
+        pid: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pid", b"pid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForkedWorker: _TypeAlias = ForkedWorker  # noqa: Y015
