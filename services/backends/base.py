@@ -52,17 +52,21 @@ class BackendTimeoutError(BackendError):
     """The envelope did not come back in its time."""
 
 
+def _ignore(reason: str) -> None:
+    """Take no note."""
+
+
 class Backend(ABC):
     """Runs envelopes on the models it has loaded.
 
     Attributes:
-        on_change: Called whenever `models` or `refused` have changed, or all models went down or came back.
+        on_change: Called whenever `models` or `refused` have changed, or models went down or came back.
+        on_worker_lost: Called with one word that says why a worker of the gateway's own was lost.
     """
 
     name: str
     on_change: Callable[[], None] = staticmethod(lambda: None)
-    # The most envelopes of one model that it is best given at once: one that runs and one on its way.
-    envelopes_in_flight: int = 2
+    on_worker_lost: Callable[[str], None] = staticmethod(_ignore)
 
     @property
     @abstractmethod
@@ -73,6 +77,30 @@ class Backend(ABC):
     @abstractmethod
     def refused(self) -> Sequence[models_pb2.RefusedArchive]:
         """The archives that were refused, and why."""
+
+    @property
+    def workers(self) -> int | None:
+        """The most envelopes of all models that run at once; None where every model has workers of its own."""
+        return None
+
+    @abstractmethod
+    def slots(self, key: ModelKey) -> int:
+        """Return the most envelopes of a model that run at once.
+
+        Args:
+            key: A key of `models`.
+        """
+
+    @abstractmethod
+    def check(self, key: ModelKey) -> None:
+        """Refuse work that would not be run now.
+
+        Args:
+            key: A key of `models`.
+
+        Raises:
+            BackendUnavailableError: The model is down for a while.
+        """
 
     @abstractmethod
     async def start(self) -> None:

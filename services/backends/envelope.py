@@ -1,5 +1,6 @@
 """One envelope on its way to a worker: its items, and who still awaits them."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ class Envelope:
         expected_seconds: How long a worker is expected to take; 0 where that is not known.
         on_abandon: Called with the place of an item that nobody awaits any more. Set by the backend that has it.
         abandoned: The places of these items.
+        deserted: Set once nobody awaits any item.
     """
 
     request: worker_pb2.WorkRequest
@@ -27,8 +29,11 @@ class Envelope:
     expected_seconds: float = 0.0
     on_abandon: Callable[[int], None] = _nobody_listens
     abandoned: set[int] = field(default_factory=set)
+    deserted: asyncio.Event = field(default_factory=asyncio.Event)
 
     def abandon(self, place: int) -> None:
         """Note that nobody awaits an item any more."""
         self.abandoned.add(place)
         self.on_abandon(place)
+        if len(self.abandoned) == len(self.request.items):
+            self.deserted.set()

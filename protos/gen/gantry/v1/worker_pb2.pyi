@@ -513,7 +513,10 @@ class LoaderReport(_message.Message):
 
     MODELS_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
     FAULT_FIELD_NUMBER: _builtins.int
+    gpus: _builtins.int
+    """How many GPUs there are."""
     fault: _builtins.str
     """Why nothing can be loaded at all; empty where something can."""
     @_builtins.property
@@ -529,11 +532,12 @@ class LoaderReport(_message.Message):
         *,
         models: _abc.Iterable[_models_pb2.LoadedModel] | None = ...,
         refused: _abc.Iterable[_models_pb2.RefusedArchive] | None = ...,
+        gpus: _builtins.int = ...,
         fault: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "models", b"models", "refused", b"refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "gpus", b"gpus", "models", b"models", "refused", b"refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,172 @@
+"""Models in worker processes of the gateway: any of them runs any model, and one that hangs or crashes is replaced."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from gantry.v1 import models_pb2, worker_pb2
+from services.backends.base import Backend, BackendUnavailableError, ModelKey, WorkerLostError
+from services.backends.embedded.loader import Loader
+from services.backends.embedded.process import WorkerProcess
+from services.backends.embedded.quarantine import Quarantine
+from services.backends.embedded.workers import Vigilance, Workers
+from services.backends.envelope import Envelope
+from services.worker.cores import count_cores
+from services.worker.execution import Device, Execution
+
+_log = logging.getLogger(__name__)
+
+
+class EmbeddedBackend(Backend):
+    """Runs the models of a store in worker processes."""
+
+    name = "embedded"
+
+    def __init__(
+        self,
+        model_store: Path,
+        workers: int | None = None,
+        execution: Execution = "auto",
+        device: Device = "cpu",
+        vigilance: Vigilance | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Keep the settings; `start` does the work.
+
+        Args:
+            model_store: Folder of `.mar` files.
+            workers: Worker processes. Default: one more than the CPU cores it may use, so that a model, which never
+                holds all of them, can still use every core; on GPUs one each.
+            execution: The precision, or "auto"; see `services.worker.execution`.
+            device: Where graphs run.
+            vigilance: How closely workers are watched.
+            clock: Monotonic seconds.
+        """
+        self._model_store, self._wanted_workers = model_store, workers
+        self._execution, self._device, self._vigilance = execution, device, vigilance or Vigilance()
+        self._quarantine = Quarantine(clock)
+        # The libraries of other systems, and of GPUs, do not survive a fork.
+        self._forks = device == "cpu" and sys.platform == "linux"
+        self._loader: Loader | None = None
+        self._models: dict[ModelKey, models_pb2.LoadedModel] = {}
+        self._refused: list[models_pb2.RefusedArchive] = []
+        self._workers: Workers | None = None
+        self._count = 0
+
+    @property
+    def models(self) -> Mapping[ModelKey, models_pb2.LoadedModel]:
+        """The models that are loaded."""
+        return self._models
+
+    @property
+    def refused(self) -> Sequence[models_pb2.RefusedArchive]:
+        """The archives that were refused, and why."""
+        return self._refused
+
+    @property
+    def workers(self) -> int:
+        """The most envelopes of all models that run at once."""
+        return self._count
+
+    def slots(self, key: ModelKey) -> int:  # noqa: ARG002 (of every model)
+        """Return the most envelopes of a model that run at once: one worker is left for the others."""
+        return max(1, self._count - 1)
+
+    def check(self, key: ModelKey) -> None:
+        """Refuse a model that is set aside; errors as of `Backend.check`."""
+        self._quarantine.check(key)
+
+    async def start(self) -> None:
+        """Load the models, and start the workers.
+
+        Raises:
+            BackendUnavailableError: The model store is not a folder, or there is no GPU where one is asked for.
+        """
+        if not self._model_store.is_dir():
+            raise BackendUnavailableError(f"model store: {self._model_store} is not a folder")
+        try:
+            self._workers = Workers(self._start_worker, self._vigilance, lambda reason: self.on_worker_lost(reason))
+            await self._workers.add(0)
+            self._count = self._wanted_workers or self._default_count()
+            for place in range(1, self._count):
+                await self._workers.add(place)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def keep(self) -> None:
+        """Watch the workers.
+
+        Raises:
+            BackendUnavailableError: Workers that were lost could not be replaced.
+        """
+        assert self._workers
+        await self._workers.watch()
+
+    async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
+        """Run one envelope on the next worker that is free.
+
+        Args:
+            key: A key of `models`.
+            envelope: The envelope. A worker that goes on with it a second after nobody awaits it, or takes far longer
+                than was expected, is killed.
+
+        Returns:
+            One result per item, in order.
+
+        Raises:
+            BackendUnavailableError: The model is set aside.
+            BackendFailedError: The model failed on the envelope.
+            WorkerLostError: The worker was lost with it.
+        """
+        assert self._workers
+        self._quarantine.check(key)
+        try:
+            reply = await self._workers.run(key, envelope)
+        except WorkerLostError:
+            self._set_aside(key)
+            raise
+        self._quarantine.note_answer(key)
+        return reply
+
+    async def stop(self) -> None:
+        """End all processes."""
+        if self._workers:
+            await self._workers.stop()
+        if self._loader:
+            self._loader.kill()
+
+    def _default_count(self) -> int:
+        if self._device == "cpu":
+            return count_cores() + 1
+        assert self._loader
+        return self._loader.report.gpus
+
+    async def _start_worker(self, place: int) -> WorkerProcess:
+        """Start the worker of a place, which on GPUs is the number of one."""
+        if not self._forks:
+            device = self._device if self._device == "cpu" else f"{self._device}:{place}"
+            self._loader = await Loader.start(self._model_store, self._execution, device, is_worker=True)
+            self._take_over(self._loader.report)
+            return await self._loader.become_worker()
+        if self._loader is None or self._loader.has_ended:
+            self._loader = await Loader.start(self._model_store, self._execution, self._device)
+            self._take_over(self._loader.report)
+        return await self._loader.fork()
+
+    def _take_over(self, report: worker_pb2.LoaderReport) -> None:
+        models = {ModelKey(loaded.card.name, loaded.card.version): loaded for loaded in report.models}
+        refused = list(report.refused)
+        if (models, refused) != (self._models, self._refused):
+            self._models, self._refused = models, refused
+            self.on_change()
+
+    def _set_aside(self, key: ModelKey) -> None:
+        """Set a model aside where it has lost too many workers in a row."""
+        if seconds := self._quarantine.note_loss(key):
+            _log.error("model %s %s is set aside for %g s: it keeps losing its workers", *key, seconds)
+            self.on_change()
+            asyncio.get_running_loop().call_later(seconds, self.on_change)

@@ -1,0 +1,159 @@
+"""What runs in the processes that a gateway starts: load the models once, fork workers from there, run envelopes.
+
+A worker that is forked shares torch and the weights with all others, page by page, until one writes to a page. A GPU
+cannot be shared so; there each process loads the models for itself and is the one worker.
+
+Each process ends when the other end of its socket does.
+"""
+
+import argparse
+import gc
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
+
+import torch
+
+from gantry.v1 import models_pb2, worker_pb2
+from services.backends.base import ModelKey
+from services.backends.embedded.frames import pack, receive
+from services.backends.store import open_store
+from services.worker.archive import Archive
+from services.worker.runner import Runner
+
+# The kernel's choice where memory runs out: a worker can be replaced, a gateway cannot.
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
+_OOM_SHARE = "500"
+
+
+def main() -> None:
+    """Load a model store, say what came of it, and fork or be a worker."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("connection", type=int)
+    parser.add_argument("model_store", type=Path)
+    parser.add_argument("execution")
+    parser.add_argument("device")
+    parser.add_argument("--is-worker", action="store_true")
+    given = parser.parse_args()
+    # What ends the gateway is for the gateway to react to: it may still want its workers for a while.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    connection = socket.socket(fileno=given.connection)
+    report, runners = load(given.model_store, given.execution, given.device)
+    connection.sendall(pack(report))
+    if given.is_worker:
+        Worker(connection, runners).serve()
+    else:
+        fork_workers(connection, runners)
+
+
+def load(model_store: Path, execution: str, device: str) -> tuple[worker_pb2.LoaderReport, Mapping[ModelKey, Runner]]:
+    """Load every archive of a model store.
+
+    Args:
+        model_store: Folder of `.mar` files.
+        execution: The precision, or "auto"; see `services.worker.execution`.
+        device: Where graphs run, for example "cuda:1".
+
+    Returns:
+        What the gateway is to know, and the models.
+    """
+    runners: dict[ModelKey, Runner] = {}
+    gpus = torch.cuda.device_count()
+    if device != "cpu" and not gpus:
+        return worker_pb2.LoaderReport(fault=f"device {device}: torch finds no GPU here"), runners
+
+    def use(_: Path, archive: Archive) -> models_pb2.LoadedModel:
+        # A process is one worker: its chunks have one core, the others are for its neighbours.
+        runner = Runner(archive, execution, device, threads=1)  # type: ignore[arg-type]  # checked by the settings
+        runners[ModelKey(archive.card.name, archive.card.version)] = runner
+        return models_pb2.LoadedModel(card=archive.card, digest=archive.digest)
+
+    loaded, refused = open_store(model_store, use)
+    return worker_pb2.LoaderReport(models=loaded.values(), refused=refused, gpus=gpus), runners
+
+
+def fork_workers(connection: socket.socket, runners: Mapping[ModelKey, Runner]) -> None:
+    """Fork a worker for every socket that the gateway sends, and answer with its process id.
+
+    Args:
+        connection: Where the sockets come from.
+        runners: The models.
+    """
+    # The kernel buries workers; the gateway learns of their end from their sockets.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.collect()
+    # A collection would write to every object, and so make a copy of its page for every worker.
+    gc.freeze()
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+        if not descriptors:
+            return
+        worker = socket.socket(fileno=descriptors[0])
+        pid = os.fork()
+        if not pid:
+            connection.close()
+            Worker(worker, runners).serve()
+        worker.close()
+        connection.sendall(pack(worker_pb2.ForkedWorker(pid=pid)))
+
+
+class Worker:
+    """Runs envelopes, one after another, and says between whiles that it is there."""
+
+    def __init__(self, connection: socket.socket, runners: Mapping[ModelKey, Runner]) -> None:
+        """Keep what it works with.
+
+        Args:
+            connection: Where commands come from and answers go.
+            runners: The models.
+        """
+        self._connection, self._runners = connection, runners
+        self._envelopes: SimpleQueue[tuple[worker_pb2.RunEnvelope, set[int]]] = SimpleQueue()
+        self._sending = Lock()
+
+    def serve(self) -> None:
+        """Serve until the gateway has gone, which ends the process."""
+        with suppress(OSError):
+            _OOM_SCORE.write_text(_OOM_SHARE)
+        Thread(target=self._listen, daemon=True).start()
+        while True:
+            self._send(self._run(*self._envelopes.get()))
+
+    def _listen(self) -> None:
+        """Take commands, also while an envelope runs."""
+        abandoned: set[int] = set()
+        while command := receive(self._connection, worker_pb2.WorkerCommand):
+            match command.WhichOneof("command"):
+                case "run":
+                    abandoned = set()
+                    self._envelopes.put((command.run, abandoned))
+                case "abandon":
+                    abandoned.add(command.abandon)
+                case "ping":
+                    self._send(worker_pb2.WorkerAnswer(pong=command.ping))
+        os._exit(0)
+
+    def _run(self, run: worker_pb2.RunEnvelope, abandoned: set[int]) -> worker_pb2.WorkerAnswer:
+        try:
+            runner = self._runners[ModelKey(run.model, run.version)]
+            return worker_pb2.WorkerAnswer(reply=runner.run(run.request, abandoned.__contains__))
+        except Exception as error:
+            # A worker outlives whatever an envelope does, short of the process's end.
+            return worker_pb2.WorkerAnswer(failure=repr(error))
+
+    def _send(self, answer: worker_pb2.WorkerAnswer) -> None:
+        with self._sending:
+            try:
+                self._connection.sendall(pack(answer))
+            except OSError:
+                os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

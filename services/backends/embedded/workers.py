@@ -1,0 +1,155 @@
+"""The worker processes of an embedded backend: leased for an envelope each, watched, killed and replaced."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from gantry.v1 import worker_pb2
+from services.backends.base import BackendUnavailableError, ModelKey
+from services.backends.embedded.process import WorkerProcess
+from services.backends.envelope import Envelope
+
+# How long a worker may go on with what nobody awaits any more.
+GRACE_SECONDS = 1.0
+# A worker that takes so much longer than expected hangs, even where somebody is patient.
+_TIMES_EXPECTED = 10.0
+_LEAST_LIMIT_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Vigilance:
+    """How closely workers are watched.
+
+    Attributes:
+        heartbeat_seconds: Seconds between two looks at every worker.
+        missed_heartbeats: Pings in a row that a worker may leave unanswered.
+        memory_bytes: The most memory that a worker may hold, what it shares with others included.
+    """
+
+    heartbeat_seconds: float = 1.0
+    missed_heartbeats: int = 3
+    memory_bytes: int = 3 << 30
+
+
+class Workers:
+    """A fixed number of worker processes, any of which runs any model."""
+
+    def __init__(
+        self,
+        start: Callable[[int], Awaitable[WorkerProcess]],
+        vigilance: Vigilance,
+        on_loss: Callable[[str], None],
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            start: Starts the worker of a place, or raises BackendUnavailableError.
+            vigilance: How closely they are watched.
+            on_loss: Called where one was lost, with the reason: "crashed", "overdue", "silent" or "memory".
+        """
+        self._start, self._vigilance, self._on_loss = start, vigilance, on_loss
+        self._idle: asyncio.LifoQueue[WorkerProcess] = asyncio.LifoQueue()
+        self._all: dict[WorkerProcess, asyncio.Task[None]] = {}
+        self._running: dict[WorkerProcess, ModelKey] = {}
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def add(self, place: int) -> None:
+        """Start the worker of a place, and another whenever that one ends.
+
+        Raises:
+            BackendUnavailableError: It cannot be started.
+        """
+        worker = await self._start(place)
+        self._all[worker] = asyncio.create_task(self._replace_at_end(worker, place))
+        self._idle.put_nowait(worker)
+
+    async def watch(self) -> None:
+        """Look at every worker again and again, and kill those that are silent or hold too much memory.
+
+        Raises:
+            BackendUnavailableError: One that was lost could not be replaced.
+        """
+        while not self._failed.done():
+            for worker in list(self._all):
+                if worker.unanswered >= self._vigilance.missed_heartbeats:
+                    self._kill(worker, "silent")
+                elif worker.memory() > self._vigilance.memory_bytes:
+                    self._kill(worker, "memory")
+                else:
+                    worker.ping()
+            await asyncio.wait({self._failed}, timeout=self._vigilance.heartbeat_seconds)
+        self._failed.result()
+
+    async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
+        """Run an envelope on the next worker that is free; errors as of `Backend.run`."""
+        worker = await self._lease()
+        self._running[worker] = key
+        try:
+            return await self._run_in_time(worker, key, envelope)
+        finally:
+            del self._running[worker]
+            if not worker.has_ended and not worker.end:
+                self._idle.put_nowait(worker)
+
+    async def stop(self) -> None:
+        """Kill all workers."""
+        for worker, watching in self._all.items():
+            watching.cancel()
+            worker.kill("stopped")
+        await asyncio.gather(*(worker.ended() for worker in self._all))
+        for worker in self._all:
+            worker.close()
+
+    async def _lease(self) -> WorkerProcess:
+        while (worker := await self._idle.get()).has_ended or worker.end:
+            """It has been replaced."""
+        return worker
+
+    async def _run_in_time(self, worker: WorkerProcess, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
+        """Run an envelope; kill the worker where it goes on with it after its time."""
+        running = asyncio.create_task(worker.run(key, envelope))
+        deserted = asyncio.create_task(envelope.deserted.wait())
+        try:
+            await asyncio.wait({running, deserted}, timeout=_limit(envelope), return_when=asyncio.FIRST_COMPLETED)
+            if deserted.done():
+                await asyncio.wait({running}, timeout=GRACE_SECONDS)
+            if not running.done():
+                self._kill(worker, "overdue")
+            return await running
+        except asyncio.CancelledError:
+            # The gateway stops, or the model has left.
+            self._kill(worker, "overdue")
+            raise
+        finally:
+            deserted.cancel()
+
+    def _kill(self, worker: WorkerProcess, reason: str) -> None:
+        if not worker.end:
+            key = self._running.get(worker)
+            work = f"it runs {key.name} {key.version}" if key else "it is idle"
+            _log.error("worker %d is killed (%s): %s", worker.pid, reason, work)
+            worker.kill(reason)
+
+    async def _replace_at_end(self, worker: WorkerProcess, place: int) -> None:
+        await worker.ended()
+        if not worker.end:
+            _log.error("worker %d has ended by itself", worker.pid)
+        self._on_loss(worker.end or "crashed")
+        del self._all[worker]
+        worker.close()
+        try:
+            await self.add(place)
+        except BackendUnavailableError as error:
+            if not self._failed.done():
+                self._failed.set_exception(error)
+
+
+def _limit(envelope: Envelope) -> float | None:
+    """Seconds after which a worker is held to hang; None where nothing is known of the envelope."""
+    limits = [] if envelope.seconds_wanted is None else [max(envelope.seconds_wanted, 0.0) + GRACE_SECONDS]
+    if envelope.expected_seconds:
+        limits.append(_LEAST_LIMIT_SECONDS + _TIMES_EXPECTED * envelope.expected_seconds)
+    return min(limits, default=None)
