@@ -16,7 +16,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from services.gateway.callers import Caller
+from services.gateway.call import Caller
 from services.gateway.explaining import explain
 
 KEY_PREFIX = "gantry_"

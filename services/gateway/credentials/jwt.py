@@ -4,7 +4,7 @@ from typing import Any
 
 import jwt
 
-from services.gateway.callers import Caller
+from services.gateway.call import Caller
 from services.gateway.credentials.jwks import ALGORITHMS, KeySource, SigningKey
 
 LEEWAY_SECONDS = 30

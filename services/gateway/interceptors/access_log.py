@@ -1,7 +1,7 @@
 """Observes every call of a method that exists: gives it its request id, counts and times it, and logs one line.
 
 The line has no metadata, no token and nothing of what was sent or made: only names of methods and loaded models, the
-caller's name, counts and milliseconds.
+caller's name and address, counts and milliseconds.
 """
 
 import logging
@@ -14,7 +14,6 @@ from typing import Any
 import grpc
 
 from services.gateway.call import REQUEST_ID_KEY, Call
-from services.gateway.interceptors.authentication import caller_name
 from services.gateway.interceptors.base import Handler, Wrapping, wrap
 from services.gateway.telemetry.metrics import Metrics
 
@@ -39,7 +38,7 @@ class CallObserver(Wrapping):
 
     @asynccontextmanager
     async def _observed(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[None]:
-        call = Call.begin(labels[1], context.invocation_metadata(), self._metrics.refusals)
+        call = Call.begin(labels[1], context.invocation_metadata(), self._metrics.refusals, context.peer())
         self._metrics.calls_started.labels(*labels).inc()
         code, started = "OK", time.perf_counter()
         with self._metrics.calls_in_flight.labels(call.method).track_inprogress():
@@ -59,7 +58,8 @@ class CallObserver(Wrapping):
 
 
 def _log_call(call: Call, service: str, code: str, seconds: float) -> None:
-    fields: dict[str, object] = {"service": service, "method": call.method, "code": code, "caller": caller_name()}
+    fields: dict[str, object] = {"service": service, "method": call.method, "code": code}
+    fields |= {"caller": call.caller.name, "peer": call.caller.address}
     if call.refused:
         fields |= {"reason": call.reason, "refused": call.refused}
     if call.model:

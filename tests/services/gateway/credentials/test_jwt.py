@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.callers import Caller
+from services.gateway.call import Caller
 from services.gateway.credentials.jwks import FetchedKeys, KeySet, read_key_set
 from services.gateway.credentials.jwt import TokenExpiredError, WebTokens
 from tests.services.gateway.issuing import AUDIENCE, ISSUER, Signer, key_set

@@ -72,6 +72,7 @@ async def test_a_call_has_one_line(bench: Bench) -> None:
         "method": "Sample",
         "code": "OK",
         "caller": "",
+        "peer": "127.0.0.1",
         "model": "tiny",
         "version": "1.0.0",
         "images": 3,
@@ -237,6 +238,9 @@ async def test_how_a_call_that_breaks_off_is_counted(
     class Context:
         def invocation_metadata(self) -> tuple[()]:
             return ()
+
+        def peer(self) -> str:
+            return "unix:"
 
         def code(self) -> grpc.StatusCode | None:
             return told

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 from services.client.errors import GantryError, read_error
+from services.gateway.call import caller_may_use, current_call
 from services.gateway.credentials import watched
 from services.gateway.credentials.api_keys import add_key, make_key
-from services.gateway.interceptors.authentication import authenticator, caller_may_use, caller_name
+from services.gateway.interceptors.authentication import authenticator
 from services.gateway.server import Gateway
 from services.gateway.settings import Settings
 from tests.services.gateway.cards import tiny_card
@@ -364,7 +365,7 @@ async def test_a_client_certificate_names_its_owner_who_may_use_all(
 
 async def test_a_gateway_without_keys_asks_nobody(backend: DrivenBackend) -> None:
     assert authenticator(Settings()) is None
-    assert (caller_name(), caller_may_use("tiny"), caller_may_use("*")) == ("", True, True)
+    assert (current_call().caller.name, caller_may_use("tiny"), caller_may_use("*")) == ("", True, True)
     async with (
         Gateway(Settings(port=0, metrics_port=0), backend) as gateway,
         grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel,
