@@ -5,7 +5,7 @@ from typing import Any
 import jwt
 
 from services.gateway.call import Caller
-from services.gateway.credentials.jwks import ALGORITHMS, KeySource, SigningKey
+from services.gateway.credentials.jwks import ALGORITHMS, KeySource
 
 LEEWAY_SECONDS = 30
 
@@ -42,11 +42,11 @@ class WebTokens:
             TokenExpiredError: It was good once; only said of tokens with a good signature.
         """
         try:
-            key, algorithm = await self._key_of(token)
+            key = await self._key_of(token)
             claims = jwt.decode(
                 token,
-                key.key,
-                algorithms=[algorithm],
+                key,
+                algorithms=[key.algorithm_name],
                 issuer=self._issuer,
                 audience=self._audience,
                 leeway=LEEWAY_SECONDS,
@@ -59,7 +59,7 @@ class WebTokens:
             return None
         return Caller.of(claims["sub"], _models(claims.get(self._models_claim)))
 
-    async def _key_of(self, token: str) -> tuple[SigningKey, str]:
+    async def _key_of(self, token: str) -> jwt.PyJWK:
         header = jwt.get_unverified_header(token)
         key_id, algorithm = header.get("kid"), header.get("alg")
         if algorithm not in ALGORITHMS:
@@ -70,7 +70,7 @@ class WebTokens:
             key = self.source.keys().find(key_id, algorithm)
         if key is None:
             raise jwt.InvalidKeyError
-        return key, algorithm
+        return key
 
 
 def _models(claim: Any) -> list[str]:
