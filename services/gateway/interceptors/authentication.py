@@ -47,7 +47,7 @@ def authenticator(settings: Settings) -> "Authenticator | None":
         OSError: A file cannot be read.
         ValueError: The settings contradict each other, or a file does not hold what it should.
     """
-    path = settings.tokens
+    path = settings.api_keys
     keys = Watched([path], lambda: read_keys(path), time.monotonic) if path else None
     web_tokens = _web_tokens(settings)
     if keys is None and web_tokens is None and settings.tls_client_ca is None:

@@ -16,8 +16,8 @@
 - {name: GANTRY_TLS_CLIENT_CA, value: /etc/gantry/client-ca/ca.crt}
 {{- end }}
 {{- end }}
-{{- if include "gantry.tokensSecretName" . }}
-- {name: GANTRY_TOKENS, value: /etc/gantry/tokens/tokens.json}
+{{- if include "gantry.apiKeysSecretName" . }}
+- {name: GANTRY_API_KEYS, value: /etc/gantry/api-keys/api-keys.json}
 {{- end }}
 {{- with $auth.jwt }}
 {{- if .keys }}

@@ -13,7 +13,7 @@ from services.gateway.credentials.api_keys import add_key, digest_of, make_key, 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "tokens.json"
+    return tmp_path / "api-keys.json"
 
 
 def add(path: Path, name: str, *models: str) -> str:
@@ -61,7 +61,7 @@ def test_a_key_is_compared_with_every_entry(path: Path, monkeypatch: pytest.Monk
 def test_a_name_in_use_is_refused_and_the_file_stays_as_it_is(path: Path) -> None:
     add(path, "reports")
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"tokens\.json: the name reports is in use"):
+    with pytest.raises(ValueError, match=r"api-keys\.json: the name reports is in use"):
         add(path, "reports")
     assert path.read_bytes() == before
 
@@ -73,7 +73,7 @@ def test_the_file_is_replaced_at_once_and_for_its_owner_only(path: Path) -> None
     add(path, "shop")
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.stat().st_ino != before
-    assert [file.name for file in path.parent.iterdir()] == ["tokens.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["api-keys.json"]
 
 
 def test_a_link_to_the_file_stays_a_link(path: Path, tmp_path: Path) -> None:

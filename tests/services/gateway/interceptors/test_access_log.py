@@ -156,7 +156,7 @@ async def test_the_line_names_the_caller_and_not_the_key(
     backend = DrivenBackend(tiny_card(), answers_at_once=True)
     async with (
         Gateway(
-            settings.model_copy(update={"tokens": tmp_path / "keys.json", "host": "127.0.0.1"}), backend
+            settings.model_copy(update={"api_keys": tmp_path / "keys.json", "host": "127.0.0.1"}), backend
         ) as gateway,
         grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel,
     ):
