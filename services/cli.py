@@ -361,6 +361,11 @@ def translate(
 def key(
     name: Annotated[str, typer.Argument(help="Who is to have the key; stands in the gateway's log.")],
     model: Annotated[list[str] | None, typer.Option(help="A model that it may use; repeatable. Default: all.")] = None,
+    weight: Annotated[float | None, typer.Option(help="Its share beside others, up to 100. Default: 1.")] = None,
+    images_per_second: Annotated[float | None, typer.Option(help="The most images a second. Default: any.")] = None,
+    concurrent_images: Annotated[
+        int | None, typer.Option(help="The most images that wait or are made at once. Default: any.")
+    ] = None,
     file: Annotated[Path | None, typer.Option(help="File of keys to add it to, made where there is none.")] = None,
 ) -> None:
     """Make a key for a caller. It is printed once; the gateway's file of keys (GANTRY_API_KEYS) holds only its hash.
@@ -370,9 +375,15 @@ def key(
     from services.gateway.credentials.api_keys import add_key, make_key
 
     with _errors_told("key", ValueError, OSError):
-        secret, entry = make_key(name, model or ["*"])
+        secret, entry = make_key(
+            name,
+            model or ["*"],
+            weight=weight,
+            images_per_second=images_per_second,
+            concurrent_images=concurrent_images,
+        )
         if file is None:
-            typer.echo(entry.model_dump_json(), err=True)
+            typer.echo(entry.model_dump_json(exclude_defaults=True), err=True)
         else:
             add_key(file, entry)
         typer.echo(secret)

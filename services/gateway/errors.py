@@ -64,6 +64,14 @@ class QueueFullError(Exception):
         self.retry_seconds = retry_seconds
 
 
+class LimitError(Exception):
+    """The caller has reached a limit of its own; without `retry_seconds` waiting does not help."""
+
+    def __init__(self, message: str, retry_seconds: float | None) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
 class DeadlineError(Exception):
     """The caller's deadline passed before its work began."""
 
@@ -92,6 +100,7 @@ TABLE: dict[type[Exception], _Row] = {
     MessageTooLargeError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE"),
     ImageTooLargeError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "IMAGE_TOO_LARGE"),
     QueueFullError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 1.0),
+    LimitError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_LIMIT", 1.0),
     DeadlineError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED"),
     ShuttingDownError: _Row(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", 1.0),
     ItemFailedError: _Row(grpc.StatusCode.INTERNAL, "ITEM_FAILED"),

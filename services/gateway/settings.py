@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """Audience (`aud`) that a JSON Web Token must have."""
     jwt_models_claim: str = "gantry_models"
     """Claim that lists the models a token's bearer may use, "*" for all; without the claim it may use none."""
+    jwt_limits_claim: str = "gantry_limits"
+    """Claim that limits a token's bearer: an object of weight, images_per_second and concurrent_images."""
 
     backend: Literal["embedded", "torchserve"] = "embedded"
     """What runs the models."""

@@ -68,6 +68,7 @@ def _web_tokens(settings: Settings) -> WebTokens | None:
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
         models_claim=settings.jwt_models_claim,
+        limits_claim=settings.jwt_limits_claim,
     )
 
 

@@ -13,6 +13,7 @@ from services.gateway import errors
 from services.gateway.errors import (
     TABLE,
     InvalidRequestError,
+    LimitError,
     MessageTooLargeError,
     QueueFullError,
     ShuttingDownError,
@@ -22,6 +23,8 @@ from services.gateway.errors import (
     status_of,
 )
 from services.worker.decoding import ImageTooLargeError
+
+SPECIAL = InvalidRequestError, LimitError, QueueFullError
 
 
 class AbortedCall:
@@ -106,7 +109,14 @@ async def test_a_full_queue_says_when_to_retry() -> None:
     assert told["RetryInfo"].retry_delay.ToMilliseconds() == 2500
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TABLE if kind not in (InvalidRequestError, QueueFullError)])
+async def test_a_limit_says_when_to_retry_only_where_that_helps() -> None:
+    told = details((await abort_with(LimitError("slow down", retry_seconds=0.5))).status)
+    assert told["ErrorInfo"].reason == "CALLER_LIMIT"
+    assert told["RetryInfo"].retry_delay.ToMilliseconds() == 500
+    assert "RetryInfo" not in details((await abort_with(LimitError("too many", retry_seconds=None))).status)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TABLE if kind not in SPECIAL])
 async def test_an_error_gets_its_row(kind: type[Exception]) -> None:
     call = await abort_with(kind("what happened"))
     row = TABLE[kind]

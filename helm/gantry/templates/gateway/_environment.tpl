@@ -24,6 +24,7 @@
 - {name: GANTRY_JWT_KEYS, value: {{ ternary .keys "/etc/gantry/jwks/jwks.json" (hasPrefix "https://" .keys) | quote }}}
 - {name: GANTRY_JWT_AUDIENCE, value: {{ .audience | quote }}}
 - {name: GANTRY_JWT_MODELS_CLAIM, value: {{ .modelsClaim | quote }}}
+- {name: GANTRY_JWT_LIMITS_CLAIM, value: {{ .limitsClaim | quote }}}
 {{- if .issuer }}
 - {name: GANTRY_JWT_ISSUER, value: {{ .issuer | quote }}}
 {{- end }}
