@@ -41,6 +41,7 @@ from services.client.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT
 from services.client.files import destination, plan_outputs, write_picture
 from services.client.sheets import sample_sheet, traversal_sheet
 from services.client.table import format_table
+from services.environment import check_environment
 
 Address = Annotated[str, typer.Option(help="host:port of the gateway.", envvar="GANTRY_ADDRESS")]
 Timeout = Annotated[float, typer.Option(help="Deadline of a call in seconds.", min=0.001)]
@@ -58,8 +59,15 @@ Seeds = Annotated[list[int] | None, typer.Option(help="A seed of this term of a 
 
 _log = logging.getLogger(__name__)
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trained GANs as a service.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(batch, name="batch")
+
+
+@app.callback()
+def gantry(context: typer.Context) -> None:
+    """Trained GANs as a service."""
+    with _errors_told(str(context.invoked_subcommand), ValueError):
+        check_environment(os.environ)
 
 
 @app.command()

@@ -17,6 +17,8 @@ from pydantic import ConfigDict, Field
 from gantry.v1 import models_pb2
 
 REQUEST_ID_KEY = "x-request-id"
+# https://www.w3.org/TR/server-timing/
+_TIMING_KEY = "server-timing"
 EVERY_MODEL = "*"
 _NAME_LENGTH = 128
 
@@ -170,6 +172,12 @@ class Call:
         self.reason = reason
         if self.refusals is not None:
             self.refusals.labels(self.method, reason).inc()
+
+    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return what its status brings: its id and, where it made pictures, where the time went (Server-Timing)."""
+        timing = f"queue;dur={self.queue_seconds * 1000:.1f}, backend;dur={self.backend_seconds * 1000:.1f}"
+        timing += f", encode;dur={self.encode_seconds * 1000:.1f}"
+        return ((REQUEST_ID_KEY, self.request_id), *([(_TIMING_KEY, timing)] if self.images else []))
 
     def note_picture(self, queue_seconds: float, ride: Ride) -> None:
         """Note a picture that was made.

@@ -5,6 +5,7 @@ with field paths where the request is at fault (https://google.aip.dev/193). Wha
 INTERNAL without a word of its message, and logged.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -120,11 +121,15 @@ async def answered(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator
     """
     try:
         yield
-    except grpc.aio.AbortError:
+    except (grpc.aio.AbortError, grpc.aio.InternalError):
+        # It has its status, or nobody is there to get one: grpc knows, and logs what is left to be logged.
         raise
     except Exception as error:
+        if context.code():
+            # Refused already, and ended meanwhile by something else, as by the end of a drain.
+            raise asyncio.CancelledError from error
         status = status_of(error)
-        details = (*context.trailing_metadata(), ("grpc-status-details-bin", status.SerializeToString()))
+        details = (*current_call().trailing_metadata(), ("grpc-status-details-bin", status.SerializeToString()))
         await context.abort(_row_of(error).code, status.message, trailing_metadata=details)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from services.gateway.call import REQUEST_ID_KEY, Call
+from services.gateway.call import Call
 from services.gateway.interceptors.base import Handler, Wrapping, wrap
 from services.gateway.telemetry.metrics import Metrics
 
@@ -45,8 +45,9 @@ class CallObserver(Wrapping):
             try:
                 # With the status, not before the answer: a proxy can try another gateway only as long as it has passed
                 # nothing of the answer on.
-                context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
+                context.set_trailing_metadata(call.trailing_metadata())
                 yield
+                context.set_trailing_metadata(call.trailing_metadata())
             except BaseException as error:
                 code = _code_of(error, context)
                 raise
@@ -88,7 +89,9 @@ def _code_of(error: BaseException, context: Any) -> str:
     """Name the status of a call that ended with an exception: a refusal stays one, whatever ends the call then."""
     if refused := context.code():
         return _code_name(refused)
-    return "UNKNOWN" if isinstance(error, Exception) else "CANCELLED"
+    # What gRPC raises by itself is that nobody is there to be answered.
+    is_fault = isinstance(error, Exception) and not isinstance(error, grpc.aio.InternalError)
+    return "UNKNOWN" if is_fault else "CANCELLED"
 
 
 def _code_name(code: grpc.StatusCode | int) -> str:
