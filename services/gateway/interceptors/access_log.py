@@ -6,6 +6,7 @@ caller's name and address, counts and milliseconds.
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,6 +17,9 @@ import grpc
 from services.gateway.call import Call
 from services.gateway.interceptors.base import Handler, Wrapping, wrap
 from services.gateway.telemetry.metrics import Metrics
+
+# A connection that has brought no call for so many others counts again.
+_KNOWN_PEERS = 8192
 
 _log = logging.getLogger("gantry.access")
 
@@ -30,6 +34,7 @@ class CallObserver(Wrapping):
             metrics: The gateway's metrics.
         """
         self._metrics = metrics
+        self._peers: OrderedDict[str, None] = OrderedDict()
 
     def wrapped(self, handler: Handler, method: str) -> Handler:
         """Observe the calls of a method that exists."""
@@ -38,7 +43,9 @@ class CallObserver(Wrapping):
 
     @asynccontextmanager
     async def _observed(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[None]:
-        call = Call.begin(labels[1], context.invocation_metadata(), self._metrics.refusals, context.peer())
+        peer = context.peer()
+        self._note_connection(peer)
+        call = Call.begin(labels[1], context.invocation_metadata(), self._metrics.refusals, peer)
         self._metrics.calls_started.labels(*labels).inc()
         code, started = "OK", time.perf_counter()
         with self._metrics.calls_in_flight.labels(call.method).track_inprogress():
@@ -56,6 +63,15 @@ class CallObserver(Wrapping):
                 self._metrics.call_seconds.labels(*labels).observe(seconds)
                 self._metrics.calls_handled.labels(*labels, code).inc()
                 _log_call(call, labels[0], code, seconds)
+
+    def _note_connection(self, peer: str) -> None:
+        """Count a connection at its first call, of which the peer's port tells it apart."""
+        if peer not in self._peers:
+            self._metrics.connections.inc()
+        self._peers[peer] = None
+        self._peers.move_to_end(peer)
+        if len(self._peers) > _KNOWN_PEERS:
+            self._peers.popitem(last=False)
 
 
 def _log_call(call: Call, service: str, code: str, seconds: float) -> None:
