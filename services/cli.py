@@ -35,12 +35,13 @@ from services.client import (
     Translation,
     TraverseOptions,
 )
+from services.client.arguments import read_attributes, read_axis, read_codes, read_label, read_labels, read_path
 from services.client.cards import summarise_image, summarise_inputs
 from services.client.connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT
 from services.client.files import destination, plan_outputs, write_picture
 from services.client.sheets import sample_sheet, traversal_sheet
 from services.client.table import format_table
-from services.client.typed import read_attributes, read_axis, read_codes, read_label, read_labels, read_path
+from services.environment import check_environment
 
 Address = Annotated[str, typer.Option(help="host:port of the gateway.", envvar="GANTRY_ADDRESS")]
 Timeout = Annotated[float, typer.Option(help="Deadline of a call in seconds.", min=0.001)]
@@ -58,8 +59,15 @@ Seeds = Annotated[list[int] | None, typer.Option(help="A seed of this term of a 
 
 _log = logging.getLogger(__name__)
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Trained GANs as a service.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(batch, name="batch")
+
+
+@app.callback()
+def gantry(context: typer.Context) -> None:
+    """Trained GANs as a service."""
+    with _errors_told(str(context.invoked_subcommand), ValueError):
+        check_environment(os.environ)
 
 
 @app.command()
@@ -75,14 +83,16 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port of gRPC; 0 takes a free one.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of metrics and probes; 0 takes a free one.")] = None,
     insecure: Annotated[
-        bool | None, typer.Option("--insecure", help="Listen beyond loopback without TLS and without tokens.")
+        bool | None, typer.Option("--insecure", help="Listen beyond loopback without TLS, keys and JSON Web Tokens.")
     ] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM file of the server's certificate chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key.")] = None,
     tls_client_ca: Annotated[
         Path | None, typer.Option(help="PEM file of the authorities of client certificates, then required.")
     ] = None,
-    tokens: Annotated[Path | None, typer.Option(help="File of callers' keys, made with `gantry token`.")] = None,
+    api_keys: Annotated[
+        Path | None, typer.Option("--api-keys", "--tokens", help="File of callers' keys, made with `gantry key`.")
+    ] = None,
     log_format: Annotated[
         Literal["text", "json"] | None, typer.Option(help="Log lines for people, or one JSON object a line.")
     ] = None,
@@ -112,7 +122,7 @@ def serve(
         "tls_certificate": tls_certificate,
         "tls_key": tls_key,
         "tls_client_ca": tls_client_ca,
-        "tokens": tokens,
+        "api_keys": api_keys,
         "log_format": log_format,
         "torchserve_address": torchserve_address,
         "torchserve_management_address": torchserve_management_address,
@@ -354,25 +364,37 @@ def translate(
             raise typer.Exit(1)
 
 
+@app.command("token", hidden=True)
 @app.command()
-def token(
+def key(
     name: Annotated[str, typer.Argument(help="Who is to have the key; stands in the gateway's log.")],
     model: Annotated[list[str] | None, typer.Option(help="A model that it may use; repeatable. Default: all.")] = None,
+    weight: Annotated[float | None, typer.Option(help="Its share beside others, up to 100. Default: 1.")] = None,
+    images_per_second: Annotated[float | None, typer.Option(help="The most images a second. Default: any.")] = None,
+    concurrent_images: Annotated[
+        int | None, typer.Option(help="The most images that wait or are made at once. Default: any.")
+    ] = None,
     file: Annotated[Path | None, typer.Option(help="File of keys to add it to, made where there is none.")] = None,
 ) -> None:
-    """Make a key for a caller. It is printed once; the gateway's file of keys (GANTRY_TOKENS) holds only its hash.
+    """Make a key for a caller. It is printed once; the gateway's file of keys (GANTRY_API_KEYS) holds only its hash.
 
     Without --file, what belongs into its list of "keys" is printed on stderr.
     """
     from services.gateway.credentials.api_keys import add_key, make_key
 
-    with _errors_told("token", ValueError, OSError):
-        key, entry = make_key(name, model or ["*"])
+    with _errors_told("key", ValueError, OSError):
+        secret, entry = make_key(
+            name,
+            model or ["*"],
+            weight=weight,
+            images_per_second=images_per_second,
+            concurrent_images=concurrent_images,
+        )
         if file is None:
-            typer.echo(entry.model_dump_json(), err=True)
+            typer.echo(entry.model_dump_json(exclude_defaults=True), err=True)
         else:
             add_key(file, entry)
-        typer.echo(key)
+        typer.echo(secret)
 
 
 def _client(address: str, timeout: float) -> Client:

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import psutil  # type: ignore[import-untyped]
 
 from services.backends.base import BackendUnavailableError
-from services.children import ending_with_this
+from services.processes import ending_with_this
 from services.worker.execution import Device, Execution
 from services.worker.handler import DEVICE_VARIABLE, EXECUTION_VARIABLE
 

@@ -8,7 +8,7 @@ from services.batch.faults import JobError
 from services.batch.job import Maker
 from services.batch.sample_plan import DataSet, plan_data_set
 from services.client import SampleOptions
-from services.client.typed import read_attributes, read_codes
+from services.client.arguments import read_attributes, read_codes
 
 FileFormat = Literal["png", "jpeg", "webp"]
 """What the files of a data set are encoded as."""

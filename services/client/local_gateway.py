@@ -14,8 +14,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gantry.v1 import models_pb2
-from services.children import ending_with_this
 from services.client import Client
+from services.processes import ending_with_this
 
 START_SECONDS = 180.0
 STOP_SECONDS = 30.0

@@ -1,20 +1,89 @@
-"""What is known of the call that is being served: for its log line, for every line logged meanwhile, for metrics."""
+"""What is known of the call that is being served: who makes it and what they may do, and what became of it so far."""
 
 import random
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv6Address, ip_address
+from typing import Annotated, Self
+from urllib.parse import unquote
 from weakref import WeakSet
 
+import pydantic
 from prometheus_client import Counter
+from pydantic import ConfigDict, Field
 
 from gantry.v1 import models_pb2
 
 REQUEST_ID_KEY = "x-request-id"
+# https://www.w3.org/TR/server-timing/
+_TIMING_KEY = "server-timing"
+EVERY_MODEL = "*"
+_NAME_LENGTH = 128
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+Weight = Annotated[float, Field(gt=0, le=100, strict=True)]
+ImagesPerSecond = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+ConcurrentImages = Annotated[int, Field(ge=1, strict=True)]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CallerLimits:
+    """What a caller gets of the gateway.
+
+    Attributes:
+        weight: Its share beside other callers; 2 is twice that of 1.
+        images_per_second: The most images a second; None for any number.
+        concurrent_images: The most images that wait or are made at once; None for any number.
+    """
+
+    weight: Weight = 1.0
+    images_per_second: ImagesPerSecond | None = None
+    concurrent_images: ConcurrentImages | None = None
+
+
+NO_LIMITS = CallerLimits()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls.
+
+    Attributes:
+        name: For logs: printable, at most 128 characters; empty where the gateway does not ask.
+        models: Names of the models that it may use, or EVERY_MODEL.
+        limits: What it gets of the gateway.
+        address: The peer's address without its port; "unix" for a Unix socket.
+    """
+
+    name: str = ""
+    models: frozenset[str] = frozenset({EVERY_MODEL})
+    limits: CallerLimits = NO_LIMITS
+    address: str = ""
+
+    @classmethod
+    def of(cls, name: str, models: Iterable[str], limits: CallerLimits = NO_LIMITS) -> Self:
+        """Make a caller of a name that others chose, so that it can forge no line of a log.
+
+        Args:
+            name: Any text.
+            models: Names of models, or EVERY_MODEL.
+            limits: What it gets of the gateway.
+        """
+        printable = "".join(character if character.isprintable() else "�" for character in name)
+        return cls(printable[:_NAME_LENGTH], frozenset(models), limits)
+
+    @property
+    def id(self) -> str:
+        """Whom a share or a limit belongs to: the name, else the address."""
+        return self.name or self.address
+
+    def may_use(self, model: str) -> bool:
+        """Whether it may use a model; of EVERY_MODEL, whether it may use all."""
+        return EVERY_MODEL in self.models or model in self.models
 
 
 @dataclass(frozen=True, eq=False, weakref_slot=True, slots=True)
@@ -43,6 +112,7 @@ class Call:
         method: Name of its method, for example "Sample".
         request_id: The caller's id of it, or one that the gateway made.
         refusals: Where refusals are counted, by method and reason; None where they are not.
+        caller: Who makes it; only an address until it is known.
         model: Name of the model that it asked for last; empty where it has not found one.
         version: That model's version.
         images: Pictures that were made for it.
@@ -56,6 +126,7 @@ class Call:
     method: str = ""
     request_id: str = field(default_factory=new_request_id)
     refusals: Counter | None = None
+    caller: Caller = Caller()
     model: str = ""
     version: str = ""
     images: int = 0
@@ -69,7 +140,11 @@ class Call:
 
     @classmethod
     def begin(
-        cls, method: str, metadata: Iterable[tuple[str, str | bytes]] | None, refusals: Counter | None = None
+        cls,
+        method: str,
+        metadata: Iterable[tuple[str, str | bytes]] | None,
+        refusals: Counter | None = None,
+        peer: str = "",
     ) -> Self:
         """Begin a call: from now on it is the current one.
 
@@ -78,9 +153,11 @@ class Call:
             metadata: What the caller sent with it; a sound `x-request-id` (1 to 128 characters of letters, digits and
                 `._:/+=@-`) is honoured.
             refusals: Where refusals are counted.
+            peer: Who is at the other end, as gRPC writes it.
         """
         given = str(dict(metadata or ()).get(REQUEST_ID_KEY, ""))
-        call = cls(method, given if _REQUEST_ID.fullmatch(given) else new_request_id(), refusals)
+        request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
+        call = cls(method, request_id, refusals, Caller(address=address_of(peer)))
         _current.set(call)
         return call
 
@@ -95,6 +172,12 @@ class Call:
         self.reason = reason
         if self.refusals is not None:
             self.refusals.labels(self.method, reason).inc()
+
+    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return what its status brings: its id and, where it made pictures, where the time went (Server-Timing)."""
+        timing = f"queue;dur={self.queue_seconds * 1000:.1f}, backend;dur={self.backend_seconds * 1000:.1f}"
+        timing += f", encode;dur={self.encode_seconds * 1000:.1f}"
+        return ((REQUEST_ID_KEY, self.request_id), *([(_TIMING_KEY, timing)] if self.images else []))
 
     def note_picture(self, queue_seconds: float, ride: Ride) -> None:
         """Note a picture that was made.
@@ -119,7 +202,46 @@ def current_call() -> Call:
     return _current.get() or Call()
 
 
+def identify(caller: Caller) -> None:
+    """Note who makes the call that is being served; the address that it comes from stays."""
+    call = current_call()
+    call.caller = replace(caller, address=call.caller.address)
+    _current.set(call)
+
+
+def caller_may_use(model: str) -> bool:
+    """Whether the call that is being served comes from someone who may use a model.
+
+    Args:
+        model: Its name; EVERY_MODEL asks whether the caller may use all.
+
+    Returns:
+        True too where the gateway asks nobody who they are.
+    """
+    return current_call().caller.may_use(model)
+
+
 def current_request_id() -> str:
     """Return the id of the call that is being served; empty outside of any."""
     call = _current.get()
     return call.request_id if call else ""
+
+
+def address_of(peer: str) -> str:
+    """Return the address of a peer without its port.
+
+    Args:
+        peer: As gRPC writes it, for example "ipv4:10.0.0.7:51234" or "ipv6:%5B::1%5D:51234".
+
+    Returns:
+        The address, an IPv4 one also where it came over IPv6; "unix" for a Unix socket.
+    """
+    kind, _, rest = peer.partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return kind.removesuffix("-abstract")
+    host = unquote(rest).rpartition(":")[0].strip("[]")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped or address) if isinstance(address, IPv6Address) else str(address)

@@ -5,8 +5,8 @@ from typing import Any
 
 from gantry.v1 import models_pb2
 from services.backends.base import ModelKey
+from services.gateway.call import caller_may_use
 from services.gateway.errors import InvalidRequestError, ModelForbiddenError, UnknownModelError, Violation
-from services.gateway.interceptors.authentication import caller_may_use
 from services.worker.inputs import LATENT, PICTURE, takes
 
 

@@ -5,6 +5,7 @@ with field paths where the request is at fault (https://google.aip.dev/193). Wha
 INTERNAL without a word of its message, and logged.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -64,6 +65,14 @@ class QueueFullError(Exception):
         self.retry_seconds = retry_seconds
 
 
+class LimitError(Exception):
+    """The caller has reached a limit of its own; without `retry_seconds` waiting does not help."""
+
+    def __init__(self, message: str, retry_seconds: float | None) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
 class DeadlineError(Exception):
     """The caller's deadline passed before its work began."""
 
@@ -92,6 +101,7 @@ TABLE: dict[type[Exception], _Row] = {
     MessageTooLargeError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE"),
     ImageTooLargeError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "IMAGE_TOO_LARGE"),
     QueueFullError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 1.0),
+    LimitError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_LIMIT", 1.0),
     DeadlineError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED"),
     ShuttingDownError: _Row(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", 1.0),
     ItemFailedError: _Row(grpc.StatusCode.INTERNAL, "ITEM_FAILED"),
@@ -111,11 +121,15 @@ async def answered(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator
     """
     try:
         yield
-    except grpc.aio.AbortError:
+    except (grpc.aio.AbortError, grpc.aio.InternalError):
+        # It has its status, or nobody is there to get one: grpc knows, and logs what is left to be logged.
         raise
     except Exception as error:
+        if context.code():
+            # Refused already, and ended meanwhile by something else, as by the end of a drain.
+            raise asyncio.CancelledError from error
         status = status_of(error)
-        details = (*context.trailing_metadata(), ("grpc-status-details-bin", status.SerializeToString()))
+        details = (*current_call().trailing_metadata(), ("grpc-status-details-bin", status.SerializeToString()))
         await context.abort(_row_of(error).code, status.message, trailing_metadata=details)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.gateway.explaining import explain
@@ -14,7 +14,9 @@ from services.loopback import is_loopback
 class Settings(BaseSettings):
     """The gateway's settings: the field `port` is the environment variable GANTRY_PORT, and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="GANTRY_", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="GANTRY_", frozen=True, use_attribute_docstrings=True, validate_by_name=True
+    )
 
     host: str | None = None
     """Address that gRPC listens on. Default: all where strangers are kept out or `insecure` is said, else loopback."""
@@ -34,15 +36,15 @@ class Settings(BaseSettings):
     """How log lines are written: for people, or one JSON object a line."""
 
     insecure: bool = False
-    """Whether to listen beyond loopback without TLS and without tokens."""
+    """Whether to listen beyond loopback without TLS, keys and JSON Web Tokens."""
     tls_certificate: Path | None = None
     """PEM file of the server's certificate chain; read again when it changes."""
     tls_key: Path | None = None
     """PEM file of its private key."""
     tls_client_ca: Path | None = None
     """PEM file of the authorities whose client certificates are required (mTLS)."""
-    tokens: Path | None = None
-    """JSON file of callers' hashed keys, made with `gantry token`; read again when it changes."""
+    api_keys: Path | None = Field(default=None, validation_alias=AliasChoices("GANTRY_API_KEYS", "GANTRY_TOKENS"))
+    """JSON file of callers' hashed keys, made with `gantry key`; read again when it changes."""
     jwt_keys: str | None = None
     """JWKS, as a file or an https:// URL, of the keys that sign callers' JSON Web Tokens."""
     jwt_issuer: str | None = None
@@ -51,6 +53,8 @@ class Settings(BaseSettings):
     """Audience (`aud`) that a JSON Web Token must have."""
     jwt_models_claim: str = "gantry_models"
     """Claim that lists the models a token's bearer may use, "*" for all; without the claim it may use none."""
+    jwt_limits_claim: str = "gantry_limits"
+    """Claim that limits a token's bearer: an object of weight, images_per_second and concurrent_images."""
 
     backend: Literal["embedded", "torchserve"] = "embedded"
     """What runs the models."""
@@ -119,8 +123,8 @@ class Settings(BaseSettings):
 
     @property
     def keeps_strangers_out(self) -> bool:
-        """Whether callers are told from strangers, or at least nobody listens in: TLS, mTLS, tokens or JWT."""
-        return any((self.tls_certificate, self.tls_client_ca, self.tokens, self.jwt_keys))
+        """Whether callers are told from strangers, or at least nobody listens in: TLS, mTLS, keys or JWT."""
+        return any((self.tls_certificate, self.tls_client_ca, self.api_keys, self.jwt_keys))
 
     @property
     def listen_host(self) -> str:
@@ -135,7 +139,7 @@ class Settings(BaseSettings):
             return []
         anybody = "anybody who can reach the port may call: no key and no client certificate is asked for"
         in_clear = "whoever listens in can read what is sent, keys too: there is no TLS"
-        asks_nobody = not (self.tls_client_ca or self.tokens or self.jwt_keys)
+        asks_nobody = not (self.tls_client_ca or self.api_keys or self.jwt_keys)
         return [anybody] * asks_nobody + [in_clear] * (self.tls_certificate is None)
 
     @property
@@ -146,7 +150,7 @@ class Settings(BaseSettings):
     def _strangers_stay_out(self) -> Self:
         if not (self.keeps_strangers_out or self.insecure or self._is_out_of_reach):
             raise ValueError(
-                f"host {self.host} is open to strangers: set tls_certificate and tls_key, tokens or jwt_keys, or say "
+                f"host {self.host} is open to strangers: set tls_certificate and tls_key, api_keys or jwt_keys, or say "
                 "that this is meant with insecure (GANTRY_INSECURE=true, --insecure)"
             )
         return self

@@ -278,7 +278,7 @@ def test_a_bucket_that_no_policy_lets_through_is_refused() -> None:
 
 def test_a_job_that_the_gateway_would_not_know_is_refused() -> None:
     guards = {
-        "auth": {"insecure": False, "tokens": {"secretName": "callers"}},
+        "auth": {"insecure": False, "apiKeys": {"secretName": "callers"}},
         "tls": {"secretName": "certificate", "clientCa": {"secretName": "ca"}},
     }
     values = merged(BUCKET, {**guards, "batch": {"jobs": {"it": TRANSLATE}}})

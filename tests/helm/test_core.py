@@ -107,7 +107,7 @@ def test_clients_that_balance_see_the_pods() -> None:
 
 
 def test_load_balancer_may_show_the_addresses_of_callers() -> None:
-    values = load_values(CHART / "ci/tls-secret-tokens-values.yaml")
+    values = load_values(CHART / "ci/tls-secret-keys-values.yaml")
     assert one(render(values), "Service")["spec"]["externalTrafficPolicy"] == "Local"
     assert "externalTrafficPolicy" not in one(render({}), "Service")["spec"]
 
@@ -172,7 +172,7 @@ def test_openness_is_warned_of() -> None:
 
 
 def test_tokens_in_plain_text_are_warned_of() -> None:
-    values = {"auth": {"insecure": False, "tokens": {"secretName": "callers"}}}
+    values = {"auth": {"insecure": False, "apiKeys": {"secretName": "callers"}}}
     assert "tokens travel in plain text" in notes(values)
     assert "export GANTRY_TOKEN=" in notes(values)
 

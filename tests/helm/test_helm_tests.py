@@ -90,7 +90,7 @@ def test_they_can_be_left_out_and_told_the_model() -> None:
     assert {"name": "GANTRY_TEST_MODEL", "value": "mnist-cgan"} in sample["env"]
 
 
-KEYS = {"auth": {"insecure": False, "tokens": {"secretName": "callers"}}}
+KEYS = {"auth": {"insecure": False, "apiKeys": {"secretName": "callers"}}}
 MTLS = {"auth": {"insecure": False}, "tls": {"secretName": "server", "clientCa": {"secretName": "authorities"}}}
 
 

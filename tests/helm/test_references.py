@@ -215,7 +215,7 @@ def test_the_gateway_takes_its_environment(rendering: Rendering, monkeypatch: py
         monkeypatch.setenv(name, "2" if value is None else value)
     settings = Settings()
     assert settings.metrics_host != "127.0.0.1", "nobody could probe it"
-    assert settings.insecure or settings.tls_certificate or settings.tokens or settings.jwt_keys
+    assert settings.insecure or settings.tls_certificate or settings.api_keys or settings.jwt_keys
     ports = {port["name"]: port["containerPort"] for port in gateway(rendering.pods)["ports"]}
     assert (settings.port, settings.metrics_port) == (ports["grpc"], ports["metrics"])
 

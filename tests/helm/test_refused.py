@@ -88,8 +88,8 @@ _CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         "auth.client.certificateSecretName means nothing without TLS",
     ),
     "two lists of keys": (
-        {"auth": {**_STRICT, "keys": [_KEY], "tokens": {"secretName": "a"}}},
-        "auth.keys and auth.tokens.secretName exclude each other",
+        {"auth": {**_STRICT, "keys": [_KEY], "apiKeys": {"secretName": "a"}}},
+        "auth.keys and auth.apiKeys.secretName exclude each other",
     ),
     "a name twice": (
         {"auth": {**_STRICT, "keys": [_KEY, {**_KEY, "sha256": "1" * 64}]}},

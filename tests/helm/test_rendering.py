@@ -31,7 +31,7 @@ needs_crds = pytest.mark.skipif(crd_folder() is None, reason="GANTRY_DATA_DIR ha
 def test_there_are_values_for_every_use() -> None:
     assert {
         "default", "torchserve", "torchserve-sidecar", "gpu", "pvc", "object-store", "init-image", "image-volume",
-        "tls-certmanager", "tls-secret-tokens", "jwt", "keda", "hpa", "grpcroute", "batch", "training",
+        "tls-certmanager", "tls-secret-keys", "jwt", "keda", "hpa", "grpcroute", "batch", "training",
         "everything-on",
     } <= {path.name.removesuffix("-values.yaml") for path in CI_VALUES}  # fmt: skip
 

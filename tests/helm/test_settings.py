@@ -17,7 +17,7 @@ _ALL_THAT_IT_DECIDES: tuple[dict[str, Any], ...] = (
         {
             "tls": {"clientCa": {"secretName": "ca"}},
             "auth": {
-                "tokens": {"secretName": "callers"},
+                "apiKeys": {"secretName": "callers"},
                 "jwt": {"keys": '{"keys": []}', "audience": "gantry", "issuer": "me"},
             },
         },

@@ -43,20 +43,28 @@ def test_client_certificates_are_asked_for() -> None:
 
 
 def test_listed_keys_become_the_file_that_the_gateway_reads(tmp_path: Path) -> None:
-    keys = [{"name": "reports", "sha256": "ab" * 32, "models": ["mnist-cgan", "*"]}]
+    limits = {"weight": 2.5, "images_per_second": 50, "concurrent_images": 512}
+    keys = [{"name": "reports", "sha256": "ab" * 32, "models": ["mnist-cgan", "*"], **limits}]
     manifests = render({"auth": {"insecure": False, "keys": keys}})
     secret = one(manifests, "Secret")
-    assert json.loads(secret["stringData"]["tokens.json"]) == {"keys": keys}
-    assert named(pod_of(manifests)["volumes"], "tokens")["secret"]["secretName"] == secret["metadata"]["name"]
-    assert environment(container_of(manifests))["GANTRY_TOKENS"] == "/etc/gantry/tokens/tokens.json"
+    assert json.loads(secret["stringData"]["api-keys.json"]) == {"keys": keys}
+    assert named(pod_of(manifests)["volumes"], "api-keys")["secret"]["secretName"] == secret["metadata"]["name"]
+    assert environment(container_of(manifests))["GANTRY_API_KEYS"] == "/etc/gantry/api-keys/api-keys.json"
 
 
 def test_keys_of_an_existing_secret() -> None:
-    manifests = render({"auth": {"insecure": False, "tokens": {"secretName": "callers", "key": "a.json"}}})
+    manifests = render({"auth": {"insecure": False, "apiKeys": {"secretName": "callers", "key": "a.json"}}})
     assert not of_kind(manifests, "Secret")
-    secret = named(pod_of(manifests)["volumes"], "tokens")["secret"]
+    secret = named(pod_of(manifests)["volumes"], "api-keys")["secret"]
     assert secret["secretName"] == "callers"
-    assert secret["items"] == [{"key": "a.json", "path": "tokens.json"}]
+    assert secret["items"] == [{"key": "a.json", "path": "api-keys.json"}]
+
+
+def test_keys_of_an_existing_secret_under_its_former_name() -> None:
+    manifests = render({"auth": {"insecure": False, "tokens": {"secretName": "callers"}}})
+    secret = named(pod_of(manifests)["volumes"], "api-keys")["secret"]
+    assert secret["secretName"] == "callers"
+    assert secret["items"] == [{"key": "tokens.json", "path": "api-keys.json"}]
 
 
 def test_jwks_from_a_url() -> None:
@@ -118,7 +126,7 @@ def test_clients_of_the_release_never_see_the_gateways_private_key() -> None:
 
 
 def test_clients_of_the_release_send_tokens_in_plain_text_only_where_there_is_no_tls() -> None:
-    values = {"auth": {"insecure": False, "tokens": {"secretName": "callers"}, "client": {"tokenSecretName": "key"}}}
+    values = {"auth": {"insecure": False, "apiKeys": {"secretName": "callers"}, "client": {"tokenSecretName": "key"}}}
     for more, allowed in (({}, True), ({"tls": {"secretName": "certificate"}}, False)):
         pod = one(render(merged(values, more)), "Pod", "demo-gantry-test-health")["spec"]
         given = {name: value or "" for name, value in environment(pod["containers"][0]).items()}

@@ -31,7 +31,7 @@ MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
 pytestmark = [
     pytest.mark.image,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(os.environ.get("GANTRY_IMAGE_TEST") != "1", reason="GANTRY_IMAGE_TEST is not 1"),
+    pytest.mark.skipif(os.environ.get("IMAGE_TEST") != "1", reason="IMAGE_TEST is not 1"),
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
     pytest.mark.skipif(os.geteuid() != 0, reason="debootstrap and chroot need root"),
 ]

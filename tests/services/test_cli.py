@@ -274,9 +274,9 @@ def test_a_command_whose_dependencies_are_not_installed_says_what_to_install() -
     assert "Traceback" not in done.stderr
 
 
-def test_token_adds_a_hash_to_the_file_and_prints_the_key_once(tmp_path: Path) -> None:
-    file = tmp_path / "tokens.json"
-    arguments = "token", "reports", "--model", "tiny", "--model", "rgb", "--file", str(file)
+def test_key_adds_a_hash_to_the_file_and_prints_the_key_once(tmp_path: Path) -> None:
+    file = tmp_path / "api-keys.json"
+    arguments = "key", "reports", "--model", "tiny", "--model", "rgb", "--file", str(file)
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
     (key,) = result.stdout.splitlines()
@@ -289,24 +289,31 @@ def test_token_adds_a_hash_to_the_file_and_prints_the_key_once(tmp_path: Path) -
     assert again.stdout == ""
     assert (
         again.stderr
-        == f"gantry token: {file}: the name reports is in use; take the old key out, or choose another name\n"
+        == f"gantry key: {file}: the name reports is in use; take the old key out, or choose another name\n"
     )
 
 
-def test_token_without_a_file_prints_the_entry_beside_the_key(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["token", "reports"])
+def test_key_without_a_file_prints_the_entry_beside_the_key(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["key", "reports"])
     assert result.exit_code == 0
-    (tmp_path / "tokens.json").write_text(json.dumps({"keys": [json.loads(result.stderr)]}))
-    caller = read_keys(tmp_path / "tokens.json").caller_of(result.stdout.strip())
+    (tmp_path / "api-keys.json").write_text(json.dumps({"keys": [json.loads(result.stderr)]}))
+    caller = read_keys(tmp_path / "api-keys.json").caller_of(result.stdout.strip())
     assert caller is not None
     assert (caller.name, caller.models) == ("reports", {"*"})
 
 
-def test_token_wants_a_word_for_a_name() -> None:
-    result = CliRunner().invoke(app, ["token", "two words"])
+def test_key_is_found_under_its_former_name_too(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["token", "reports"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("gantry_")
+    assert "token" not in CliRunner().invoke(app, ["--help"]).stdout
+
+
+def test_key_wants_a_word_for_a_name() -> None:
+    result = CliRunner().invoke(app, ["key", "two words"])
     assert result.exit_code == 1
     assert result.stdout == ""
-    assert result.stderr.startswith("gantry token: name: ")
+    assert result.stderr.startswith("gantry key: name: ")
 
 
 def test_commands_take_credentials_from_the_environment(address: str) -> None:

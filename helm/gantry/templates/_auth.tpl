@@ -9,11 +9,22 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Secret of the callers' hashed keys; empty without tokens. */}}
-{{- define "gantry.tokensSecretName" -}}
+{{/* Secret of the callers' hashed keys; empty without. */}}
+{{- define "gantry.apiKeysSecretName" -}}
 {{- if .Values.auth.keys -}}
-{{- include "gantry.component-name" (dict "root" . "component" "tokens") -}}
+{{- include "gantry.component-name" (dict "root" . "component" "api-keys") -}}
 {{- else -}}
-{{- .Values.auth.tokens.secretName -}}
+{{- .Values.auth.apiKeys.secretName | default .Values.auth.tokens.secretName -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Its key. */}}
+{{- define "gantry.apiKeysKey" -}}
+{{- if .Values.auth.keys -}}
+api-keys.json
+{{- else if .Values.auth.apiKeys.secretName -}}
+{{- .Values.auth.apiKeys.key -}}
+{{- else -}}
+{{- .Values.auth.tokens.key -}}
 {{- end -}}
 {{- end -}}

@@ -87,7 +87,7 @@
 {{- if and .Values.tls.clientCa.secretName (not $client.certificateSecretName) -}}
 {{- $lacks = append $lacks "auth.client.certificateSecretName" -}}
 {{- end -}}
-{{- if and (or (include "gantry.tokensSecretName" .) .Values.auth.jwt.keys) (not $client.tokenSecretName) -}}
+{{- if and (or (include "gantry.apiKeysSecretName" .) .Values.auth.jwt.keys) (not $client.tokenSecretName) -}}
 {{- $lacks = append $lacks "auth.client.tokenSecretName" -}}
 {{- end -}}
 {{- join " and " $lacks -}}

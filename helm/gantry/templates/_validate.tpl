@@ -64,13 +64,14 @@ What one value alone may be stands in values.schema.json.
 {{- if $tls.secretName }}{{ $guards = append $guards "tls.secretName" }}{{ end -}}
 {{- if $tls.certManager.enabled }}{{ $guards = append $guards "tls.certManager.enabled" }}{{ end -}}
 {{- if $auth.keys }}{{ $guards = append $guards "auth.keys" }}{{ end -}}
+{{- if $auth.apiKeys.secretName }}{{ $guards = append $guards "auth.apiKeys.secretName" }}{{ end -}}
 {{- if $auth.tokens.secretName }}{{ $guards = append $guards "auth.tokens.secretName" }}{{ end -}}
 {{- if $auth.jwt.keys }}{{ $guards = append $guards "auth.jwt.keys" }}{{ end -}}
 {{- if and $auth.insecure $guards }}
 - "auth.insecure is true, yet {{ join ", " $guards }} is set: set auth.insecure to false"
 {{- end }}
 {{- if not (or $auth.insecure $guards) }}
-- "auth.insecure is false, but nothing keeps strangers out: set tls.secretName, tls.certManager.enabled, auth.keys, auth.tokens.secretName or auth.jwt.keys"
+- "auth.insecure is false, but nothing keeps strangers out: set tls.secretName, tls.certManager.enabled, auth.keys, auth.apiKeys.secretName or auth.jwt.keys"
 {{- end }}
 {{- if and $auth.insecure (ne .Values.service.type "ClusterIP") }}
 - "auth.insecure is true, and service.type {{ .Values.service.type }} would open the gateway to everybody: set up tls or auth, or keep ClusterIP"
@@ -84,8 +85,12 @@ What one value alone may be stands in values.schema.json.
 {{- if and $tls.clientCa.secretName (not (include "gantry.tlsSecretName" .)) }}
 - "tls.clientCa.secretName asks for client certificates, which need TLS: set tls.secretName or tls.certManager.enabled"
 {{- end }}
-{{- if and $auth.keys $auth.tokens.secretName }}
-- "auth.keys and auth.tokens.secretName exclude each other: the hashed keys come from one of them"
+{{- $sources := list -}}
+{{- if $auth.keys }}{{ $sources = append $sources "auth.keys" }}{{ end -}}
+{{- if $auth.apiKeys.secretName }}{{ $sources = append $sources "auth.apiKeys.secretName" }}{{ end -}}
+{{- if $auth.tokens.secretName }}{{ $sources = append $sources "auth.tokens.secretName" }}{{ end -}}
+{{- if gt (len $sources) 1 }}
+- "{{ join " and " $sources }} exclude each other: the hashed keys come from one of them"
 {{- end }}
 {{- $names := list }}{{ $hashes := list }}
 {{- range $auth.keys }}{{ $names = append $names .name }}{{ $hashes = append $hashes .sha256 }}{{ end }}

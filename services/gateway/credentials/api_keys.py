@@ -1,4 +1,4 @@
-"""The file of callers' keys: a name, the key's hash and the allowed models for each.
+"""The file of callers' keys: a name, the key's hash, the allowed models and limits for each.
 
 A key is "gantry_" and 32 random bytes. Nobody can guess or enumerate these, so one round of SHA-256 keeps them as safe
 as a slow hash keeps passwords, and costs a call nothing.
@@ -16,7 +16,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from services.gateway.callers import Caller
+from services.gateway.call import NO_LIMITS, Caller, CallerLimits, ConcurrentImages, ImagesPerSecond, Weight
 from services.gateway.explaining import explain
 
 KEY_PREFIX = "gantry_"
@@ -35,6 +35,14 @@ class Key(BaseModel):
     name: Name
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     models: Annotated[list[ModelName], Field(min_length=1)]
+    weight: Weight = NO_LIMITS.weight
+    images_per_second: ImagesPerSecond | None = None
+    concurrent_images: ConcurrentImages | None = None
+
+    @property
+    def limits(self) -> CallerLimits:
+        """What its bearer gets of the gateway."""
+        return CallerLimits(self.weight, self.images_per_second, self.concurrent_images)
 
 
 class KeyFile(BaseModel):
@@ -66,25 +74,27 @@ class KeyFile(BaseModel):
         for known in self.keys:
             if hmac.compare_digest(known.sha256, digest):
                 found = known
-        return Caller.of(found.name, found.models) if found else None
+        return Caller.of(found.name, found.models, found.limits) if found else None
 
 
-def make_key(name: str, models: Sequence[str]) -> tuple[str, Key]:
+def make_key(name: str, models: Sequence[str], **limits: float | None) -> tuple[str, Key]:
     """Draw a key.
 
     Args:
         name: Who is to have it.
         models: Names of the models that it may use, or EVERY_MODEL.
+        **limits: Those of `CallerLimits`; None is as one that is not given.
 
     Returns:
         The key, and what a file of keys holds of it.
 
     Raises:
-        ValueError: A name is not allowed.
+        ValueError: A name or a limit is not allowed.
     """
+    given = {limit: value for limit, value in limits.items() if value is not None}
     key = KEY_PREFIX + secrets.token_urlsafe(_KEY_BYTES)
     try:
-        return key, Key(name=name, sha256=digest_of(key), models=list(models))
+        return key, Key.model_validate({"name": name, "sha256": digest_of(key), "models": list(models)} | given)
     except ValidationError as error:
         raise ValueError(explain(error)) from None
 
@@ -122,7 +132,7 @@ def add_key(path: Path, entry: Key) -> None:
 
     Args:
         path: The JSON file.
-        entry: The caller's name, hash and models.
+        entry: The caller's name, hash, models and limits.
 
     Raises:
         OSError: It cannot be read or written.
@@ -133,7 +143,7 @@ def add_key(path: Path, entry: Key) -> None:
         keys = read_keys(path).keys if path.exists() else []
         if any(key.name == entry.name for key in keys):
             raise ValueError(f"{path}: the name {entry.name} is in use; take the old key out, or choose another name")
-        text = KeyFile(keys=[*keys, entry]).model_dump_json(indent=2) + "\n"
+        text = KeyFile(keys=[*keys, entry]).model_dump_json(indent=2, exclude_defaults=True) + "\n"
         _replace(path, text.encode())
 
 

@@ -1,7 +1,7 @@
 """The public keys that sign callers' JSON Web Tokens: a JSON Web Key Set (RFC 7517) of a file, or of a URL.
 
-Each key is bound to the signature algorithms that fit its type and its own "alg". Symmetric keys are never taken, so a
-public key can never be mistaken for an HMAC secret.
+Each key is bound to one signature algorithm: its "alg", or else RS256, ES256, ES384 or EdDSA by its type. Symmetric
+keys are never taken, so a public key can never be mistaken for an HMAC secret.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import json
 import logging
 import time
 import urllib.request
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from services.gateway.credentials.watched import Watched
@@ -29,34 +31,19 @@ _SET_BYTES = 1 << 20
 _SET_KEYS = 256
 _RSA_BITS = 2048
 
-# What may sign, by the type and curve of the key.
-_ALGORITHMS: Mapping[tuple[str, str | None], frozenset[str]] = {
-    ("RSA", None): frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}),
-    ("EC", "P-256"): frozenset({"ES256"}),
-    ("EC", "P-384"): frozenset({"ES384"}),
-    ("OKP", "Ed25519"): frozenset({"EdDSA"}),
-}
-ALGORITHMS = frozenset().union(*_ALGORITHMS.values())
+ALGORITHMS = "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"
+_CURVES = {"ES256": "secp256r1", "ES384": "secp384r1"}
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SigningKey:
-    """A public key, and the algorithms that it may be used with."""
-
-    id: str | None
-    algorithms: frozenset[str]
-    key: Any
 
 
 @dataclass(frozen=True)
 class KeySet:
     """The usable keys of a set."""
 
-    keys: tuple[SigningKey, ...] = ()
+    keys: tuple[jwt.PyJWK, ...] = ()
 
-    def find(self, key_id: str | None, algorithm: str) -> SigningKey | None:
+    def find(self, key_id: str | None, algorithm: str) -> jwt.PyJWK | None:
         """Find the key that a token names.
 
         Args:
@@ -66,7 +53,7 @@ class KeySet:
         Returns:
             The key; None where none, or without a "kid" more than one, fits.
         """
-        fitting = [key for key in self.keys if algorithm in key.algorithms and key_id in (None, key.id)]
+        fitting = [key for key in self.keys if key.algorithm_name == algorithm and key_id in (None, key.key_id)]
         return fitting[0] if len(fitting) == 1 else None
 
 
@@ -77,7 +64,7 @@ class KeySource(Protocol):
         """Return the keys as they are known now."""
 
     async def refresh(self) -> None:
-        """Look for newer keys, because a token names one that is not known; not more often than is decent."""
+        """Look for newer keys, because a token names one that is not known; at most once in 30 seconds."""
 
     async def start(self) -> None:
         """Get the first keys, and begin to keep them fresh."""
@@ -140,7 +127,7 @@ class FetchedKeys:
             ValueError: The URL is of another kind.
         """
         check_url(url)
-        self._url, self._fetch, self._clock, self._sleep = url, fetch or fetch_bounded, clock, sleep
+        self._client, self._clock, self._sleep = _Client(url, fetch or fetch_bounded), clock, sleep
         self._keys = KeySet()
         self._tried: float | None = None
         self._fetching: asyncio.Task[None] | None = None
@@ -162,7 +149,7 @@ class FetchedKeys:
                 task.cancel()
 
     async def refresh(self) -> None:
-        """Fetch the keys, unless that was tried in the last 30 seconds: strangers cannot make the gateway a flood."""
+        """Fetch the keys, unless that was tried in the last 30 seconds, however many strangers name unknown ones."""
         if self._fetching is None or self._fetching.done():
             if self._tried is not None and self._clock() - self._tried < RETRY_SECONDS:
                 return
@@ -172,11 +159,11 @@ class FetchedKeys:
         await asyncio.shield(self._fetching)
 
     async def _fetch_keys(self) -> None:
+        url = self._client.uri
         try:
-            text = await asyncio.to_thread(self._fetch, self._url)
-            self._keys = read_key_set(text, self._url)
-        except (OSError, ValueError) as error:
-            _log.error("no new keys from %s, the old ones stay in use: %s", self._url, error)
+            self._keys = _usable(await asyncio.to_thread(self._client.get_jwk_set, refresh=True), url)
+        except (OSError, ValueError, jwt.PyJWTError) as error:
+            _log.error("no new keys from %s, the old ones stay in use: %s", url, error)
 
     async def _refresh_forever(self) -> None:
         while True:
@@ -197,8 +184,20 @@ def key_source(location: str) -> KeySource:
     return FetchedKeys(location) if "://" in location else FileKeys(Path(location))
 
 
+class _Client(jwt.PyJWKClient):
+    """PyJWT's client, within bounds of bytes, seconds and redirects; it keeps no keys, since `FetchedKeys` does."""
+
+    def __init__(self, url: str, fetch: Callable[[str], bytes]) -> None:
+        super().__init__(url, cache_jwk_set=False)
+        self._fetch = fetch
+
+    def fetch_data(self) -> Any:
+        """Fetch the key set."""
+        return _parse(self._fetch(self.uri), self.uri)
+
+
 def read_key_set(text: bytes, origin: str) -> KeySet:
-    """Read a JSON Web Key Set; keys that cannot be used are left out, with a line in the log.
+    """Read a JSON Web Key Set; keys that cannot be used are left out.
 
     Args:
         text: Its JSON.
@@ -210,6 +209,13 @@ def read_key_set(text: bytes, origin: str) -> KeySet:
     Raises:
         ValueError: It is too large, no key set, or has no usable key.
     """
+    try:
+        return _usable(jwt.PyJWKSet.from_dict(_parse(text, origin)), origin)
+    except jwt.PyJWTError as error:
+        raise ValueError(f"{origin}: {error}") from None
+
+
+def _parse(text: bytes, origin: str) -> dict[str, Any]:
     if len(text) > _SET_BYTES:
         raise ValueError(f"{origin}: larger than {_SET_BYTES >> 20} MiB")
     try:
@@ -220,48 +226,28 @@ def read_key_set(text: bytes, origin: str) -> KeySet:
         raise ValueError(f'{origin}: not a JSON Web Key Set, which is an object with a list "keys"')
     if len(entries) > _SET_KEYS:
         raise ValueError(f"{origin}: {len(entries)} keys, more than {_SET_KEYS}")
-    keys = []
-    for index, entry in enumerate(entries):
-        try:
-            keys.append(_read_key(entry))
-        except ValueError as error:
-            _log.warning("%s: keys.%d is left out: %s", origin, index, error)
-    if not keys:
+    # Of any other "alg" PyJWT may raise what it does not catch, and one such key would take the others with it.
+    return {"keys": [entry for entry in entries if isinstance(entry, dict) and entry.get("alg") in (None, *ALGORITHMS)]}
+
+
+def _usable(keys: jwt.PyJWKSet, origin: str) -> KeySet:
+    usable = tuple(filter(_is_usable, keys))
+    if not usable:
         raise ValueError(f"{origin}: no usable key, which are RSA of {_RSA_BITS} bits, EC P-256, EC P-384 and Ed25519")
-    return KeySet(tuple(keys))
+    _log.info("%s: %d usable keys", origin, len(usable))
+    return KeySet(usable)
 
 
-def _read_key(entry: Any) -> SigningKey:
-    """Read one key; ValueError where it cannot be used, without quoting it."""
-    if not isinstance(entry, dict):
-        raise ValueError("not an object")
-    if "d" in entry or "k" in entry:
-        raise ValueError("it is secret; only public keys belong here")
-    if entry.get("use", "sig") != "sig":
-        raise ValueError('its "use" is not "sig"')
-    key_id = entry.get("kid")
-    if not isinstance(key_id, str | None):
-        raise ValueError('its "kid" is not a string')
-    algorithms = _algorithms(entry)
-    try:
-        key = jwt.PyJWK(entry, min(algorithms)).key
-    except Exception:  # Whatever a library makes of numbers that are no key; its message may quote them.
-        raise ValueError("it does not hold a key of its type") from None
-    if isinstance(key, RSAPublicKey) and key.key_size < _RSA_BITS:
-        raise ValueError(f"RSA of {key.key_size} bits; at least {_RSA_BITS} are needed")
-    return SigningKey(key_id, algorithms, key)
-
-
-def _algorithms(entry: Mapping[str, Any]) -> frozenset[str]:
-    curve = None if entry.get("kty") == "RSA" else entry.get("crv")
-    algorithms = _ALGORITHMS.get((str(entry.get("kty")), str(curve) if curve else None))
-    if algorithms is None:
-        raise ValueError("its type is not RSA, EC P-256, EC P-384 or Ed25519")
-    if "alg" in entry:
-        algorithms = frozenset(name for name in algorithms if name == entry["alg"])
-    if not algorithms:
-        raise ValueError('its "alg" does not fit its type')
-    return algorithms
+def _is_usable(entry: jwt.PyJWK) -> bool:
+    if entry.public_key_use not in ("sig", None) or not isinstance(entry.key_id, str | None):
+        return False
+    match entry.key:
+        case RSAPublicKey() as key:
+            return key.key_size >= _RSA_BITS
+        case EllipticCurvePublicKey() as key:
+            return key.curve.name == _CURVES.get(entry.algorithm_name)
+        case key:
+            return isinstance(key, Ed25519PublicKey)
 
 
 def check_url(url: str) -> None:

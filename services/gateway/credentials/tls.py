@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from prometheus_client import Counter
 
 from services.gateway.credentials.watched import Watched
 from services.gateway.settings import Settings
@@ -44,7 +45,7 @@ def server_credentials(
 
     Args:
         settings: All settings.
-        metrics: Shows when the certificates expire, as the files say when it is read.
+        metrics: Shows when the certificates expire, as the files say when it is read, and counts handshakes.
         clock: Monotonic seconds.
 
     Returns:
@@ -62,18 +63,22 @@ def server_credentials(
         metrics.certificate_expiry.labels(label).set_function(partial(_expiry, identity, label))
     return grpc.dynamic_ssl_server_credentials(
         identity().configuration,
-        _Changes(identity),
+        _Changes(identity, metrics.tls_handshakes),
         require_client_authentication=files.client_ca is not None,
     )
 
 
 class _Changes:
-    """Tells gRPC before each handshake what is new since the one before; None where nothing is."""
+    """Tells gRPC before each handshake what is new since the one before; None where nothing is.
 
-    def __init__(self, identity: Callable[[], _Identity]) -> None:
-        self._identity, self._told = identity, identity()
+    gRPC tells nobody how a handshake ends, so those that begin are counted.
+    """
+
+    def __init__(self, identity: Callable[[], _Identity], handshakes: Counter) -> None:
+        self._identity, self._told, self._handshakes = identity, identity(), handshakes
 
     def __call__(self) -> Any:
+        self._handshakes.inc()
         # gRPC's stubs do not say that it may be None.
         current = self._identity()
         if current is self._told:

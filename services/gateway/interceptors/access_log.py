@@ -1,11 +1,12 @@
 """Observes every call of a method that exists: gives it its request id, counts and times it, and logs one line.
 
 The line has no metadata, no token and nothing of what was sent or made: only names of methods and loaded models, the
-caller's name, counts and milliseconds.
+caller's name and address, counts and milliseconds.
 """
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,10 +14,12 @@ from typing import Any
 
 import grpc
 
-from services.gateway.call import REQUEST_ID_KEY, Call
-from services.gateway.interceptors.authentication import caller_name
+from services.gateway.call import Call
 from services.gateway.interceptors.base import Handler, Wrapping, wrap
 from services.gateway.telemetry.metrics import Metrics
+
+# A connection that has brought no call for so many others counts again.
+_KNOWN_PEERS = 8192
 
 _log = logging.getLogger("gantry.access")
 
@@ -31,6 +34,7 @@ class CallObserver(Wrapping):
             metrics: The gateway's metrics.
         """
         self._metrics = metrics
+        self._peers: OrderedDict[str, None] = OrderedDict()
 
     def wrapped(self, handler: Handler, method: str) -> Handler:
         """Observe the calls of a method that exists."""
@@ -39,15 +43,18 @@ class CallObserver(Wrapping):
 
     @asynccontextmanager
     async def _observed(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[None]:
-        call = Call.begin(labels[1], context.invocation_metadata(), self._metrics.refusals)
+        peer = context.peer()
+        self._note_connection(peer)
+        call = Call.begin(labels[1], context.invocation_metadata(), self._metrics.refusals, peer)
         self._metrics.calls_started.labels(*labels).inc()
         code, started = "OK", time.perf_counter()
         with self._metrics.calls_in_flight.labels(call.method).track_inprogress():
             try:
                 # With the status, not before the answer: a proxy can try another gateway only as long as it has passed
                 # nothing of the answer on.
-                context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
+                context.set_trailing_metadata(call.trailing_metadata())
                 yield
+                context.set_trailing_metadata(call.trailing_metadata())
             except BaseException as error:
                 code = _code_of(error, context)
                 raise
@@ -57,9 +64,19 @@ class CallObserver(Wrapping):
                 self._metrics.calls_handled.labels(*labels, code).inc()
                 _log_call(call, labels[0], code, seconds)
 
+    def _note_connection(self, peer: str) -> None:
+        """Count a connection at its first call, of which the peer's port tells it apart."""
+        if peer not in self._peers:
+            self._metrics.connections.inc()
+        self._peers[peer] = None
+        self._peers.move_to_end(peer)
+        if len(self._peers) > _KNOWN_PEERS:
+            self._peers.popitem(last=False)
+
 
 def _log_call(call: Call, service: str, code: str, seconds: float) -> None:
-    fields: dict[str, object] = {"service": service, "method": call.method, "code": code, "caller": caller_name()}
+    fields: dict[str, object] = {"service": service, "method": call.method, "code": code}
+    fields |= {"caller": call.caller.name, "peer": call.caller.address}
     if call.refused:
         fields |= {"reason": call.reason, "refused": call.refused}
     if call.model:
@@ -88,7 +105,9 @@ def _code_of(error: BaseException, context: Any) -> str:
     """Name the status of a call that ended with an exception: a refusal stays one, whatever ends the call then."""
     if refused := context.code():
         return _code_name(refused)
-    return "UNKNOWN" if isinstance(error, Exception) else "CANCELLED"
+    # What gRPC raises by itself is that nobody is there to be answered.
+    is_fault = isinstance(error, Exception) and not isinstance(error, grpc.aio.InternalError)
+    return "UNKNOWN" if is_fault else "CANCELLED"
 
 
 def _code_name(code: grpc.StatusCode | int) -> str:

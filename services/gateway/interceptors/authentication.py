@@ -9,10 +9,9 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from typing import Any
 
-from services.gateway.callers import EVERY_MODEL, Caller
+from services.gateway.call import EVERY_MODEL, Caller, identify
 from services.gateway.credentials.api_keys import KEY_PREFIX, KeyFile, read_keys
 from services.gateway.credentials.jwks import key_source
 from services.gateway.credentials.jwt import TokenExpiredError, WebTokens
@@ -32,27 +31,7 @@ _REFUSED = "the key is not accepted"
 _GRPC_LOGGER = "grpc._cython.cygrpc"
 _GRPC_QUOTE = "Invalid encoding on"
 
-_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
 _log = logging.getLogger(__name__)
-
-
-def caller_may_use(model: str) -> bool:
-    """Whether the call that is being served comes from someone who may use a model.
-
-    Args:
-        model: Its name; EVERY_MODEL asks whether the caller may use all.
-
-    Returns:
-        True too where the gateway asks nobody who they are.
-    """
-    caller = _caller.get()
-    return caller is None or caller.may_use(model)
-
-
-def caller_name() -> str:
-    """Return the name of who makes the call that is being served; empty where the gateway asks nobody."""
-    caller = _caller.get()
-    return caller.name if caller else ""
 
 
 def authenticator(settings: Settings) -> "Authenticator | None":
@@ -68,7 +47,7 @@ def authenticator(settings: Settings) -> "Authenticator | None":
         OSError: A file cannot be read.
         ValueError: The settings contradict each other, or a file does not hold what it should.
     """
-    path = settings.tokens
+    path = settings.api_keys
     keys = Watched([path], lambda: read_keys(path), time.monotonic) if path else None
     web_tokens = _web_tokens(settings)
     if keys is None and web_tokens is None and settings.tls_client_ca is None:
@@ -89,6 +68,7 @@ def _web_tokens(settings: Settings) -> WebTokens | None:
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
         models_claim=settings.jwt_models_claim,
+        limits_claim=settings.jwt_limits_claim,
     )
 
 
@@ -122,11 +102,10 @@ class Authenticator(Wrapping):
     @asynccontextmanager
     async def _admitted(self, context: Any) -> AsyncIterator[None]:
         async with answered(context):
-            # Every call is served in a task of its own: no other call sees this.
-            _caller.set(await self._identify(context))
+            identify(await self._caller(context))
         yield
 
-    async def _identify(self, context: Any) -> Caller:
+    async def _caller(self, context: Any) -> Caller:
         if self._keys is None and self._web_tokens is None:
             return Caller.of(_certificate_name(context.auth_context()), [EVERY_MODEL])
         credential = _credential(context.invocation_metadata())

@@ -6,11 +6,9 @@ import grpc
 
 from gantry.v1 import models_pb2, models_pb2_grpc
 from services.backends.base import Backend
-from services.gateway.call import current_call
-from services.gateway.callers import EVERY_MODEL
+from services.gateway.call import EVERY_MODEL, caller_may_use, current_call
 from services.gateway.catalog import Catalog
 from services.gateway.errors import answered
-from services.gateway.interceptors.authentication import caller_may_use
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

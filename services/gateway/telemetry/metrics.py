@@ -46,6 +46,8 @@ class Metrics:
             "gantry_model_info", "1 for every loaded model.", ("model", "version", "kind", "digest")
         )
         self.draining = self._gauge("gantry_draining", "1 while the gateway stops and refuses new calls.", ())
+        self.connections = self._counter("gantry_connections", "Connections that brought a call.", ())
+        self.tls_handshakes = self._counter("gantry_tls_handshakes", "TLS handshakes begun, failed ones too.", ())
         self.certificate_expiry = self._gauge(
             "gantry_tls_certificate_expiry_timestamp_seconds",
             "When a certificate of the file expires first.",

@@ -43,14 +43,14 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     (folder / "callers.crt").write_bytes(callers.certificate)
     certificate, key = authority.sign("gateway", "gantry.example").write(folder / "gateway")
     client_certificate, client_key = callers.sign("reports").write(folder / "client")
-    tokens, token_file = folder / "tokens.json", folder / "token"
+    tokens, token_file = folder / "api-keys.json", folder / "token"
     token, entry = make_key("reports", ["*"])
     add_key(tokens, entry)
     token_file.write_text(token)
     settings = Settings(
         port=0,
         metrics_port=0,
-        tokens=tokens,
+        api_keys=tokens,
         tls_certificate=certificate,
         tls_key=key,
         tls_client_ca=folder / "callers.crt",

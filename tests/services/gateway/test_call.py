@@ -5,7 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.gateway.call import Call, Ride, _current, current_call, current_request_id
+from services.gateway.call import (
+    Call,
+    Caller,
+    Ride,
+    _current,
+    address_of,
+    caller_may_use,
+    current_call,
+    current_request_id,
+    identify,
+)
 from services.gateway.telemetry.metrics import Metrics
 
 
@@ -31,6 +41,39 @@ def test_any_other_is_replaced(given: str | bytes) -> None:
 
 def test_calls_without_an_id_get_different_ones() -> None:
     assert Call.begin("Sample", None).request_id != Call.begin("Sample", ()).request_id
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("ipv4:10.0.0.7:51234", "10.0.0.7"),
+        ("ipv6:%5B2001:db8::1%5D:51234", "2001:db8::1"),
+        ("ipv6:[2001:db8::1]:51234", "2001:db8::1"),
+        ("ipv6:%5B::ffff:10.0.0.7%5D:51234", "10.0.0.7"),
+        ("ipv6:%5Bfe80::1%25eth0%5D:51234", "fe80::1%eth0"),
+        ("unix:", "unix"),
+        ("unix:/run/gantry.sock", "unix"),
+        ("unix-abstract:gantry", "unix"),
+        ("", ""),
+    ],
+)
+def test_a_peer_is_known_by_its_address(peer: str, address: str) -> None:
+    call = Call.begin("Sample", None, peer=peer)
+    assert (call.caller.address, call.caller.id, address_of(peer)) == (address,) * 3
+
+
+def test_a_caller_that_is_identified_keeps_its_address() -> None:
+    call = Call.begin("Sample", None, peer="ipv4:10.0.0.7:51234")
+    assert caller_may_use("tiny")
+    identify(Caller.of("reports", ["tiny"]))
+    assert (call.caller.id, call.caller.address) == ("reports", "10.0.0.7")
+    assert [caller_may_use(model) for model in ("tiny", "other", "*")] == [True, False, False]
+
+
+def test_a_caller_is_known_outside_of_a_call_too() -> None:
+    """Else what is asked of nobody would be allowed to everybody."""
+    identify(Caller.of("reports", ["tiny"]))
+    assert not caller_may_use("other")
 
 
 def test_refusals_are_counted_by_method_and_reason() -> None:

@@ -1,5 +1,6 @@
 """The table of errors: complete, and told to callers in a form that programs can read."""
 
+import asyncio
 import inspect
 from typing import Any
 
@@ -10,9 +11,11 @@ from google.rpc import error_details_pb2, status_pb2
 
 from services.backends import base
 from services.gateway import errors
+from services.gateway.call import Call
 from services.gateway.errors import (
     TABLE,
     InvalidRequestError,
+    LimitError,
     MessageTooLargeError,
     QueueFullError,
     ShuttingDownError,
@@ -23,17 +26,19 @@ from services.gateway.errors import (
 )
 from services.worker.decoding import ImageTooLargeError
 
+SPECIAL = InvalidRequestError, LimitError, QueueFullError
+
 
 class AbortedCall:
     """The part of a call's context that errors use."""
 
-    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
-        return (("x-request-id", "r-1"),)
+    def code(self) -> int:
+        return 0
 
     async def abort(self, code: grpc.StatusCode, message: str, trailing_metadata: Any) -> None:
         self.code, self.message = code, message
         first, (key, value) = trailing_metadata
-        assert first == ("x-request-id", "r-1"), "what stood there before is kept"
+        assert first == ("x-request-id", "r-1")
         assert key == "grpc-status-details-bin"
         self.status = status_pb2.Status.FromString(value)
         raise grpc.aio.AbortError
@@ -41,6 +46,7 @@ class AbortedCall:
 
 async def abort_with(error: BaseException) -> AbortedCall:
     call = AbortedCall()
+    Call.begin("Sample", [("x-request-id", "r-1")])
     with pytest.raises(grpc.aio.AbortError):
         async with answered(call):
             raise error
@@ -106,7 +112,14 @@ async def test_a_full_queue_says_when_to_retry() -> None:
     assert told["RetryInfo"].retry_delay.ToMilliseconds() == 2500
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TABLE if kind not in (InvalidRequestError, QueueFullError)])
+async def test_a_limit_says_when_to_retry_only_where_that_helps() -> None:
+    told = details((await abort_with(LimitError("slow down", retry_seconds=0.5))).status)
+    assert told["ErrorInfo"].reason == "CALLER_LIMIT"
+    assert told["RetryInfo"].retry_delay.ToMilliseconds() == 500
+    assert "RetryInfo" not in details((await abort_with(LimitError("too many", retry_seconds=None))).status)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TABLE if kind not in SPECIAL])
 async def test_an_error_gets_its_row(kind: type[Exception]) -> None:
     call = await abort_with(kind("what happened"))
     row = TABLE[kind]
@@ -137,6 +150,26 @@ async def test_success_and_abort_pass_through() -> None:
     with pytest.raises(grpc.aio.AbortError):
         async with answered(AbortedCall()):
             raise grpc.aio.AbortError
+
+
+async def test_what_grpc_raises_of_a_caller_that_has_gone_is_left_to_grpc(caplog: pytest.LogCaptureFixture) -> None:
+    call = Call.begin("Sample", None)
+    with pytest.raises(grpc.aio.InternalError):
+        async with answered(AbortedCall()):
+            raise grpc.aio.InternalError
+    assert (call.refused, caplog.records) == (0, [])
+
+
+async def test_a_call_that_has_its_status_gets_no_other() -> None:
+    class Refused(AbortedCall):
+        def code(self) -> int:
+            return 5
+
+    call = Call.begin("Sample", None)
+    with pytest.raises(asyncio.CancelledError):
+        async with answered(Refused()):
+            raise ShuttingDownError("bye")
+    assert call.refused == 0
 
 
 def test_a_status_carries_its_code_as_a_number() -> None:

@@ -464,7 +464,7 @@ def test_a_start_that_fails_is_a_line_of_the_log(tmp_path: Path) -> None:
         "serve",
         "--log-format",
         "json",
-        "--tokens",
+        "--api-keys",
         str(tmp_path / "none"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -13,6 +13,7 @@ from services.gateway.settings import Settings
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"GANTRY_{name.upper()}", raising=False)
+    monkeypatch.delenv("GANTRY_TOKENS", raising=False)
 
 
 def test_the_documented_ports_are_the_defaults() -> None:
@@ -33,6 +34,14 @@ def test_the_environment_sets_every_kind_of_field(monkeypatch: pytest.MonkeyPatc
     settings = Settings()
     assert (settings.port, settings.model_store, settings.backend) == (6000, Path("/models"), "torchserve")
     assert (settings.reflection, settings.probe_seconds, settings.worker_threads) == (False, 2.5, 3)
+
+
+def test_the_file_of_keys_is_found_under_its_former_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANTRY_TOKENS", "former.json")
+    assert Settings.read({}).api_keys == Path("former.json")
+    monkeypatch.setenv("GANTRY_API_KEYS", "keys.json")
+    assert Settings.read({}).api_keys == Path("keys.json")
+    assert Settings.read({"api_keys": Path("flag.json")}).api_keys == Path("flag.json")
 
 
 def test_what_is_wrong_is_told_by_field_in_one_line_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,14 +114,14 @@ def test_the_queue_must_hold_two_of_the_largest_pictures() -> None:
         ({"insecure": True}, "[::]"),
         ({"tls_certificate": "cert.pem"}, "[::]"),
         ({"tls_client_ca": "ca.pem"}, "[::]"),
-        ({"tokens": "keys.json"}, "[::]"),
+        ({"api_keys": "keys.json"}, "[::]"),
         ({"jwt_keys": "jwks.json"}, "[::]"),
         ({"host": "localhost"}, "localhost"),
         ({"host": "127.0.0.2"}, "127.0.0.2"),
         ({"host": "::1"}, "[::1]"),
         ({"host": "[::1]"}, "[::1]"),
         ({"host": "0.0.0.0", "insecure": True}, "0.0.0.0"),
-        ({"host": "::", "tokens": "keys.json"}, "[::]"),
+        ({"host": "::", "api_keys": "keys.json"}, "[::]"),
         ({"host": "127.0.0.1", "insecure": True}, "127.0.0.1"),
     ],
 )
@@ -126,10 +135,10 @@ def test_it_listens_beyond_loopback_only_where_that_is_safe_or_meant(given: dict
         ({}, []),
         ({"host": "::1", "insecure": True}, []),
         ({"insecure": True}, ["anybody", "whoever"]),
-        ({"tokens": "keys.json"}, ["whoever"]),
+        ({"api_keys": "keys.json"}, ["whoever"]),
         ({"jwt_keys": "jwks.json"}, ["whoever"]),
         ({"tls_certificate": "cert.pem"}, ["anybody"]),
-        ({"tls_certificate": "cert.pem", "tokens": "keys.json"}, []),
+        ({"tls_certificate": "cert.pem", "api_keys": "keys.json"}, []),
         ({"tls_certificate": "cert.pem", "tls_client_ca": "ca.pem"}, []),
     ],
 )

@@ -16,14 +16,15 @@
 - {name: GANTRY_TLS_CLIENT_CA, value: /etc/gantry/client-ca/ca.crt}
 {{- end }}
 {{- end }}
-{{- if include "gantry.tokensSecretName" . }}
-- {name: GANTRY_TOKENS, value: /etc/gantry/tokens/tokens.json}
+{{- if include "gantry.apiKeysSecretName" . }}
+- {name: GANTRY_API_KEYS, value: /etc/gantry/api-keys/api-keys.json}
 {{- end }}
 {{- with $auth.jwt }}
 {{- if .keys }}
 - {name: GANTRY_JWT_KEYS, value: {{ ternary .keys "/etc/gantry/jwks/jwks.json" (hasPrefix "https://" .keys) | quote }}}
 - {name: GANTRY_JWT_AUDIENCE, value: {{ .audience | quote }}}
 - {name: GANTRY_JWT_MODELS_CLAIM, value: {{ .modelsClaim | quote }}}
+- {name: GANTRY_JWT_LIMITS_CLAIM, value: {{ .limitsClaim | quote }}}
 {{- if .issuer }}
 - {name: GANTRY_JWT_ISSUER, value: {{ .issuer | quote }}}
 {{- end }}

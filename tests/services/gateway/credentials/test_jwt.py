@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.callers import Caller
+from services.gateway.call import Caller, CallerLimits
 from services.gateway.credentials.jwks import FetchedKeys, KeySet, read_key_set
 from services.gateway.credentials.jwt import TokenExpiredError, WebTokens
 from tests.services.gateway.issuing import AUDIENCE, ISSUER, Signer, key_set
@@ -40,13 +40,20 @@ class KnownKeys:
 
 
 def judge(*entries: dict[str, Any], issuer: str | None = ISSUER, audience: str | None = AUDIENCE) -> WebTokens:
-    return WebTokens(KnownKeys(*entries), issuer=issuer, audience=audience, models_claim="gantry_models")
+    return WebTokens(
+        KnownKeys(*entries),
+        issuer=issuer,
+        audience=audience,
+        models_claim="gantry_models",
+        limits_claim="gantry_limits",
+    )
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 async def test_a_signed_token_names_its_bearer(algorithm: str) -> None:
     signer = Signer(algorithm)
-    caller = await judge(signer.jwk()).caller_of(signer.sign(gantry_models=["tiny", "other"]))
+    tokens = judge(signer.jwk(alg=algorithm))
+    caller = await tokens.caller_of(signer.sign(gantry_models=["tiny", "other"]))
     assert caller == Caller("reports", frozenset({"tiny", "other"}))
 
 
@@ -56,6 +63,39 @@ async def test_a_token_of_another_key_is_not_accepted(algorithm: str) -> None:
     forged = stranger.sign(headers={"kid": "one"})
     assert await judge(known.jwk()).caller_of(forged) is None
     assert await judge(known.jwk()).caller_of(stranger.sign()) is None
+
+
+async def test_a_token_says_what_its_bearer_gets() -> None:
+    signer = Signer("EdDSA")
+    caller = await judge(signer.jwk()).caller_of(signer.sign(gantry_limits={"weight": 2, "concurrent_images": 8}))
+    assert caller is not None
+    assert caller.limits == CallerLimits(weight=2, concurrent_images=8)
+    unlimited = await judge(signer.jwk()).caller_of(signer.sign())
+    assert unlimited is not None
+    assert unlimited.limits == CallerLimits()
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        "none",
+        [],
+        7,
+        {"wieght": 2},
+        {"weight": 0},
+        {"weight": 101},
+        {"weight": "2"},
+        {"weight": True},
+        {"weight": None},
+        {"images_per_second": 0},
+        {"images_per_second": 1e999},
+        {"concurrent_images": 0},
+        {"concurrent_images": 1.5},
+    ],
+)
+async def test_a_token_with_wrong_limits_is_not_accepted(limits: object) -> None:
+    signer = Signer("EdDSA")
+    assert await judge(signer.jwk()).caller_of(signer.sign(gantry_limits=limits)) is None
 
 
 @pytest.mark.parametrize(
@@ -202,7 +242,7 @@ async def test_an_unknown_key_makes_it_look_for_newer_ones() -> None:
         return key_set(*entries)
 
     source = FetchedKeys("https://issuer.example/keys", fetch=fetch, clock=lambda: now[0])
-    tokens = WebTokens(source, issuer=None, audience=None, models_claim="gantry_models")
+    tokens = WebTokens(source, issuer=None, audience=None, models_claim="gantry_models", limits_claim="gantry_limits")
     assert await tokens.caller_of(old.sign())
     entries.append(new.jwk())
     assert await tokens.caller_of(new.sign()) is None, "fetched a moment ago"
@@ -215,7 +255,7 @@ async def test_an_unknown_key_makes_it_look_for_newer_ones() -> None:
 
 async def test_an_algorithm_that_is_never_allowed_does_not_make_it_look() -> None:
     keys = KnownKeys(Signer("EdDSA").jwk())
-    tokens = WebTokens(keys, issuer=None, audience=None, models_claim="gantry_models")
+    tokens = WebTokens(keys, issuer=None, audience=None, models_claim="gantry_models", limits_claim="gantry_limits")
     assert await tokens.caller_of(jwt.encode({"sub": "x"}, "s" * 32, "HS256", headers={"kid": "other"})) is None
     assert keys.refreshes == 0
 

@@ -110,6 +110,20 @@ async def test_a_gateway_speaks_tls_to_those_who_trust_its_authority(
                 await models_pb2_grpc.ModelServiceStub(channel).ListModels(models_pb2.ListModelsRequest(), timeout=10)
 
 
+async def test_handshakes_count_and_connections_only_with_a_call(
+    folder: Path, authority: Authority, backend: DrivenBackend
+) -> None:
+    async with Gateway(settings_of(folder), backend) as gateway:
+        count = gateway.metrics.registry.get_sample_value
+        for _ in range(2):
+            await listed(gateway.port, grpc.ssl_channel_credentials(authority.certificate))
+        assert (count("gantry_tls_handshakes_total"), count("gantry_connections_total")) == (2, 2)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await listed(gateway.port, grpc.ssl_channel_credentials(Authority("stranger").certificate))
+        assert (count("gantry_tls_handshakes_total") or 0) > 2
+        assert count("gantry_connections_total") == 2
+
+
 async def test_mtls_lets_in_only_those_whom_its_authority_signed(
     folder: Path, authority: Authority, backend: DrivenBackend
 ) -> None:

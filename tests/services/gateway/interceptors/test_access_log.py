@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ async def test_a_call_has_one_line(bench: Bench) -> None:
         "method": "Sample",
         "code": "OK",
         "caller": "",
+        "peer": "127.0.0.1",
         "model": "tiny",
         "version": "1.0.0",
         "images": 3,
@@ -136,6 +138,36 @@ async def test_nothing_of_the_metadata_or_of_a_picture_is_logged(
     assert repr(image)[2:40] not in logged
 
 
+async def test_a_caller_who_goes_while_it_is_refused_is_no_error(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its refusal is being written when it goes; whether that fails is up to grpc, so there are many."""
+
+    async def go(milliseconds: float) -> None:
+        call = bench.generation.Sample(generation_pb2.SampleRequest(model="tiny", count=0))
+        await asyncio.wait({asyncio.ensure_future(call.code())}, timeout=milliseconds / 1000)
+        call.cancel()
+
+    for _ in range(40):
+        await asyncio.gather(*(go(place / 2) for place in range(25)))
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert bench.value("gantry_refusals_total", grpc_method="Sample", reason="INTERNAL") is None
+
+
+async def test_a_status_says_where_the_time_of_its_pictures_went(bench: Bench) -> None:
+    form = r"queue;dur=\d+\.\d, backend;dur=\d+\.\d, encode;dur=250\.0"
+    sample = bench.generation.Sample(TINY)
+    await sample
+    assert re.fullmatch(form, dict(await sample.trailing_metadata())["server-timing"])
+    stream = bench.generation.SampleStream(generation_pb2.SampleStreamRequest(sample=TINY))
+    async for _ in stream:
+        """Only its metadata matters."""
+    assert re.fullmatch(form, dict(await stream.trailing_metadata())["server-timing"])
+    models = bench.models.ListModels(models_pb2.ListModelsRequest())
+    await models
+    assert "server-timing" not in dict(await models.trailing_metadata())
+
+
 @pytest.mark.parametrize("count", [1, 0], ids=["answered", "refused"])
 async def test_the_request_id_comes_back(bench: Bench, count: int) -> None:
     request = generation_pb2.SampleRequest(model="tiny", count=count)
@@ -155,7 +187,7 @@ async def test_the_line_names_the_caller_and_not_the_key(
     backend = DrivenBackend(tiny_card(), answers_at_once=True)
     async with (
         Gateway(
-            settings.model_copy(update={"tokens": tmp_path / "keys.json", "host": "127.0.0.1"}), backend
+            settings.model_copy(update={"api_keys": tmp_path / "keys.json", "host": "127.0.0.1"}), backend
         ) as gateway,
         grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel,
     ):
@@ -217,6 +249,7 @@ async def test_lines_written_meanwhile_belong_to_the_call(settings: Settings, ca
     [
         pytest.param(ZeroDivisionError, None, "UNKNOWN", id="an unexpected exception"),
         pytest.param(asyncio.CancelledError, None, "CANCELLED", id="the caller goes"),
+        pytest.param(grpc.aio.InternalError, None, "CANCELLED", id="the caller has gone"),
         pytest.param(asyncio.CancelledError, grpc.StatusCode.NOT_FOUND, "NOT_FOUND", id="the caller goes, refused"),
     ],
 )
@@ -237,6 +270,9 @@ async def test_how_a_call_that_breaks_off_is_counted(
     class Context:
         def invocation_metadata(self) -> tuple[()]:
             return ()
+
+        def peer(self) -> str:
+            return "unix:"
 
         def code(self) -> grpc.StatusCode | None:
             return told

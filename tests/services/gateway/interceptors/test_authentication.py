@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 from services.client.errors import GantryError, read_error
+from services.gateway.call import caller_may_use, current_call
 from services.gateway.credentials import watched
 from services.gateway.credentials.api_keys import add_key, make_key
-from services.gateway.interceptors.authentication import authenticator, caller_may_use, caller_name
+from services.gateway.interceptors.authentication import authenticator
 from services.gateway.server import Gateway
 from services.gateway.settings import Settings
 from tests.services.gateway.cards import tiny_card
@@ -52,7 +53,7 @@ class Keys:
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Keys:
-    return Keys(tmp_path / "tokens.json")
+    return Keys(tmp_path / "api-keys.json")
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def settings_(keys: Keys, key_file: Path) -> Settings:
     return Settings(
         port=0,
         metrics_port=0,
-        tokens=keys.path,
+        api_keys=keys.path,
         jwt_keys=str(key_file),
         jwt_issuer=ISSUER,
         jwt_audience=AUDIENCE,
@@ -326,7 +327,7 @@ async def test_without_web_tokens_only_keys_count_and_the_other_way_round(
     keys: Keys, key_file: Path, backend: DrivenBackend
 ) -> None:
     web_token = SIGNER.sign(gantry_models="*")
-    only_keys = Settings(port=0, metrics_port=0, tokens=keys.path)
+    only_keys = Settings(port=0, metrics_port=0, api_keys=keys.path)
     only_web_tokens = Settings(port=0, metrics_port=0, jwt_keys=str(key_file), jwt_audience=AUDIENCE)
     for settings_, good, bad in ((only_keys, keys.every, web_token), (only_web_tokens, web_token, keys.every)):
         async with (
@@ -364,7 +365,7 @@ async def test_a_client_certificate_names_its_owner_who_may_use_all(
 
 async def test_a_gateway_without_keys_asks_nobody(backend: DrivenBackend) -> None:
     assert authenticator(Settings()) is None
-    assert (caller_name(), caller_may_use("tiny"), caller_may_use("*")) == ("", True, True)
+    assert (current_call().caller.name, caller_may_use("tiny"), caller_may_use("*")) == ("", True, True)
     async with (
         Gateway(Settings(port=0, metrics_port=0), backend) as gateway,
         grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel,
@@ -387,10 +388,10 @@ def test_a_missing_audience_is_warned_of(key_file: Path, caplog: pytest.LogCaptu
 
 def test_files_that_are_bad_from_the_start_are_errors(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing"):
-        authenticator(Settings(tokens=tmp_path / "missing"))
+        authenticator(Settings(api_keys=tmp_path / "missing"))
     (tmp_path / "bad").write_text("{}")
     with pytest.raises(ValueError, match="bad: keys: Field required"):
-        authenticator(Settings(tokens=tmp_path / "bad"))
+        authenticator(Settings(api_keys=tmp_path / "bad"))
     with pytest.raises(ValueError, match="bad: not a JSON Web Key Set"):
         authenticator(Settings(jwt_keys=str(tmp_path / "bad")))
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from services.client import Arithmetic, Axis, Interpolation, Sweep
+from services.client.arguments import read_attributes, read_axis, read_codes, read_label, read_labels, read_path
 from services.client.paths import Path
-from services.client.typed import read_attributes, read_axis, read_codes, read_label, read_labels, read_path
 from tests.archives import tiny_code_card
 
 

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from services.children import ending_with_this
+from services.processes import ending_with_this
 
 pytestmark = pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv of util-linux is not there")
 
 STARTS_A_CHILD = """
 import subprocess, sys
-from services.children import ending_with_this
+from services.processes import ending_with_this
 subprocess.Popen([*ending_with_this(), "sh", "-c", "echo started; exec sleep 600"])
 sys.stdin.read()
 """
