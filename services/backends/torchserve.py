@@ -87,7 +87,6 @@ class TorchServeBackend(Backend):
         self._start_seconds, self._follow_seconds = start_seconds, follow_seconds
         self._clock, self._pause = clock, pause
         self.address, self.management_address = address, management_address
-        self.envelopes_in_flight = workers + 1
         self._starts_its_own = address is None
         self._process: TorchServeProcess | None = None
         self._api: TorchServeApi | None = None
@@ -103,6 +102,13 @@ class TorchServeBackend(Backend):
     def refused(self) -> Sequence[models_pb2.RefusedArchive]:
         """The archives that were refused, and the models that did not answer as a Gantry model does."""
         return self._roster.refused
+
+    def slots(self, key: ModelKey) -> int:  # noqa: ARG002
+        """Return the number of a model's workers."""
+        return self._workers
+
+    def check(self, key: ModelKey) -> None:
+        """Refuse nothing."""
 
     async def start(self) -> None:
         """Start a TorchServe where none was named, and ask every model for its card.

@@ -87,7 +87,7 @@ class Caller:
 
 
 @dataclass(frozen=True, eq=False, weakref_slot=True, slots=True)
-class Ride:
+class BatchRun:
     """One envelope's way to the backend and back, shared by all pictures that came in it.
 
     Attributes:
@@ -135,8 +135,8 @@ class Call:
     queue_seconds: float = 0.0
     backend_seconds: float = 0.0
     encode_seconds: float = 0.0
-    # Weak: a ride that no picture holds any more brings no other, so a stream of any length remembers few.
-    _rides: WeakSet[Ride] = field(default_factory=WeakSet, repr=False)
+    # Weak: a run that no picture holds any more brings no other, so a stream of any length remembers few.
+    _runs: WeakSet[BatchRun] = field(default_factory=WeakSet, repr=False)
 
     @classmethod
     def begin(
@@ -179,19 +179,19 @@ class Call:
         timing += f", encode;dur={self.encode_seconds * 1000:.1f}"
         return ((REQUEST_ID_KEY, self.request_id), *([(_TIMING_KEY, timing)] if self.images else []))
 
-    def note_picture(self, queue_seconds: float, ride: Ride) -> None:
+    def note_picture(self, queue_seconds: float, run: BatchRun) -> None:
         """Note a picture that was made.
 
         Args:
             queue_seconds: How long it waited.
-            ride: The envelope that it came in.
+            run: The envelope that it came in.
         """
         self.images += 1
         self.queue_seconds = max(self.queue_seconds, queue_seconds)
-        if ride not in self._rides:
-            self._rides.add(ride)
-            self.backend_seconds += ride.seconds
-            self.encode_seconds += ride.encode_seconds
+        if run not in self._runs:
+            self._runs.add(run)
+            self.backend_seconds += run.seconds
+            self.encode_seconds += run.encode_seconds
 
 
 _current: ContextVar[Call | None] = ContextVar("gantry_call", default=None)

@@ -73,6 +73,10 @@ class LimitError(Exception):
         self.retry_seconds = retry_seconds
 
 
+class TooExpensiveError(Exception):
+    """The request would take longer than it may; waiting does not help."""
+
+
 class DeadlineError(Exception):
     """The caller's deadline passed before its work began."""
 
@@ -101,6 +105,7 @@ TABLE: dict[type[Exception], _Row] = {
     MessageTooLargeError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "MESSAGE_TOO_LARGE"),
     ImageTooLargeError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "IMAGE_TOO_LARGE"),
     QueueFullError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 1.0),
+    TooExpensiveError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_EXPENSIVE"),
     LimitError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_LIMIT", 1.0),
     DeadlineError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED"),
     ShuttingDownError: _Row(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", 1.0),

@@ -1,105 +1,120 @@
-"""The heart: admits work or refuses it now, groups what waits into envelopes, and never runs what nobody awaits.
+"""The heart: admits work or refuses it now, serves callers by their shares, and never runs what nobody awaits.
 
-Each model has a lane: a bounded queue and a few runners. A free runner takes whatever waits, up to the model's batch
-size, and never idles to fill a batch; under load batches grow by themselves, since work piles up while one is away.
-An item whose caller has gone, or whose deadline has passed, is dropped when its turn comes.
+Work waits for a slot. A slot is one envelope that a worker may be running, and is free again only when the backend has
+the worker's answer, or has stopped the worker for certain. A free slot takes what waits at once, in an envelope no
+larger than its tightest deadline allows, from the callers who have had the least of their shares (start-time fair
+queueing; Goyal, Vin & Cheng, 1996). Everything is measured in predicted seconds; see `services.gateway.prices`.
+
+An envelope that fails, or loses its worker, is run again item by item, so that only the item at fault fails.
 """
 
 import asyncio
+import heapq
 import logging
-from collections import deque
+import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gantry.v1 import models_pb2, worker_pb2
-from services.backends.base import Backend, BackendError, BackendFailedError, BackendUnavailableError, ModelKey
+from services.backends.base import (
+    Backend,
+    BackendError,
+    BackendFailedError,
+    BackendUnavailableError,
+    ModelKey,
+    WorkerLostError,
+)
 from services.backends.envelope import Envelope
-from services.gateway.call import Ride
-from services.gateway.errors import DeadlineError, QueueFullError, ShuttingDownError, UnknownModelError
+from services.gateway.allowances import Allowances
+from services.gateway.call import BatchRun, Caller
+from services.gateway.errors import (
+    DeadlineError,
+    LimitError,
+    QueueFullError,
+    ShuttingDownError,
+    TooExpensiveError,
+    UnknownModelError,
+)
+from services.gateway.poison import MOST_LOSSES, Poison
+from services.gateway.prices import Work, work_of
+from services.gateway.queues import Away, Item, Line, ModelQueue, Output, Share, abandon, key_of
 from services.gateway.telemetry.metrics import Metrics
 
-# Weight of the newest envelope in the running mean of seconds per item.
-_NEWEST_WEIGHT = 0.2
-# Before the first envelope is back nothing is known of the wait.
-_LEAST_RETRY_SECONDS = 0.1
+# The longest envelope of several items, in predicted seconds: what another caller has to wait for at most.
+_LONGEST_ENVELOPE_SECONDS = 0.05
+_LEAST_RETRY_SECONDS = 0.05
+_LONGEST_RETRY_SECONDS = 60.0
+# Shares of callers who have nothing waiting are looked through when there are more than so many.
+_REMEMBERED_SHARES = 256
 
 _log = logging.getLogger(__name__)
 
 
-class Made(NamedTuple):
-    """What came of an item.
+@dataclass(frozen=True)
+class QueueLimits:
+    """What may wait.
 
     Attributes:
-        result: Its picture or its error.
-        execution: The plan that it was run under.
-        queue_seconds: How long it waited.
-        ride: The envelope that it came in.
+        items: The most items that wait per model.
+        request_seconds: The most predicted seconds of one request; infinite for no limit.
     """
 
-    result: worker_pb2.WorkResult
-    execution: str
-    queue_seconds: float
-    ride: Ride
+    items: int
+    request_seconds: float = math.inf
 
 
-def abandon(results: Iterable[asyncio.Future[Made]]) -> None:
-    """Say that nobody awaits these results any more: what has not run is not run, what has failed is not reported."""
-    for result in results:
-        if not result.cancel() and not result.cancelled():
-            result.exception()
+class _Price(NamedTuple):
+    """What a request costs.
 
-
-@dataclass(frozen=True)
-class _Entry:
-    """One item in a queue, which rides in envelopes of at most `batch_items`.
-
-    Its future is cancelled when its caller goes.
+    Attributes:
+        items: How many it has.
+        seconds: Predicted, of one worker.
+        alone: Predicted, until they are back where nothing else is to be done.
+        parallel: Workers that share them.
     """
 
-    item: worker_pb2.WorkItem
-    bytes: int
-    result: asyncio.Future[Made]
-    deadline: float | None
-    admitted: float
-    batch_items: int
+    items: int
+    seconds: float
+    alone: float
+    parallel: int
 
 
 class Scheduler:
-    """Hands items of any number of callers to one backend, model by model."""
+    """Hands items of any number of callers to one backend."""
 
     def __init__(
         self,
         backend: Backend,
         metrics: Metrics,
-        *,
-        queue_items: int,
-        queue_bytes: int,
-        envelopes_in_flight: int,
+        limits: QueueLimits,
+        allowances: Allowances,
         clock: Callable[[], float],
     ) -> None:
-        """Make a lane per model of the backend; `start` sets them going.
+        """Make a queue per model of the backend; `start` sets them going.
 
         Args:
             backend: A started backend.
             metrics: Where queues, batches and times are counted.
-            queue_items: The most items that wait per model.
-            queue_bytes: The most bytes that all waiting items have together.
-            envelopes_in_flight: The most envelopes of one model that are away at once.
+            limits: What may wait.
+            allowances: What each caller may take.
             clock: Seconds on the clock that deadlines are given in.
         """
-        self._backend, self._metrics, self._queue_items, self._clock = backend, metrics, queue_items, clock
-        self._queue_bytes, self._envelopes_in_flight = queue_bytes, envelopes_in_flight
-        self._lanes: dict[ModelKey, _Lane] = {}
-        self._awaited: set[asyncio.Future[Made]] = set()
-        self._is_open, self._is_started = True, False
+        self._backend, self._metrics, self._limits = backend, metrics, limits
+        self._allowances, self._clock = allowances, clock
+        self._queues: dict[ModelKey, ModelQueue] = {}
+        self._shares: dict[str, Share] = {}
+        # What the caller who was served last had been served before: where newcomers begin.
+        self._served = 0.0
+        self._poison = Poison(clock)
+        self._awaited: set[asyncio.Future[Output]] = set()
+        self._is_open, self._is_started, self._is_due = True, False, False
         self.follow(backend.models)
 
     def start(self) -> None:
         """Begin to run work; needs a running event loop."""
         self._is_started = True
-        for lane in self._lanes.values():
-            lane.start(self._envelopes_in_flight)
+        self._dispatch_soon()
 
     def follow(self, models: Mapping[ModelKey, models_pb2.LoadedModel]) -> None:
         """Take work for these models from now on, and for no others.
@@ -110,25 +125,26 @@ class Scheduler:
         Args:
             models: The models of the backend.
         """
-        for key, lane in list(self._lanes.items()):
-            if key not in models or models[key].digest != lane.digest:
-                self._lanes.pop(key).close(_gone(key, models))
+        for key, queue in list(self._queues.items()):
+            if key not in models or models[key].digest != queue.loaded.digest:
+                self._close(self._queues.pop(key), _gone(key, models))
         for key, loaded in models.items():
-            if key not in self._lanes:
-                self._lanes[key] = _Lane(self._backend, loaded, self._metrics, self._queue_items, self._clock)
-                if self._is_started:
-                    self._lanes[key].start(self._envelopes_in_flight)
+            if key not in self._queues:
+                self._queues[key] = ModelQueue(loaded)
+                self._note(self._queues[key])
 
     def submit(
         self,
+        caller: Caller,
         loaded: models_pb2.LoadedModel,
         items: Sequence[worker_pb2.WorkItem],
         deadline: float | None,
         batch_items: int | None = None,
-    ) -> list[asyncio.Future[Made]]:
+    ) -> list[asyncio.Future[Output]]:
         """Admit all items or none.
 
         Args:
+            caller: Who asks for them.
             loaded: The model, as it was found.
             items: The work, in order.
             deadline: When the caller stops waiting, on the scheduler's clock; None for never.
@@ -136,201 +152,373 @@ class Scheduler:
                 Default: the model's batch size.
 
         Returns:
-            One future per item. Each gives what was made, or raises BackendError or DeadlineError. Cancel those that
-            nobody awaits any more, and they are not run.
+            One future per item. Each gives its output, or raises BackendError, ItemFailedError or DeadlineError. Cancel
+            those that nobody awaits any more, and they are not run.
 
         Raises:
-            QueueFullError: There is no room, or the wait would outlast the deadline. It says when to retry.
+            QueueFullError: There is no room, or the items would not be back before the deadline. It says when to retry.
+            TooExpensiveError: They would take longer than a request may, or than the time until the deadline.
+            LimitError: The caller has reached a limit of its own.
+            ItemFailedError: One of them has cost several workers their lives a short while ago.
             ShuttingDownError: The gateway is stopping.
             UnknownModelError: The model has left since it was found.
-            BackendUnavailableError: Its archive is another now.
+            BackendUnavailableError: Its archive is another now, or it is down for a while.
         """
         if not self._is_open:
             raise ShuttingDownError("the gateway is shutting down")
-        key = key_of(loaded)
-        lane, size = self._lanes.get(key), sum(item.ByteSize() for item in items)
-        if lane is None or lane.digest != loaded.digest:
-            raise _gone(key, self._lanes)
-        if self._refusal(lane, len(items), size, deadline):
-            for each in self._lanes.values():
-                each.forget_abandoned()
-        if refusal := self._refusal(lane, len(items), size, deadline):
-            raise refusal
-        results = lane.admit(items, deadline, batch_items)
-        for result in results:
-            self._awaited.add(result)
-            result.add_done_callback(self._awaited.discard)
-        return results
+        queue = self._queue_of(loaded)
+        self._backend.check(queue.key)
+        for item in items:
+            self._poison.check(queue.key, item)
+        works = [work_of(loaded.card, item) for item in items]
+        share = self._share_of(caller)
+        until = math.inf if deadline is None else deadline
+        try:
+            self._refuse(queue, share, works, until)
+            self._allowances.take(caller, len(items))
+        except (QueueFullError, TooExpensiveError, LimitError):
+            self._metrics.items.labels(queue.key.name, "refused").inc(len(items))
+            raise
+        line = queue.lines.setdefault(caller.id, Line(caller, share))
+        if not share.waiting:
+            # Nobody saves up shares by asking for nothing.
+            share.served = max(share.served, self._served)
+        outputs = []
+        for item, work in zip(items, works, strict=True):
+            entry = self._admit(queue, line, item, work, until, batch_items or queue.batch_items)
+            line.join(entry)
+            outputs.append(entry.output)
+        if deadline is not None:
+            self._expire_at(deadline, outputs)
+        self._note(queue)
+        self._dispatch_soon()
+        return outputs
 
-    def _refusal(self, lane: "_Lane", items: int, size: int, deadline: float | None) -> QueueFullError | None:
-        if refusal := lane.refusal(items, deadline):
-            return refusal
-        waiting = sum(each.bytes for each in self._lanes.values())
-        if waiting + size <= self._queue_bytes:
-            return None
-        wait = max(each.expected_wait() for each in self._lanes.values())
-        return QueueFullError(
-            f"what waits has {waiting} of {self._queue_bytes} bytes, and this request {size}",
-            retry_seconds=max(wait, _LEAST_RETRY_SECONDS),
-        )
+    async def probe(self, key: ModelKey, item: worker_pb2.WorkItem) -> worker_pb2.WorkResult:
+        """Run an item before all others, alone.
+
+        Args:
+            key: The model.
+            item: The least work that it can be asked for.
+
+        Returns:
+            What came of it.
+
+        Raises:
+            BackendError: The model does not work.
+            UnknownModelError: It has left.
+        """
+        if (queue := self._queues.get(key)) is None:
+            raise _gone(key, self._queues)
+        self._backend.check(key)
+        work = work_of(queue.loaded.card, item)
+        entry = self._admit(queue, Line(Caller(), Share(1.0, 0.0)), item, work, math.inf, 1)
+        queue.singles.append(entry)
+        self._dispatch_soon()
+        try:
+            return (await entry.output).result
+        finally:
+            abandon([entry.output])
 
     async def stop(self) -> None:
-        """Refuse new work, finish what somebody still awaits, and end the runners."""
+        """Refuse new work, finish what somebody still awaits, and end what is away."""
         self._is_open = False
         if self._awaited:
             await asyncio.wait(self._awaited)
-        runners = [runner for lane in self._lanes.values() for runner in lane.stop()]
-        await asyncio.gather(*runners, return_exceptions=True)
+        tasks = [task for queue in self._queues.values() for task in queue.away]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
+    # Admission.
 
-class _Lane:
-    """The queue of one model, and the runners that empty it."""
+    def _queue_of(self, loaded: models_pb2.LoadedModel) -> ModelQueue:
+        queue = self._queues.get(key_of(loaded))
+        if queue is None or queue.loaded.digest != loaded.digest:
+            raise _gone(key_of(loaded), self._queues)
+        return queue
 
-    def __init__(
-        self,
-        backend: Backend,
-        loaded: models_pb2.LoadedModel,
-        metrics: Metrics,
-        queue_items: int,
-        clock: Callable[[], float],
-    ) -> None:
-        self._backend, self._metrics, self._clock = backend, metrics, clock
-        self._key, self.digest = key_of(loaded), loaded.digest
-        self._batch_items, self._queue_items = loaded.card.execution.max_batch_items, queue_items
-        self._runners: list[asyncio.Task[None]] = []
-        self._end: Exception = BackendUnavailableError("the backend gave the envelope up")
-        """Why what is away fails where its runner is cancelled."""
-        self._queue: deque[_Entry] = deque()
-        self.bytes = 0
-        """Bytes of the items that wait."""
-        self._seconds_per_item = 0.0
-        self._has_work = asyncio.Event()
-        self._note_queue()
+    def _share_of(self, caller: Caller) -> Share:
+        if caller.id not in self._shares and len(self._shares) >= _REMEMBERED_SHARES:
+            self._forget_shares()
+        share = self._shares.setdefault(caller.id, Share(caller.limits.weight, self._served))
+        share.weight = caller.limits.weight
+        return share
 
-    def admit(
-        self, items: Sequence[worker_pb2.WorkItem], deadline: float | None, batch_items: int | None
-    ) -> list[asyncio.Future[Made]]:
-        now, loop = self._clock(), asyncio.get_running_loop()
-        entries = [
-            _Entry(item, item.ByteSize(), loop.create_future(), deadline, now, batch_items or self._batch_items)
-            for item in items
-        ]
-        self._queue.extend(entries)
-        self.bytes += sum(entry.bytes for entry in entries)
-        self._note_queue()
-        return [entry.result for entry in entries]
+    def _forget_shares(self) -> None:
+        """Forget callers who have nothing waiting and no more than a newcomer would have."""
+        for name, share in list(self._shares.items()):
+            if not share.waiting and share.served <= self._served:
+                del self._shares[name]
+                for queue in self._queues.values():
+                    queue.lines.pop(name, None)
 
-    def refusal(self, items: int, deadline: float | None) -> QueueFullError | None:
-        wait = self.expected_wait()
-        if len(self._queue) + items > self._queue_items:
-            reason = f"{len(self._queue)} of {self._queue_items} places in the queue are taken"
-        elif deadline is not None and self._clock() + wait >= deadline:
-            reason = f"the wait of about {wait:.2f} s would outlast the deadline"
+    def _refuse(self, queue: ModelQueue, share: Share, works: Sequence[Work], deadline: float) -> None:
+        """Raise where work is not to be admitted."""
+        price = self._price(queue, works)
+        self._refuse_expensive(queue, price, deadline)
+        places, late = self._shortfall(queue, share, price, deadline)
+        if places > 0 or late > 0:
+            queue.forget_done()
+            places, late = self._shortfall(queue, share, price, deadline)
+        if places <= 0 and late <= 0:
+            return
+        if places > 0:
+            reason = f"{queue.waiting} of {self._limits.items} places in the queue are taken"
+            late = max(late, places * queue.waiting_seconds / max(queue.waiting, 1) / price.parallel)
         else:
+            reason = f"the wait of about {self._wait(queue, share, price):.2f} s would outlast the deadline"
+        # Whoever is refused comes back behind those who were refused before.
+        queue.booked = max(queue.booked, self._clock() + late) + price.seconds / price.parallel
+        retry = min(max(queue.booked - self._clock(), _LEAST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
+        raise QueueFullError(f"model {queue.key.name}: {reason}", retry_seconds=retry)
+
+    def _price(self, queue: ModelQueue, works: Sequence[Work]) -> "_Price":
+        each, parallel = [queue.prices.seconds(work) for work in works], max(self._backend.slots(queue.key), 1)
+        # Items share the slots, but none is cut.
+        alone = queue.prices.fixed + max(sum(each) / parallel, max(each, default=0.0))
+        return _Price(len(each), sum(each), alone, parallel)
+
+    def _refuse_expensive(self, queue: ModelQueue, price: "_Price", deadline: float) -> None:
+        name, limit, left = queue.key.name, self._limits.request_seconds, deadline - self._clock()
+        if price.seconds > limit:
+            raise TooExpensiveError(
+                f"model {name}: this would take about {price.seconds:.1f} s; the most of one request is {limit:g} s"
+            )
+        if price.alone > left:
+            raise TooExpensiveError(
+                f"model {name}: this takes about {price.alone:.3f} s, and the deadline is in {max(left, 0.0):.3f} s"
+            )
+
+    def _shortfall(self, queue: ModelQueue, share: Share, price: "_Price", deadline: float) -> tuple[int, float]:
+        """Return the places and the seconds that are missing for work to be admitted; none where not above 0."""
+        seconds = (self._wait(queue, share, price) + price.alone) * (1 + queue.prices.deviation)
+        return queue.waiting + price.items - self._limits.items, self._clock() + seconds - deadline
+
+    def _wait(self, queue: ModelQueue, share: Share, price: "_Price") -> float:
+        """Predict the seconds until work of a caller begins: for its model's slots, and for those that all share."""
+        wait = self._wait_for([queue], self._backend.slots(queue.key), share, price)
+        if (workers := self._backend.workers) is None:
+            return wait
+        return max(wait, self._wait_for(self._queues.values(), workers, share, price))
+
+    def _wait_for(self, queues: Iterable[ModelQueue], slots: int, share: Share, price: "_Price") -> float:
+        now, waiting = self._clock(), [line for queue in queues for line in queue.lines.values() if line.items]
+        away = [away.remaining(now) for queue in queues for away in queue.away.values()]
+        if len(away) < slots and not waiting:
+            return 0.0
+        own = sum(line.seconds for line in waiting if line.share is share)
+        # While the caller's own is served, another is served as much times its weight.
+        others = sum(
+            min(line.seconds, (own + price.seconds) * line.share.weight / share.weight)
+            for line in waiting
+            if line.share is not share
+        )
+        return (min(away) if len(away) >= max(slots, 1) else 0.0) + (own + others) / max(slots, 1)
+
+    def _admit(
+        self, queue: ModelQueue, line: Line, item: worker_pb2.WorkItem, work: Work, deadline: float, batch_items: int
+    ) -> Item:
+        output: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
+        entry = Item(item, work, queue.prices.seconds(work), line, deadline, self._clock(), batch_items, output)
+        self._awaited.add(output)
+        output.add_done_callback(lambda _: self._end(queue, entry))
+        return entry
+
+    def _expire_at(self, deadline: float, outputs: Sequence[asyncio.Future[Output]]) -> None:
+        """Let outputs fail at their deadline, whatever becomes of their items."""
+
+        def expire() -> None:
+            for output in outputs:
+                if not output.done():
+                    output.set_exception(DeadlineError("the deadline passed before the picture was made"))
+
+        timer = asyncio.get_running_loop().call_later(max(deadline - self._clock(), 0.0), expire)
+        left = len(outputs)
+
+        def note(_: object) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                timer.cancel()
+
+        for output in outputs:
+            output.add_done_callback(note)
+
+    def _end(self, queue: ModelQueue, entry: Item) -> None:
+        """Note that an item has its output, or that nobody awaits it: it is not run, or left by its worker."""
+        self._awaited.discard(entry.output)
+        self._allowances.give_back(entry.line.caller, 1)
+        if entry in entry.line.items:
+            entry.line.leave(entry)
+            self._note(queue)
+        elif entry.envelope:
+            envelope, place = entry.envelope
+            envelope.abandon(place)
+        self._metrics.items.labels(queue.key.name, _outcome(entry.output)).inc()
+
+    # Dispatch.
+
+    def _dispatch_soon(self, seconds: float = 0.0) -> None:
+        """Hand out slots once all that arrives at this moment has arrived, or in some seconds."""
+        if seconds:
+            asyncio.get_running_loop().call_later(seconds, self._dispatch_soon)
+        elif self._is_started and not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._is_due = False
+        while queue := self._next_queue():
+            if batch := self._take(queue):
+                self._send(queue, batch)
+            self._note(queue)
+
+    def _next_queue(self) -> ModelQueue | None:
+        """Return the model whose first caller has been served least, of those that have work and a free slot."""
+        workers = self._backend.workers
+        if workers is not None and sum(len(queue.away) for queue in self._queues.values()) >= workers:
             return None
-        return QueueFullError(f"model {self._key.name}: {reason}", retry_seconds=max(wait, _LEAST_RETRY_SECONDS))
-
-    def start(self, runners: int) -> None:
-        self._runners = [asyncio.create_task(self._run_forever()) for _ in range(runners)]
-
-    def stop(self) -> list[asyncio.Task[None]]:
-        """End the runners, and return what is left to be awaited."""
-        for runner in self._runners:
-            runner.cancel()
-        return self._runners
-
-    def close(self, error: Exception) -> None:
-        """End for good: what waits or is away fails with this error."""
-        self._end = error
-        self.stop()
-        _fail(self._queue, error)
-        for gauge in (self._metrics.queue_items, self._metrics.queue_wait_seconds):
-            gauge.remove(*self._key)
-
-    async def _run_forever(self) -> None:
-        while True:
-            await self._has_work.wait()
-            if batch := self._take_batch():
-                await self._run(batch)
-
-    def _take_batch(self) -> list[_Entry]:
-        """Take the oldest items that somebody still awaits."""
-        batch: list[_Entry] = []
-        now, room = self._clock(), self._batch_items
-        while self._queue and len(batch) < min(room, self._queue[0].batch_items):
-            entry = self._queue.popleft()
-            self.bytes -= entry.bytes
-            if entry.result.done():
+        now, ready = self._clock(), []
+        for queue in self._queues.values():
+            if not queue.waiting or len(queue.away) >= self._backend.slots(queue.key):
                 continue
-            self._metrics.queue_seconds.labels(self._key.name).observe(now - entry.admitted)
-            if entry.deadline is not None and entry.deadline <= now:
-                entry.result.set_exception(DeadlineError("the deadline passed while the request waited"))
-                continue
-            batch.append(entry)
-            room = min(room, entry.batch_items)
-        self._note_queue()
+            if held := queue.held_seconds(now):
+                self._dispatch_soon(held)
+            else:
+                ready.append(queue)
+        return min(ready, key=ModelQueue.first_share, default=None)
+
+    def _take(self, queue: ModelQueue) -> list[Item]:
+        """Take the items of the next envelope; what cannot meet its deadline any more fails, and is not run."""
+        while queue.singles:
+            entry = queue.singles.popleft()
+            if self._is_worth_running(queue, entry):
+                return [entry]
+        slots = max(self._backend.slots(queue.key) - len(queue.away), 1)
+        # The free slots share what waits, in whole chunks.
+        room = min(queue.batch_items, _round_up(math.ceil(queue.waiting / slots), queue.chunk_items))
+        batch: list[Item] = []
+        seconds, tightest = 0.0, math.inf
+        lines = [(line.share.served, number, line) for number, line in enumerate(queue.lines.values()) if line.items]
+        heapq.heapify(lines)
+        while lines and len(batch) < room:
+            _, number, line = heapq.heappop(lines)
+            entry = next(iter(line.items))
+            added = queue.prices.seconds(entry.work)
+            if self._is_worth_running(queue, entry):
+                tightest, seconds = min(tightest, entry.deadline), seconds + added
+                is_long = seconds > _LONGEST_ENVELOPE_SECONDS or len(batch) >= entry.batch_items
+                if batch and (is_long or self._end_of(queue, seconds) > tightest):
+                    break
+                batch.append(entry)
+                room = min(room, entry.batch_items)
+                self._served = max(self._served, line.share.served)
+                line.share.served += added / line.share.weight
+            line.leave(entry)
+            if line.items:
+                heapq.heappush(lines, (line.share.served, number, line))
         return batch
 
-    async def _run(self, batch: Sequence[_Entry]) -> None:
+    def _is_worth_running(self, queue: ModelQueue, entry: Item) -> bool:
+        if entry.output.done():
+            return False
+        if self._end_of(queue, queue.prices.seconds(entry.work)) < entry.deadline:
+            return True
+        entry.output.set_exception(DeadlineError("the request waited until its deadline could not be met any more"))
+        return False
+
+    def _end_of(self, queue: ModelQueue, seconds: float) -> float:
+        """Predict when an envelope would be back that leaves now."""
+        return self._clock() + (queue.prices.fixed + seconds) * (1 + queue.prices.deviation)
+
+    def _send(self, queue: ModelQueue, batch: Sequence[Item]) -> None:
+        """Let an envelope have a slot."""
+        now = self._clock()
+        for entry in batch:
+            self._metrics.queue_seconds.labels(queue.key.name).observe(now - entry.admitted)
+            entry.item.wanted_seconds = 0.0 if entry.deadline == math.inf else entry.deadline - now
+        last = max(entry.deadline for entry in batch)
+        envelope = Envelope(
+            worker_pb2.WorkRequest(items=[entry.item for entry in batch]),
+            None if last == math.inf else last - now,
+            queue.prices.envelope(entry.work for entry in batch),
+        )
+        for place, entry in enumerate(batch):
+            entry.envelope = envelope, place
+        self._metrics.batch_items.labels(queue.key.name).observe(len(batch))
+        task = asyncio.create_task(self._run(queue, batch, envelope))
+        queue.away[task] = Away(now, envelope.expected_seconds)
+        task.add_done_callback(lambda _: self._free(queue, task, batch))
+
+    def _free(self, queue: ModelQueue, task: asyncio.Task[None], batch: Sequence[Item]) -> None:
+        """Note that a slot is free."""
+        del queue.away[task]
+        if task.cancelled():
+            _fail(batch, queue.end)
+        self._dispatch_soon()
+
+    async def _run(self, queue: ModelQueue, batch: Sequence[Item], envelope: Envelope) -> None:
         started = self._clock()
-        self._metrics.batch_items.labels(self._key.name).observe(len(batch))
         try:
-            reply = await self._backend.run(
-                self._key,
-                Envelope(worker_pb2.WorkRequest(items=[entry.item for entry in batch]), _time_left(batch, started)),
-            )
+            reply = await self._backend.run(queue.key, envelope)
             if len(reply.results) != len(batch):
                 raise BackendFailedError(f"{len(batch)} items went out and {len(reply.results)} results came back")
+        except (BackendFailedError, WorkerLostError) as error:
+            self._run_again(queue, batch, error)
         except BackendError as error:
             _fail(batch, error)
-        except asyncio.CancelledError:
-            _fail(batch, self._end)
-            if (runner := asyncio.current_task()) and runner.cancelling():
-                raise
         except Exception as error:
-            # A lane must outlive anything a backend does.
-            _log.exception("model %s: unexpected error of the backend", self._key.name)
+            # A queue must outlive anything a backend does.
+            _log.exception("model %s: unexpected error of the backend", queue.key.name)
             _fail(batch, BackendFailedError("the backend failed"), cause=error)
         else:
-            self._settle(batch, reply, started)
+            self._settle(queue, batch, reply, started)
 
-    def _settle(self, batch: Sequence[_Entry], reply: worker_pb2.WorkReply, started: float) -> None:
-        ride = Ride(self._clock() - started, reply.encode_seconds)
-        self._metrics.encode_seconds.labels(self._key.name).observe(ride.encode_seconds)
-        self._learn(ride.seconds, len(batch))
+    def _run_again(self, queue: ModelQueue, batch: Sequence[Item], error: BackendError) -> None:
+        """Run the items of an envelope that failed again, each alone; one that failed alone fails for good."""
+        for entry in batch:
+            entry.envelope = None
+            entry.losses += isinstance(error, WorkerLostError)
+            if entry.output.done():
+                continue
+            if len(batch) > 1 or 0 < entry.losses < MOST_LOSSES:
+                queue.singles.append(entry)
+            elif entry.losses:
+                entry.output.set_exception(self._poison.note(queue.key, entry.item))
+            else:
+                entry.output.set_exception(error)
+
+    def _settle(self, queue: ModelQueue, batch: Sequence[Item], reply: worker_pb2.WorkReply, started: float) -> None:
+        run = BatchRun(self._clock() - started, reply.encode_seconds)
+        self._metrics.backend_seconds.labels(queue.key.name).observe(run.seconds)
+        self._metrics.encode_seconds.labels(queue.key.name).observe(run.encode_seconds)
+        ran = [entry for entry, result in zip(batch, reply.results, strict=True) if not result.unrun]
+        if ran and all(result.HasField("image") or result.unrun for result in reply.results):
+            queue.prices.learn([entry.work for entry in ran], run.seconds, run.encode_seconds)
         for entry, result in zip(batch, reply.results, strict=True):
-            if not entry.result.done():
-                entry.result.set_result(Made(result, reply.execution, started - entry.admitted, ride))
+            entry.envelope = None
+            if entry.output.done():
+                if not result.unrun:
+                    self._metrics.unawaited.labels(queue.key.name).inc()
+            elif result.unrun:
+                entry.output.set_exception(DeadlineError("the deadline passed before the picture was made"))
+            else:
+                entry.output.set_result(Output(result, reply.execution, started - entry.admitted, run))
 
-    def _learn(self, seconds: float, items: int) -> None:
-        self._metrics.backend_seconds.labels(self._key.name).observe(seconds)
-        newest = seconds / items
-        before = self._seconds_per_item or newest
-        self._seconds_per_item = before + _NEWEST_WEIGHT * (newest - before)
-        self._note_queue()
+    def _close(self, queue: ModelQueue, error: Exception) -> None:
+        """End a queue for good: what waits or is away fails with this error."""
+        queue.end = error
+        for task in queue.away:
+            task.cancel()
+        _fail(queue.entries(), error)
+        for gauge in (self._metrics.queue_items, self._metrics.queue_wait_seconds):
+            gauge.remove(*queue.key)
 
-    def expected_wait(self) -> float:
-        """Seconds until what waits now is done, judged by the last envelopes."""
-        return len(self._queue) * self._seconds_per_item
-
-    def forget_abandoned(self) -> None:
-        """Make room: places of callers that have gone are free."""
-        self._queue = deque(entry for entry in self._queue if not entry.result.done())
-        self.bytes = sum(entry.bytes for entry in self._queue)
-        self._note_queue()
-
-    def _note_queue(self) -> None:
-        self._metrics.queue_items.labels(*self._key).set(len(self._queue))
-        self._metrics.queue_wait_seconds.labels(*self._key).set(self.expected_wait())
-        if self._queue:
-            self._has_work.set()
-        else:
-            self._has_work.clear()
-
-
-def key_of(loaded: models_pb2.LoadedModel) -> ModelKey:
-    """Return the key of a model in its backend."""
-    return ModelKey(loaded.card.name, loaded.card.version)
+    def _note(self, queue: ModelQueue) -> None:
+        if self._queues.get(queue.key) is queue:
+            self._metrics.queue_items.labels(*queue.key).set(queue.waiting)
+            self._metrics.queue_wait_seconds.labels(*queue.key).set(queue.waiting_seconds)
 
 
 def _gone(key: ModelKey, models: Container[ModelKey]) -> Exception:
@@ -340,15 +528,21 @@ def _gone(key: ModelKey, models: Container[ModelKey]) -> Exception:
     return UnknownModelError(f"model {key.name} {key.version} is not loaded any more")
 
 
-def _time_left(batch: Sequence[_Entry], now: float) -> float | None:
-    """Seconds until the last deadline of a batch; None where an item has none."""
-    deadlines = [entry.deadline for entry in batch]
-    known = [deadline for deadline in deadlines if deadline is not None]
-    return max(known) - now if len(known) == len(deadlines) else None
+def _outcome(output: asyncio.Future[Output]) -> str:
+    """Name what came of an item; one of a closed set, with "refused"."""
+    if output.cancelled():
+        return "abandoned"
+    if error := output.exception():
+        return "expired" if isinstance(error, DeadlineError) else "failed"
+    return "answered" if output.result().result.HasField("image") else "failed"
 
 
-def _fail(batch: Iterable[_Entry], error: Exception, cause: Exception | None = None) -> None:
+def _round_up(count: int, step: int) -> int:
+    return -(-count // step) * step
+
+
+def _fail(batch: Iterable[Item], error: Exception, cause: Exception | None = None) -> None:
     error.__cause__ = cause or error.__cause__
     for entry in batch:
-        if not entry.result.done():
-            entry.result.set_exception(error)
+        if not entry.output.done():
+            entry.output.set_exception(error)

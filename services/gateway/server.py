@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
 from typing import Any, NamedTuple, Self
 
 import grpc
@@ -17,7 +18,10 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
-from services.backends.base import Backend, BackendUnavailableError
+from services.backends.base import Backend, BackendUnavailableError, ModelKey
+from services.backends.embedded.backend import EmbeddedBackend
+from services.backends.embedded.workers import Vigilance
+from services.gateway.allowances import Allowances
 from services.gateway.catalog import Catalog
 from services.gateway.credentials.tls import server_credentials
 from services.gateway.interceptors.access_log import CallObserver
@@ -26,10 +30,10 @@ from services.gateway.interceptors.base import WrappedOnce
 from services.gateway.interceptors.decoding import RequestDecoder
 from services.gateway.interceptors.drain import Drain
 from services.gateway.planning.output import Limits
-from services.gateway.scheduler import Scheduler
+from services.gateway.scheduler import QueueLimits, Scheduler
 from services.gateway.servicers.generation import GenerationServicer
-from services.gateway.servicers.making import Maker
 from services.gateway.servicers.models import ModelServicer
+from services.gateway.servicers.orders import Orders
 from services.gateway.servicers.uploads import StreamLimits
 from services.gateway.settings import Settings
 from services.gateway.telemetry.health import LIVENESS, ProbeServer, Readiness
@@ -126,10 +130,9 @@ class Gateway:
         self._scheduler = scheduler = Scheduler(
             backend,
             self.metrics,
-            queue_items=settings.queue_items,
-            queue_bytes=settings.queue_bytes,
-            envelopes_in_flight=settings.envelopes_in_flight or backend.envelopes_in_flight,
-            clock=time.monotonic,
+            QueueLimits(settings.queue_items, settings.max_request_seconds),
+            Allowances(settings.max_images, time.monotonic),
+            time.monotonic,
         )
         health = health_aio.HealthServicer()
         # For who restarts a gateway that hangs: whether it answers, whatever its models do.
@@ -142,7 +145,8 @@ class Gateway:
         decoder = RequestDecoder(settings.max_request_bytes)
         interceptors = WrappedOnce(), CallObserver(self.metrics), self._drain, self._gate, decoder
         self._server = grpc.aio.server(interceptors=[one for one in interceptors if one], options=_options(settings))
-        self._add_services(Maker(scheduler, self.metrics, time.monotonic), health)
+        orders = Orders(scheduler, self.metrics, time.monotonic, settings.default_deadline_seconds)
+        self._add_services(orders, health)
         shown = self.metrics if settings.metrics else None
         probes = ProbeServer(settings.metrics_host, settings.metrics_port, shown, readiness)
         self.metrics_port = probes.port
@@ -152,6 +156,7 @@ class Gateway:
         started.push_async_callback(scheduler.stop)
         self.port = self._bind(settings)
         backend.on_change = self._follow_backend
+        backend.on_worker_lost = lambda reason: self.metrics.workers_lost.labels(reason).inc()
         self._keeping = asyncio.create_task(backend.keep())
         started.push_async_callback(_cancelled, self._keeping)
         # No call meets a model that has not been tried.
@@ -164,7 +169,7 @@ class Gateway:
         probing = asyncio.create_task(readiness.probe_forever(settings.probe_seconds))
         started.push_async_callback(_cancelled, probing)
 
-    def _add_services(self, maker: Maker, health: health_aio.HealthServicer) -> None:
+    def _add_services(self, orders: Orders, health: health_aio.HealthServicer) -> None:
         settings, catalog = self._settings, self._catalog
         limits = Limits(
             max_images=settings.max_images,
@@ -174,7 +179,7 @@ class Gateway:
         )
         stream_limits = StreamLimits(pictures=settings.stream_pictures, bytes=settings.stream_bytes)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(
-            GenerationServicer(catalog, maker, limits, stream_limits, self._drain.begun), self._server
+            GenerationServicer(catalog, orders, limits, stream_limits, self._drain.begun), self._server
         )
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(catalog, self._backend), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
@@ -209,6 +214,7 @@ class Gateway:
         }
         for labels in self._noted - now:
             self.metrics.model_info.remove(*labels)
+            self.metrics.set_aside.remove(labels.model, labels.version)
             _log.warning("no longer serving %s %s (%.12s)", labels.model, labels.version, labels.digest)
         for labels in now - self._noted:
             self.metrics.model_info.labels(*labels).set(1)
@@ -219,6 +225,15 @@ class Gateway:
         if not now:
             _log.warning("there is no model to serve")
         self._noted, self._refused = now, refused
+        for key in self._backend.models:
+            self.metrics.set_aside.labels(*key).set(self._is_set_aside(key))
+
+    def _is_set_aside(self, key: ModelKey) -> bool:
+        try:
+            self._backend.check(key)
+        except BackendUnavailableError:
+            return True
+        return False
 
 
 def make_backend(settings: Settings) -> Backend:
@@ -247,11 +262,10 @@ def make_backend(settings: Settings) -> Backend:
             message_bytes=settings.torchserve_message_bytes,
             follow_seconds=settings.probe_seconds,
         )
-    try:
-        from services.backends.embedded import EmbeddedBackend
-    except ImportError as error:
-        raise BackendUnavailableError("the embedded backend needs torch: pip install 'gantry[embedded]'") from error
-    return EmbeddedBackend(settings.model_store, settings.worker_threads, settings.execution, settings.device)
+    if find_spec("torch") is None:
+        raise BackendUnavailableError("the embedded backend needs torch: pip install 'gantry[embedded]'")
+    vigilance = Vigilance(memory_bytes=settings.worker_memory_bytes)
+    return EmbeddedBackend(settings.model_store, settings.workers, settings.execution, settings.device, vigilance)
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

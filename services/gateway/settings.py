@@ -60,8 +60,10 @@ class Settings(BaseSettings):
     """What runs the models."""
     model_store: Path = Path("model_store")
     """Folder of .mar archives, for the embedded backend and for a TorchServe of the gateway's own."""
-    worker_threads: int | None = Field(default=None, ge=1, le=256)
-    """Envelopes the embedded backend runs at once. Default: the number of CPU cores."""
+    workers: int | None = Field(default=None, ge=1, le=256)
+    """Worker processes of the embedded backend. Default: one more than there are CPU cores; on GPUs one each."""
+    worker_memory_bytes: int = Field(default=3 << 30, ge=1 << 28, le=1 << 40)
+    """The most memory that such a worker may hold, torch and the models included; one that holds more is replaced."""
     execution: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the models whose cards allow bfloat16. Default: bfloat16 where the CPU has matrix units for it."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -89,8 +91,10 @@ class Settings(BaseSettings):
     """The most images that wait per model."""
     queue_bytes: int = Field(default=512 << 20, ge=1 << 20, le=1 << 40)
     """The most bytes that waiting images have in all, pictures to translate above all."""
-    envelopes_in_flight: int | None = Field(default=None, ge=1, le=64)
-    """The most envelopes of one model that are with the backend at once. Default: what suits the backend."""
+    default_deadline_seconds: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    """Seconds that a caller waits who gives no deadline; in a stream for each picture."""
+    max_request_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    """The most seconds of one worker that a request, or a picture of a stream, may be expected to take."""
     max_response_bytes: int = Field(default=4_000_000, ge=65_536, le=1 << 30)
     """The most bytes of one answer; below the 4 MiB that gRPC clients accept unless told otherwise."""
     max_image_bytes: int = Field(default=32 << 20, ge=1024, le=1 << 28)

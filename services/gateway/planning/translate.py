@@ -74,13 +74,14 @@ def plan_translate(
     if not request.image:
         violations.add("image", "required: a JPEG, PNG, WEBP, GIF or BMP file")
     violations.raise_if_any()
-    _check_picture(request, encoding, limits, violations, streamed=streamed)
+    facts = _read_picture(request, encoding, limits, violations, streamed=streamed)
     violations.raise_if_any()
+    assert facts
     source, target = card.translation.domain_a, card.translation.domain_b
     if direction == DIRECTION_B_TO_A:
         source, target = target, source
     answer = TranslateResponse(direction=direction, source_domain=source, target_domain=target)
-    return TranslatePlan(_item(request, answer, encoding, limits), answer, f"{violations.envelope}image")
+    return TranslatePlan(_item(request, answer, encoding, limits, facts), answer, f"{violations.envelope}image")
 
 
 def shape_answer(
@@ -173,10 +174,10 @@ def _domains(card: models_pb2.ModelCard) -> str:
     return f"model {card.name} translates {way}"
 
 
-def _check_picture(
+def _read_picture(
     request: TranslateRequest, encoding: Encoding, limits: Limits, violations: Violations, *, streamed: bool
-) -> None:
-    """Check the picture of a request that is sound otherwise.
+) -> ImageFacts | None:
+    """Read the header of the picture of a request that is sound otherwise.
 
     Raises:
         ImageTooLargeError: It has too many bytes or pixels.
@@ -188,11 +189,12 @@ def _check_picture(
         raise
     except ImageError as error:
         violations.add("image", str(error))
-        return
+        return None
     check_sides("format", facts.width, facts.height, encoding.format, violations)
     if not streamed:
         size = _most_bytes(facts, encoding) * (2 if request.cycle else 1)
         check_answer("image", size, limits, "use TranslateStream", violations)
+    return facts
 
 
 def _most_bytes(facts: ImageFacts, encoding: Encoding) -> int:
@@ -203,7 +205,7 @@ def _most_bytes(facts: ImageFacts, encoding: Encoding) -> int:
 
 
 def _item(
-    request: TranslateRequest, answer: TranslateResponse, encoding: Encoding, limits: Limits
+    request: TranslateRequest, answer: TranslateResponse, encoding: Encoding, limits: Limits, picture: ImageFacts
 ) -> worker_pb2.WorkItem:
     facts: dict[str, object] = {"source_domain": answer.source_domain, "target_domain": answer.target_domain}
     if request.HasField("max_side"):
@@ -214,5 +216,13 @@ def _item(
         max_side=request.max_side,
         cycle=request.cycle,
         max_pixels=limits.max_image_pixels,
+        pixels=picture.width * picture.height,
+        graph_pixels=_graph_pixels(picture, request.max_side),
     )
     return worker_pb2.WorkItem(translate=work, format=encoding.format, quality=encoding.quality, facts=facts_of(facts))
+
+
+def _graph_pixels(picture: ImageFacts, max_side: int) -> int:
+    """Say at how many pixels the graph works, nearly; the picture is made smaller where a side is over `max_side`."""
+    scale = min(1.0, max_side / max(picture.width, picture.height)) if max_side else 1.0
+    return round(picture.width * picture.height * scale * scale)

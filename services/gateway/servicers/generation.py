@@ -16,9 +16,9 @@ from services.gateway.planning.output import GridPlan, Limits
 from services.gateway.planning.sample import SamplePlan, plan_sample
 from services.gateway.planning.translate import plan_translate, shape_answer
 from services.gateway.planning.traverse import AnimationPlan, TraversePlan, plan_traverse
-from services.gateway.scheduler import Made, abandon
+from services.gateway.queues import Output, abandon
 from services.gateway.servicers.assembly import animate, cut_grid, pixels_of
-from services.gateway.servicers.making import Maker
+from services.gateway.servicers.orders import Orders
 from services.gateway.servicers.translate_stream import TranslateStream
 from services.gateway.servicers.uploads import StreamLimits
 from services.worker.imaging import Pixels, encode, picture_facts
@@ -30,18 +30,18 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     """Makes pictures."""
 
     def __init__(
-        self, catalog: Catalog, maker: Maker, limits: Limits, stream_limits: StreamLimits, stopping: Moment
+        self, catalog: Catalog, orders: Orders, limits: Limits, stream_limits: StreamLimits, stopping: Moment
     ) -> None:
         """Keep what the calls need.
 
         Args:
             catalog: The loaded models.
-            maker: Where work goes.
+            orders: Where work goes.
             limits: What one request may ask for.
             stream_limits: What one TranslateStream may hold.
             stopping: When a TranslateStream is to take no further pictures.
         """
-        self._catalog, self._maker, self._limits = catalog, maker, limits
+        self._catalog, self._orders, self._limits = catalog, orders, limits
         self._stream_limits, self._stopping = stream_limits, stopping
 
     async def Sample(  # noqa: N802 (gRPC's name)
@@ -51,14 +51,14 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         async with answered(context):
             loaded = current_call().about(self._catalog.find_generator(request.model, request.version, field="model"))
             plan = plan_sample(request, loaded.card, self._limits)
-            results = self._maker.submit(loaded, plan.items, self._maker.deadline_of(context))
+            results = self._orders.place(loaded, plan.items, context)
             try:
                 pictures = await asyncio.gather(*results)
             finally:
                 abandon(results)
-            for image, made in zip(plan.images, pictures, strict=True):
-                _complete_image(image, loaded, made)
-            self._maker.note(loaded, *pictures)
+            for image, output in zip(plan.images, pictures, strict=True):
+                _complete_image(image, loaded, output)
+            self._orders.note(loaded, *pictures)
             grid = await asyncio.to_thread(_cut_sample_grid, plan, plan.grid, loaded) if plan.grid else None
             return generation_pb2.SampleResponse(images=plan.images, grid=grid, seed=plan.seed)
 
@@ -73,14 +73,12 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             )
             plan = plan_sample(sample, loaded.card, self._limits, streamed=True)
             # Envelopes of one run of the graph: the first pictures are sent while the next are made.
-            results = self._maker.submit(
-                loaded, plan.items, self._maker.deadline_of(context), loaded.card.execution.chunk_items
-            )
+            results = self._orders.place(loaded, plan.items, context, loaded.card.execution.chunk_items)
             try:
                 for index, (image, result) in enumerate(zip(plan.images, results, strict=True)):
-                    made = await result
-                    _complete_image(image, loaded, made)
-                    self._maker.note(loaded, made)
+                    output = await result
+                    _complete_image(image, loaded, output)
+                    self._orders.note(loaded, output)
                     yield generation_pb2.SampleStreamResponse(image=image, index=index)
             finally:
                 abandon(results)
@@ -92,15 +90,13 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         async with answered(context):
             loaded = current_call().about(self._catalog.find_generator(request.model, request.version, field="model"))
             plan = plan_traverse(request, loaded.card, self._limits)
-            results = self._maker.submit(
-                loaded, plan.items, self._maker.deadline_of(context), loaded.card.execution.chunk_items
-            )
+            results = self._orders.place(loaded, plan.items, context, loaded.card.execution.chunk_items)
             shown: list[Pixels] = []
             try:
                 for frame, result in zip(plan.frames, results, strict=True):
-                    made = await result
-                    _complete_frame(frame, loaded, made)
-                    self._maker.note(loaded, made)
+                    output = await result
+                    _complete_frame(frame, loaded, output)
+                    self._orders.note(loaded, output)
                     if plan.assembly:
                         shown.append(pixels_of(frame.encoded))
                         await asyncio.to_thread(_encode_frame, plan, frame, shown[-1], loaded)
@@ -115,16 +111,15 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     ) -> generation_pb2.TranslateResponse:
         """Answer gantry.v1.GenerationService.Translate."""
         async with answered(context):
-            return await self._translate(request, self._maker.deadline_of(context), streamed=False)
+            return await self._translate(request, context, streamed=False)
 
     async def TranslateStream(  # noqa: N802 (gRPC's name)
         self, request_iterator: AsyncIterator[generation_pb2.TranslateStreamRequest], context: Context
     ) -> AsyncIterator[generation_pb2.TranslateStreamResponse]:
         """Answer gantry.v1.GenerationService.TranslateStream."""
-        deadline = self._maker.deadline_of(context)
 
         async def translate(request: generation_pb2.TranslateRequest) -> generation_pb2.TranslateResponse:
-            return await self._translate(request, deadline, streamed=True)
+            return await self._translate(request, context, streamed=True)
 
         async with answered(context):
             stream = TranslateStream(translate, self._stream_limits, self._limits, self._stopping)
@@ -133,40 +128,42 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
                     yield response
 
     async def _translate(
-        self, request: generation_pb2.TranslateRequest, deadline: float | None, *, streamed: bool
+        self, request: generation_pb2.TranslateRequest, context: Context, *, streamed: bool
     ) -> generation_pb2.TranslateResponse:
         """Make one picture; an item of a stream waits where the queue is full, a call of its own is refused."""
         field = "translate.model" if streamed else "model"
         loaded = current_call().about(self._catalog.find_translator(request.model, request.version, field))
         plan = await asyncio.to_thread(plan_translate, request, loaded.card, self._limits, streamed=streamed)
         if streamed:
-            result = await self._maker.submit_patiently(loaded, plan.item, deadline)
+            result = await self._orders.place_patiently(loaded, plan.item, context)
         else:
-            (result,) = self._maker.submit(loaded, [plan.item], deadline)
+            (result,) = self._orders.place(loaded, [plan.item], context)
         # A call that is cancelled cancels what it awaits, and what is cancelled is not run.
-        made = await result
-        answer = shape_answer(plan, loaded, made.result, made.execution)
-        self._maker.note(loaded, made)
+        output = await result
+        answer = shape_answer(plan, loaded, output.result, output.execution)
+        self._orders.note(loaded, output)
         return answer
 
 
-def _complete_image(image: generation_pb2.Image, loaded: models_pb2.LoadedModel, made: Made) -> None:
-    if made.result.error:
-        raise ItemFailedError(f"the image with seed {image.seed} could not be made: {made.result.error}")
-    _complete(image, loaded, made)
+def _complete_image(image: generation_pb2.Image, loaded: models_pb2.LoadedModel, output: Output) -> None:
+    if output.result.error:
+        raise ItemFailedError(f"the image with seed {image.seed} could not be made: {output.result.error}")
+    _complete(image, loaded, output)
 
 
-def _complete_frame(frame: generation_pb2.Frame, loaded: models_pb2.LoadedModel, made: Made) -> None:
-    if made.result.error:
-        raise ItemFailedError(f"frame {frame.index} could not be made: {made.result.error}")
-    _complete(frame, loaded, made)
+def _complete_frame(frame: generation_pb2.Frame, loaded: models_pb2.LoadedModel, output: Output) -> None:
+    if output.result.error:
+        raise ItemFailedError(f"frame {frame.index} could not be made: {output.result.error}")
+    _complete(frame, loaded, output)
 
 
-def _complete(picture: generation_pb2.Image | generation_pb2.Frame, loaded: models_pb2.LoadedModel, made: Made) -> None:
+def _complete(
+    picture: generation_pb2.Image | generation_pb2.Frame, loaded: models_pb2.LoadedModel, output: Output
+) -> None:
     """Add what is known once a picture is made."""
-    picture.encoded.CopyFrom(made.result.image)
+    picture.encoded.CopyFrom(output.result.image)
     picture.model, picture.version = loaded.card.name, loaded.card.version
-    picture.digest, picture.execution = loaded.digest, made.execution
+    picture.digest, picture.execution = loaded.digest, output.execution
 
 
 def _cut_sample_grid(plan: SamplePlan, grid: GridPlan, loaded: models_pb2.LoadedModel) -> generation_pb2.EncodedImage:

@@ -27,6 +27,24 @@ class Metrics:
             "gantry_refusals", "Calls, and pictures of streams, that were refused.", ("grpc_method", "reason")
         )
         self.images = self._counter("gantry_images", "Pictures made.", ("model", "kind"))
+        self.items = self._counter(
+            "gantry_items",
+            "Items by what came of them: answered, failed, refused, expired or abandoned.",
+            ("model", "outcome"),
+        )
+        self.unawaited = self._counter(
+            "gantry_unawaited_items", "Items that were run although nobody awaited them any more.", model
+        )
+        self.workers_lost = self._counter(
+            "gantry_workers_lost",
+            "Worker processes of the gateway that were lost: crashed, overdue, silent or memory.",
+            ("reason",),
+        )
+        self.set_aside = self._gauge(
+            "gantry_model_set_aside",
+            "1 while a model is set aside that keeps losing workers.",
+            ("model", "version"),
+        )
         self.batch_items = Histogram(
             "gantry_batch_items", "Items in an envelope.", model, buckets=_ITEMS, registry=self.registry
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
-from services.backends.base import Backend, ModelKey
+from services.backends.base import Backend, BackendUnavailableError, ModelKey
 from services.backends.envelope import Envelope
 
 EXECUTION = "cpu-float32-eager"
@@ -49,6 +49,8 @@ class Away:
     key: ModelKey
     request: worker_pb2.WorkRequest
     timeout: float | None
+    abandoned: set[int] = field(default_factory=set)
+    encode_seconds: float = 0.25
     outcome: asyncio.Future[worker_pb2.WorkReply] = field(default_factory=asyncio.Future)
 
     @property
@@ -58,7 +60,9 @@ class Away:
 
     def come_back(self) -> None:
         """Answer as a sound worker does."""
-        self.outcome.set_result(reply_to(self.request))
+        reply = reply_to(self.request)
+        reply.encode_seconds = self.encode_seconds
+        self.outcome.set_result(reply)
 
 
 class DrivenBackend(Backend):
@@ -66,10 +70,19 @@ class DrivenBackend(Backend):
 
     name = "driven"
 
-    def __init__(self, *cards: models_pb2.ModelCard, answers_at_once: bool = False) -> None:
+    def __init__(
+        self,
+        *cards: models_pb2.ModelCard,
+        answers_at_once: bool = False,
+        slots: int = 1,
+        workers: int | None = None,
+        encode_seconds: float = 0.25,
+    ) -> None:
         self._models: Mapping[ModelKey, models_pb2.LoadedModel] = {}
         self.replace(*cards)
         self.answers_at_once = answers_at_once
+        self._slots, self._workers, self._encode_seconds = slots, workers, encode_seconds
+        self.check_fault: BackendUnavailableError | None = None
         self.picture_bytes = 1
         self.refused_archives: list[models_pb2.RefusedArchive] = []
         self.probe_fault: Exception | None = None
@@ -98,6 +111,20 @@ class DrivenBackend(Backend):
         """What the test says."""
         return self.refused_archives
 
+    @property
+    def workers(self) -> int | None:
+        """What the test says."""
+        return self._workers
+
+    def slots(self, key: ModelKey) -> int:
+        """What the test says."""
+        return self._slots
+
+    def check(self, key: ModelKey) -> None:
+        """Do what the test says."""
+        if self.check_fault:
+            raise self.check_fault
+
     async def start(self) -> None:
         """Note it."""
         self.is_running = True
@@ -114,7 +141,7 @@ class DrivenBackend(Backend):
 
     async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         """Keep the envelope until the test ends it."""
-        away = Away(key, envelope.request, envelope.seconds_wanted)
+        away = Away(key, envelope.request, envelope.seconds_wanted, envelope.abandoned, self._encode_seconds)
         self.envelopes.append(away)
         if self.answers_at_once:
             return reply_to(envelope.request, self.picture_bytes)

@@ -261,6 +261,8 @@ class TranslateWork(_message.Message):
     MAX_SIDE_FIELD_NUMBER: _builtins.int
     CYCLE_FIELD_NUMBER: _builtins.int
     MAX_PIXELS_FIELD_NUMBER: _builtins.int
+    PIXELS_FIELD_NUMBER: _builtins.int
+    GRAPH_PIXELS_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """The picture as a file."""
     direction: _generation_pb2.Direction.ValueType
@@ -271,6 +273,10 @@ class TranslateWork(_message.Message):
     """Whether to translate back as well."""
     max_pixels: _builtins.int
     """The most pixels that the picture may have; it is refused before it is decoded."""
+    pixels: _builtins.int
+    """Pixels of the picture, and of the answer."""
+    graph_pixels: _builtins.int
+    """Pixels that the graph works at: fewer, where the picture is made smaller."""
     def __init__(
         self,
         *,
@@ -279,10 +285,12 @@ class TranslateWork(_message.Message):
         max_side: _builtins.int = ...,
         cycle: _builtins.bool = ...,
         max_pixels: _builtins.int = ...,
+        pixels: _builtins.int = ...,
+        graph_pixels: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle", b"cycle", "direction", b"direction", "image", b"image", "max_pixels", b"max_pixels", "max_side", b"max_side"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle", b"cycle", "direction", b"direction", "graph_pixels", b"graph_pixels", "image", b"image", "max_pixels", b"max_pixels", "max_side", b"max_side", "pixels", b"pixels"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

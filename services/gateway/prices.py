@@ -1,0 +1,112 @@
+"""What work costs: the predicted seconds of an item and of an envelope, learnt for each model on this machine.
+
+An envelope costs a fixed part, and a part for each unit of work: a picture from a latent is one unit, a translation as
+many as it has megapixels each way. To that comes the encoding, by format. All are learnt from envelopes that come back.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gantry.v1 import models_pb2, worker_pb2
+from gantry.v1.generation_pb2 import IMAGE_FORMAT_JPEG, IMAGE_FORMAT_PNG, IMAGE_FORMAT_RAW, IMAGE_FORMAT_WEBP
+
+# Share of an error that one envelope mends.
+_STEP = 0.2
+# One that takes so many times as long as expected says more of the machine than of the model.
+_MOST_TIMES = 3.0
+# Seconds for a megapixel, until a model has encoded one in the format. Measured on one core, quality 90.
+_FIRST_ENCODING: Mapping[int, float] = {
+    IMAGE_FORMAT_PNG: 0.15,
+    IMAGE_FORMAT_JPEG: 0.02,
+    IMAGE_FORMAT_WEBP: 0.15,
+    IMAGE_FORMAT_RAW: 0.002,
+}
+_LEAST_SECONDS = 1e-6
+_MEGA = 1e6
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much there is to do for an item.
+
+    Attributes:
+        units: For the graph.
+        megapixels: To be encoded.
+        format: How.
+    """
+
+    units: float
+    megapixels: float
+    format: int
+
+
+def work_of(card: models_pb2.ModelCard, item: worker_pb2.WorkItem) -> Work:
+    """Say how much there is to do.
+
+    Args:
+        card: The model's card.
+        item: One of its items.
+    """
+    if not item.HasField("translate"):
+        return Work(1.0, card.image.width * card.image.height / _MEGA, item.format)
+    work = item.translate
+    ways = 2 if work.cycle else 1
+    return Work(ways * work.graph_pixels / _MEGA, ways * work.pixels / _MEGA, item.format)
+
+
+class Prices:
+    """What one model costs.
+
+    Attributes:
+        fixed: Seconds of an envelope, whatever is in it.
+        deviation: How far predictions are off, as a share of them.
+    """
+
+    def __init__(self) -> None:
+        """Begin without knowing: everything is free until an envelope is back."""
+        self.fixed, self.deviation = 0.0, 0.0
+        self._unit, self._scale = 0.0, 0.0
+        self._encoding: dict[int, float] = {}
+
+    def seconds(self, work: Work) -> float:
+        """Predict the seconds that an item adds to an envelope."""
+        return self._unit * work.units + self._encoding_rate(work.format) * work.megapixels
+
+    def envelope(self, works: Iterable[Work]) -> float:
+        """Predict the seconds of an envelope."""
+        return self.fixed + sum(map(self.seconds, works))
+
+    def learn(self, works: Sequence[Work], seconds: float, encode_seconds: float) -> None:
+        """Take note of an envelope that is back.
+
+        Args:
+            works: What was in it.
+            seconds: How long it was away.
+            encode_seconds: How much of that went into encoding.
+        """
+        units = sum(work.units for work in works)
+        self._learn_encoding(works, encode_seconds)
+        graph_seconds = max(seconds - encode_seconds, 0.0)
+        if not self._scale:
+            # Half each, until envelopes of another size tell them apart.
+            self._scale = units
+            self.fixed, self._unit = graph_seconds / 2, graph_seconds / (2 * units)
+            return
+        expected = max(self.fixed + self._unit * units, _LEAST_SECONDS)
+        error = min(graph_seconds, _MOST_TIMES * expected) - expected
+        self.deviation += _STEP * (abs(error) / expected - self.deviation)
+        # Normalised least mean squares (Widrow & Hoff, 1960): a step along what the envelope says of both parts.
+        size = units / self._scale
+        step = _STEP * error / (1 + size * size)
+        self.fixed = max(self.fixed + step, 0.0)
+        self._unit = max(self._unit + step * size / self._scale, 0.01 * expected / units)
+
+    def _encoding_rate(self, image_format: int) -> float:
+        return self._encoding.get(image_format, _FIRST_ENCODING.get(image_format, 0.0)) if self._scale else 0.0
+
+    def _learn_encoding(self, works: Sequence[Work], seconds: float) -> None:
+        formats, megapixels = {work.format for work in works}, sum(work.megapixels for work in works)
+        if len(formats) == 1 and megapixels:
+            (image_format,) = formats
+            before = self._encoding.get(image_format, seconds / megapixels)
+            self._encoding[image_format] = before + _STEP * (seconds / megapixels - before)

@@ -1,0 +1,172 @@
+"""What waits for the models and what is away for them: callers' shares, their lines, and a queue per model.
+
+Bookkeeping only: what is admitted, and what leaves when, is for `services.gateway.scheduler`.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gantry.v1 import models_pb2, worker_pb2
+from services.backends.base import BackendUnavailableError, ModelKey
+from services.backends.envelope import Envelope
+from services.gateway.call import BatchRun, Caller
+from services.gateway.prices import Prices, Work
+
+
+class Output(NamedTuple):
+    """What came of an item.
+
+    Attributes:
+        result: Its picture or its error.
+        execution: The plan that it was run under.
+        queue_seconds: How long it waited.
+        run: The envelope that it was in.
+    """
+
+    result: worker_pb2.WorkResult
+    execution: str
+    queue_seconds: float
+    run: BatchRun
+
+
+def abandon(outputs: Iterable[asyncio.Future[Output]]) -> None:
+    """Say that nobody awaits these any more: what has not run is not run, what has failed is not reported."""
+    for output in outputs:
+        if not output.cancel() and not output.cancelled():
+            output.exception()
+
+
+@dataclass(eq=False)
+class Share:
+    """What a caller has had, for as long as that matters.
+
+    Attributes:
+        weight: Its weight beside others.
+        served: Predicted seconds that it has been served, divided by its weight, on the clock of all shares.
+        waiting: Items that wait, of all models.
+    """
+
+    weight: float
+    served: float
+    waiting: int = 0
+
+
+@dataclass(eq=False)
+class Item:
+    """One item, from its admission until it has an output.
+
+    Attributes:
+        seconds: What it was predicted to take when it was admitted.
+        line: Where it waits.
+        losses: Workers that were lost with it.
+        envelope: The envelope that it is away in, and its place there.
+    """
+
+    item: worker_pb2.WorkItem
+    work: Work
+    seconds: float
+    line: "Line"
+    deadline: float
+    admitted: float
+    batch_items: int
+    output: asyncio.Future[Output]
+    losses: int = 0
+    envelope: tuple[Envelope, int] | None = None
+
+
+@dataclass(eq=False)
+class Line:
+    """The items of one caller that wait for one model, in order."""
+
+    caller: Caller
+    share: Share
+    items: dict[Item, None] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def join(self, item: Item) -> None:
+        """Put an item at the end."""
+        self.items[item] = None
+        self.seconds += item.seconds
+        self.share.waiting += 1
+
+    def leave(self, item: Item) -> None:
+        """Take an item out."""
+        del self.items[item]
+        # Not what rounding leaves over.
+        self.seconds = self.seconds - item.seconds if self.items else 0.0
+        self.share.waiting -= 1
+
+
+@dataclass(eq=False)
+class Away:
+    """An envelope that has a slot."""
+
+    started: float
+    expected: float
+
+    def remaining(self, now: float) -> float:
+        """Return the seconds until it is back, as far as can be known: one that is late may be as late again."""
+        return abs(self.started + self.expected - now)
+
+
+class ModelQueue:
+    """What waits for one model, and what is away for it."""
+
+    def __init__(self, loaded: models_pb2.LoadedModel) -> None:
+        self.loaded, self.key, self.prices = loaded, key_of(loaded), Prices()
+        self.chunk_items = max(loaded.card.execution.chunk_items, 1)
+        self.batch_items = loaded.card.execution.max_batch_items
+        self.lines: dict[str, Line] = {}
+        # Items whose envelope failed, and probes: each leaves before all others, and alone.
+        self.singles: deque[Item] = deque()
+        self.away: dict[asyncio.Task[None], Away] = {}
+        self.end: Exception = BackendUnavailableError("the backend gave the envelope up")
+        """Why what is away fails where its run is cancelled."""
+        self.booked = 0.0
+        """Until when refused work was asked to wait, one behind the other."""
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait."""
+        return sum(len(line.items) for line in self.lines.values()) + len(self.singles)
+
+    @property
+    def waiting_seconds(self) -> float:
+        """How long these will take."""
+        return sum(line.seconds for line in self.lines.values())
+
+    def entries(self) -> list[Item]:
+        """Return all items that wait."""
+        return [*self.singles, *(item for line in self.lines.values() for item in line.items)]
+
+    def forget_done(self) -> None:
+        """Free the places of items that have ended at this moment, of which their lines are yet to learn."""
+        for line in self.lines.values():
+            for item in [item for item in line.items if item.output.done()]:
+                line.leave(item)
+
+    def first_share(self) -> float:
+        """Return how much the caller has been served that is next."""
+        if self.singles:
+            return -math.inf
+        return min((line.share.served for line in self.lines.values() if line.items), default=math.inf)
+
+    def held_seconds(self, now: float) -> float:
+        """Return how long to wait for more to fill a chunk: while an envelope is away that is back before this one.
+
+        The rule that keeps small packets from filling a network (Nagle, 1984): an envelope of less than a chunk costs
+        as much as a full one, so it leaves only where none is away, or none is soon back.
+        """
+        if self.singles or not self.away or self.waiting >= self.chunk_items:
+            return 0.0
+        soonest = min(away.remaining(now) for away in self.away.values())
+        return soonest if soonest < self.prices.fixed else 0.0
+
+
+def key_of(loaded: models_pb2.LoadedModel) -> ModelKey:
+    """Return the key of a model in its backend."""
+    return ModelKey(loaded.card.name, loaded.card.version)
