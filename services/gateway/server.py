@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
@@ -31,9 +30,10 @@ from services.gateway.servicers.generation import GenerationServicer
 from services.gateway.servicers.making import Maker
 from services.gateway.servicers.models import ModelServicer
 from services.gateway.servicers.uploads import StreamLimits
-from services.gateway.settings import Settings
-from services.gateway.telemetry.health import LIVENESS, ProbeServer, Readiness
+from services.gateway.settings import Settings, names_in
+from services.gateway.telemetry.health import ProbeServer
 from services.gateway.telemetry.metrics import Metrics, kind_label
+from services.gateway.telemetry.readiness import LIVENESS, Health, Readiness
 
 _SERVICES = (
     generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
@@ -131,10 +131,12 @@ class Gateway:
             envelopes_in_flight=settings.envelopes_in_flight or backend.envelopes_in_flight,
             clock=time.monotonic,
         )
-        health = health_aio.HealthServicer()
+        health = Health()
         # For who restarts a gateway that hangs: whether it answers, whatever its models do.
         await health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
-        self._readiness = readiness = Readiness(backend, health, ("", *_SERVICES), self.metrics)
+        self._readiness = readiness = Readiness(
+            backend, backend.probe, health, ("", *_SERVICES), self.metrics, settings.required_model_names
+        )
         if self._gate:
             await self._gate.start()
             started.push_async_callback(self._gate.stop)
@@ -164,7 +166,7 @@ class Gateway:
         probing = asyncio.create_task(readiness.probe_forever(settings.probe_seconds))
         started.push_async_callback(_cancelled, probing)
 
-    def _add_services(self, maker: Maker, health: health_aio.HealthServicer) -> None:
+    def _add_services(self, maker: Maker, health: Health) -> None:
         settings, catalog = self._settings, self._catalog
         limits = Limits(
             max_images=settings.max_images,
@@ -218,6 +220,7 @@ class Gateway:
             _log.error("refused %s: %s", *fault)
         if not now:
             _log.warning("there is no model to serve")
+        self.metrics.archives_refused.set(len(refused))
         self._noted, self._refused = now, refused
 
 
@@ -243,7 +246,7 @@ def make_backend(settings: Settings) -> Backend:
             workers=settings.torchserve_workers,
             execution=settings.execution,
             device=settings.device,
-            names=[name.strip() for name in settings.torchserve_models.split(",") if name.strip()],
+            names=names_in(settings.torchserve_models),
             message_bytes=settings.torchserve_message_bytes,
             follow_seconds=settings.probe_seconds,
         )
