@@ -204,6 +204,14 @@ class Gateway:
         self._scheduler.follow(self._backend.models)
         self._readiness.look()
 
+    def _why_none(self) -> str:
+        if refused := len(self._backend.refused):
+            return f"archives refused: {refused}"
+        settings = self._settings
+        if settings.backend == "torchserve" and settings.torchserve_address:
+            return f"the TorchServe at {settings.torchserve_address} has none"
+        return f"{settings.model_store} holds no .mar archive"
+
     def _note_models(self) -> None:
         """Show in the metrics and the log what came and what left."""
         now = {
@@ -219,7 +227,7 @@ class Gateway:
         for fault in sorted(refused - self._refused):
             _log.error("refused %s: %s", *fault)
         if not now:
-            _log.warning("there is no model to serve")
+            _log.warning("there is no model to serve: %s", self._why_none())
         self.metrics.archives_refused.set(len(refused))
         self._noted, self._refused = now, refused
 
