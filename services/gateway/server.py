@@ -133,7 +133,7 @@ class Gateway:
         )
         health = Health()
         # For who restarts a gateway that hangs: whether it answers, whatever its models do.
-        await health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+        health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         self._readiness = readiness = Readiness(
             backend, backend.probe, health, ("", *_SERVICES), self.metrics, settings.required_model_names
         )
@@ -161,7 +161,7 @@ class Gateway:
         await self._server.start()
         started.push_async_callback(self._server.stop, _FAREWELL_SECONDS)
         started.push_async_callback(self._drain.finish, settings.drain_seconds)
-        started.push_async_callback(readiness.drain)
+        started.callback(readiness.drain)
         started.callback(self._drain.begin)
         probing = asyncio.create_task(readiness.probe_forever(settings.probe_seconds))
         started.push_async_callback(_cancelled, probing)

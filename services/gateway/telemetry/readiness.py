@@ -6,13 +6,12 @@ task of its own: one that hangs keeps no other from being probed.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health import aio as health_aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.backends.base import Backend, BackendError, ModelKey
 from services.gateway.telemetry.metrics import Metrics
@@ -25,15 +24,51 @@ _Status = health_pb2.HealthCheckResponse
 _log = logging.getLogger(__name__)
 
 
-class Health(health_aio.HealthServicer):
-    """The gRPC health service, for names that come and go."""
+class Health(health_pb2_grpc.HealthServicer):
+    """The gRPC health service, for names that come and go.
+
+    grpc_health's own holds a lock while it writes: a caller that reads nothing would keep it from learning anything
+    new, and the gateway from stopping.
+    """
+
+    def __init__(self) -> None:
+        self._statuses: dict[str, Any] = {}
+        self._change = asyncio.Event()
+
+    def set(self, name: str, status: Any) -> None:
+        """Say what the status of a name is from now on.
+
+        Args:
+            name: A service's name, or a model's.
+            status: A `HealthCheckResponse.ServingStatus`; None where there is no such name any more.
+        """
+        if status is None:
+            self._statuses.pop(name, None)
+        else:
+            self._statuses[name] = status
+        self._change.set()
+        self._change = asyncio.Event()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:  # noqa: N802 (gRPC's name)
-        """Answer grpc.health.v1.Health.Check; what has left is not found."""
-        answer = await super().Check(request, context)
-        if answer.status == _Status.SERVICE_UNKNOWN:
+        """Answer grpc.health.v1.Health.Check."""
+        if request.service not in self._statuses:
             await context.abort(grpc.StatusCode.NOT_FOUND)
-        return answer
+        return _Status(status=self._statuses[request.service])
+
+    async def Watch(  # noqa: N802 (gRPC's name)
+        self,
+        request: health_pb2.HealthCheckRequest,
+        context: Any,  # noqa: ARG002 (ends with the call)
+    ) -> AsyncIterator[Any]:
+        """Answer grpc.health.v1.Health.Watch."""
+        told = None
+        while True:
+            change, status = self._change, self._statuses.get(request.service, _Status.SERVICE_UNKNOWN)
+            if status == told:
+                await change.wait()
+            else:
+                told = status
+                yield _Status(status=status)
 
 
 class Readiness:
@@ -88,9 +123,9 @@ class Readiness:
 
     async def probe(self) -> None:
         """Make one picture with every model, side by side."""
-        await self._forget_gone()
+        self._forget_gone()
         await asyncio.gather(*map(self._probe, self._backend.models))
-        await self._tell()
+        self._tell()
 
     def look(self) -> None:
         """Have `probe_forever` probe now: something has become of the models."""
@@ -107,7 +142,7 @@ class Readiness:
             while True:
                 for key in probing.keys() - self._backend.models.keys():
                     probing.pop(key)[1].cancel()
-                await self._forget_gone()
+                self._forget_gone()
                 for key in self._backend.models.keys() - probing.keys():
                     look = asyncio.Event()
                     probing[key] = look, asyncio.create_task(self._keep_probing(key, look, seconds))
@@ -120,10 +155,10 @@ class Readiness:
                 task.cancel()
             await asyncio.gather(*(task for _, task in probing.values()), return_exceptions=True)
 
-    async def drain(self) -> None:
+    def drain(self) -> None:
         """Say NOT_SERVING from now on."""
         self._is_draining = True
-        await self._tell()
+        self._tell()
 
     async def _keep_probing(self, key: ModelKey, look: asyncio.Event, seconds: float) -> None:
         if self._results.get(key, _NOT_PROBED) == _NOT_PROBED:
@@ -133,7 +168,7 @@ class Readiness:
                 await asyncio.wait_for(look.wait(), seconds)
             look.clear()
             await self._probe(key)
-            await self._tell()
+            self._tell()
 
     async def _probe(self, key: ModelKey) -> None:
         result = _OK
@@ -151,21 +186,21 @@ class Readiness:
             self._results[key] = result
             self._metrics.backend_up.labels(self._backend.name, *key).set(result == _OK)
 
-    async def _forget_gone(self) -> None:
+    def _forget_gone(self) -> None:
         for key in self._results.keys() - self._backend.models.keys():
             if self._results.pop(key) != _NOT_PROBED:
                 self._metrics.backend_up.remove(self._backend.name, *key)
         gone = self._names - dict(self._statuses()).keys()
         self._names -= gone
         for name in gone:
-            await self._health.set(name, _Status.SERVICE_UNKNOWN)
+            self._health.set(name, None)
 
-    async def _tell(self) -> None:
+    def _tell(self) -> None:
         for service in self._services:
-            await self._health.set(service, _status(self.is_ready))
+            self._health.set(service, _status(self.is_ready))
         for name, is_serving in dict(self._statuses()).items():
             self._names.add(name)
-            await self._health.set(name, _status(is_serving))
+            self._health.set(name, _status(is_serving))
 
     def _statuses(self) -> Iterator[tuple[str, bool]]:
         """Whether each model serves, by "name/version", and by name where all versions do.

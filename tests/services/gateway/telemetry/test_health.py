@@ -92,7 +92,7 @@ async def test_a_refused_archive_is_shown_and_the_rest_is_ready(watched: Watched
 
 async def test_draining_is_not_ready_but_alive(watched: Watched, probes: ProbeServer) -> None:
     await watched.readiness.probe()
-    await watched.readiness.drain()
+    watched.readiness.drain()
     assert (await get(probes, "/readyz"))[0] == 503
     assert (await get(probes, "/healthz"))[0] == 200
     assert await watched.statuses() == {NOT_SERVING}

@@ -87,12 +87,12 @@ async def test_health_speaks_for_each_model_by_name(watched: Watched) -> None:
     await readiness.probe()
     assert await watched.statuses("tiny", "tiny/1.0.0", "tiny/1.1.0") == {SERVING}
     assert await watched.statuses("other", "other/1.0.0", "") == {NOT_SERVING}
-    await readiness.drain()
+    readiness.drain()
     assert await watched.statuses("tiny", "tiny/1.0.0") == {NOT_SERVING}
 
 
 async def test_a_model_with_the_name_of_a_service_does_not_speak_for_it(watched: Watched) -> None:
-    await watched.health.set("liveness", SERVING)
+    watched.health.set("liveness", SERVING)
     watched.backend.replace(tiny_card("liveness"), tiny_card(SERVICE))
     watched.backend.probe_fault = BackendUnavailableError("worker down")
     await watched.readiness.probe()
@@ -147,3 +147,13 @@ async def test_a_model_that_left_is_neither_down_nor_up(watched: Watched) -> Non
 def test_a_card_may_hold_any_version_in_its_key() -> None:
     backend = DrivenBackend(tiny_card(version="1.0.0-rc.1+build.5"))
     assert list(Watched(backend).readiness.report()["models"]) == ["tiny 1.0.0-rc.1+build.5"]
+
+
+async def test_a_watcher_that_takes_nothing_keeps_nobody_from_what_is_new(watched: Watched) -> None:
+    """As a stranger whose HTTP/2 window is shut: its stream stands where the first status is sent."""
+    await watched.readiness.probe()
+    stuck = aiter(watched.health.Watch(health_pb2.HealthCheckRequest(), None))
+    other = aiter(watched.health.Watch(health_pb2.HealthCheckRequest(), None))
+    assert (await anext(stuck)).status == (await anext(other)).status == SERVING
+    watched.readiness.drain()
+    assert (await anext(other)).status == NOT_SERVING
