@@ -169,7 +169,7 @@ def models(
         header = "model", "version", "kind", "w×h×channels", "takes", "digest"
         typer.echo(format_table(header, rows))
         for refused in client.refused_archives():
-            typer.echo(f"refused {refused.archive}: {refused.reason}", err=True)
+            typer.echo(f"gantry models: refused {refused.archive}: {refused.reason}", err=True)
 
 
 @app.command()
@@ -397,9 +397,20 @@ def key(
         typer.echo(secret)
 
 
-def _client(address: str, timeout: float) -> Client:
-    """Connect with the credentials of the environment."""
-    return Client(address, timeout=timeout, credentials=Credentials.from_environment())
+@contextmanager
+def _client(address: str, timeout: float) -> Iterator[Client]:
+    """Connect with the credentials of the environment; say what to do where nobody listens at the address.
+
+    Of any other failure, as of a TLS handshake, it is not known that no gateway is there.
+    """
+    with Client(address, timeout=timeout, credentials=Credentials.from_environment()) as client:
+        try:
+            yield client
+        except GantryError as error:
+            if error.reason is None and "Connection refused" in error.message:
+                hint = "start one with `gantry serve`, or name another address with --address or GANTRY_ADDRESS"
+                raise OSError(f"no gateway answers at {address}: connection refused; {hint}") from error
+            raise
 
 
 def _write_translation(result: Translation, path: Path) -> str:

@@ -121,10 +121,10 @@ def train(
         )
     except engine.Interrupted as stop:
         if distributed.is_first():
-            typer.echo(str(stop), err=True)
+            typer.echo(f"gantry train: {stop}", err=True)
         raise typer.Exit(130) from stop
     except (ConfigError, DataError, engine.CheckpointError, engine.DivergedError, distributed.PeerError) as error:
-        raise _failure(error) from error
+        raise _failure("train", error) from error
     if distributed.is_first():
         typer.echo(f"what it makes now: {grid}")
 
@@ -171,7 +171,7 @@ def evaluate(
     try:
         evaluation = evaluate_run(run, data_dir, samples, cache_dir, inception_weights, best=best)
     except (ConfigError, DataError, CheckpointError, EvaluationError) as error:
-        raise _failure(error) from error
+        raise _failure("evaluate", error) from error
     for name, value, reference in evaluation.table():
         typer.echo(f"{name:<44}{value:>12}{reference:>14}")
     for name, text in evaluation.protocol.items():
@@ -191,7 +191,7 @@ def compare(
     try:
         write_comparison(runs, out)
     except ConfigError as error:
-        raise _failure(error) from error
+        raise _failure("compare", error) from error
     typer.echo(f"the comparison: {out}")
 
 
@@ -253,6 +253,6 @@ def _assignments(texts: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _failure(error: Exception) -> typer.Exit:
-    typer.secho(str(error), fg=typer.colors.RED, err=True)
+def _failure(command: str, error: Exception) -> typer.Exit:
+    typer.secho(f"gantry {command}: {error}", fg=typer.colors.RED, err=True)
     return typer.Exit(1)

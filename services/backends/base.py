@@ -3,7 +3,6 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +13,8 @@ from services.worker.decoding import LEAST_SIDE
 from services.worker.imaging import encode
 from services.worker.inputs import PICTURE, neutral_condition, takes, ways_of
 
-# A probe that takes longer than this has failed. It waits for the envelopes that run already, which takes minutes where
-# they hold large pictures.
+# A probe that takes longer than this has failed: it waits for an envelope that runs already at most.
 PROBE_SECONDS = 30.0
-TRANSLATION_PROBE_SECONDS = 300.0
 
 
 class ModelKey(NamedTuple):
@@ -139,19 +136,6 @@ class Backend(ABC):
     async def stop(self) -> None:
         """Release everything that `start` took."""
 
-    async def probe(self, key: ModelKey) -> None:
-        """Make one picture, the only proof that a model works.
-
-        Args:
-            key: A key of `models`.
-
-        Raises:
-            BackendError: The model does not work.
-        """
-        if (loaded := self.models.get(key)) is None:
-            raise BackendUnavailableError("the model is not loaded any more")
-        await try_out(loaded.card, partial(self.run, key))
-
 
 async def try_out(
     card: models_pb2.ModelCard,
@@ -163,8 +147,7 @@ async def try_out(
         card: The model's card.
         run: Runs an envelope.
     """
-    seconds = TRANSLATION_PROBE_SECONDS if takes(card, PICTURE) else PROBE_SECONDS
-    reply = await run(Envelope(worker_pb2.WorkRequest(items=[probe_item(card)]), seconds))
+    reply = await run(Envelope(worker_pb2.WorkRequest(items=[probe_item(card)]), PROBE_SECONDS))
     if [result.WhichOneof("outcome") for result in reply.results] != ["image"]:
         raise BackendFailedError("the probe brought no picture back")
 

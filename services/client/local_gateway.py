@@ -124,5 +124,7 @@ def tail(log: Path, lines: int = 15) -> str:
 
 
 def reasons_of(refused: list[models_pb2.RefusedArchive]) -> str:
-    """Say which archives were refused and why."""
+    """Say which archives were refused and why; without any, the model store is empty."""
+    if not refused:
+        return "the gateway has no model: its model store holds no .mar archive"
     return "the gateway refused " + "; ".join(f"{archive.archive}: {archive.reason}" for archive in refused)

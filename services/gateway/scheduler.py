@@ -18,18 +18,21 @@ from typing import NamedTuple
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import (
+    PROBE_SECONDS,
     Backend,
     BackendError,
     BackendFailedError,
     BackendUnavailableError,
     ModelKey,
     WorkerLostError,
+    probe_item,
 )
 from services.backends.envelope import Envelope
 from services.gateway.allowances import Allowances
 from services.gateway.call import BatchRun, Caller
 from services.gateway.errors import (
     DeadlineError,
+    ItemFailedError,
     LimitError,
     QueueFullError,
     ShuttingDownError,
@@ -194,31 +197,34 @@ class Scheduler:
         self._dispatch_soon()
         return outputs
 
-    async def probe(self, key: ModelKey, item: worker_pb2.WorkItem) -> worker_pb2.WorkResult:
-        """Run an item before all others, alone.
+    async def probe(self, key: ModelKey) -> None:
+        """Make one picture, the only proof that a model works: before all others, and alone.
 
         Args:
-            key: The model.
-            item: The least work that it can be asked for.
-
-        Returns:
-            What came of it.
+            key: A model of the backend.
 
         Raises:
             BackendError: The model does not work.
-            UnknownModelError: It has left.
         """
         if (queue := self._queues.get(key)) is None:
-            raise _gone(key, self._queues)
+            raise BackendUnavailableError("the model is not loaded any more")
         self._backend.check(key)
-        work = work_of(queue.loaded.card, item)
-        entry = self._admit(queue, Line(Caller(), Share(1.0, 0.0)), item, work, math.inf, 1)
+        card = queue.loaded.card
+        item = probe_item(card)
+        entry = self._admit(queue, Line(Caller(), Share(1.0, 0.0)), item, work_of(card, item), math.inf, 1)
         queue.singles.append(entry)
         self._dispatch_soon()
         try:
-            return (await entry.output).result
+            async with asyncio.timeout(PROBE_SECONDS):
+                output = await entry.output
+        except TimeoutError as error:
+            raise BackendUnavailableError(f"no picture came within {PROBE_SECONDS:g} s") from error
+        except ItemFailedError as error:
+            raise BackendFailedError(str(error)) from error
         finally:
             abandon([entry.output])
+        if not output.result.HasField("image"):
+            raise BackendFailedError("the probe brought no picture back")
 
     async def stop(self) -> None:
         """Refuse new work, finish what somebody still awaits, and end what is away."""

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
@@ -35,9 +34,10 @@ from services.gateway.servicers.generation import GenerationServicer
 from services.gateway.servicers.models import ModelServicer
 from services.gateway.servicers.orders import Orders
 from services.gateway.servicers.uploads import StreamLimits
-from services.gateway.settings import Settings
-from services.gateway.telemetry.health import LIVENESS, ProbeServer, Readiness
+from services.gateway.settings import Settings, names_in
+from services.gateway.telemetry.health import ProbeServer
 from services.gateway.telemetry.metrics import Metrics, kind_label
+from services.gateway.telemetry.readiness import LIVENESS, Health, Readiness
 
 _SERVICES = (
     generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
@@ -134,10 +134,12 @@ class Gateway:
             Allowances(settings.max_images, time.monotonic),
             time.monotonic,
         )
-        health = health_aio.HealthServicer()
+        health = Health()
         # For who restarts a gateway that hangs: whether it answers, whatever its models do.
-        await health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
-        self._readiness = readiness = Readiness(backend, health, ("", *_SERVICES), self.metrics)
+        health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+        self._readiness = readiness = Readiness(
+            backend, scheduler.probe, health, ("", *_SERVICES), self.metrics, settings.required_model_names
+        )
         if self._gate:
             await self._gate.start()
             started.push_async_callback(self._gate.stop)
@@ -164,12 +166,12 @@ class Gateway:
         await self._server.start()
         started.push_async_callback(self._server.stop, _FAREWELL_SECONDS)
         started.push_async_callback(self._drain.finish, settings.drain_seconds)
-        started.push_async_callback(readiness.drain)
+        started.callback(readiness.drain)
         started.callback(self._drain.begin)
         probing = asyncio.create_task(readiness.probe_forever(settings.probe_seconds))
         started.push_async_callback(_cancelled, probing)
 
-    def _add_services(self, orders: Orders, health: health_aio.HealthServicer) -> None:
+    def _add_services(self, orders: Orders, health: Health) -> None:
         settings, catalog = self._settings, self._catalog
         limits = Limits(
             max_images=settings.max_images,
@@ -207,6 +209,14 @@ class Gateway:
         self._scheduler.follow(self._backend.models)
         self._readiness.look()
 
+    def _why_none(self) -> str:
+        if refused := len(self._backend.refused):
+            return f"archives refused: {refused}"
+        settings = self._settings
+        if settings.backend == "torchserve" and settings.torchserve_address:
+            return f"the TorchServe at {settings.torchserve_address} has none"
+        return f"{settings.model_store} holds no .mar archive"
+
     def _note_models(self) -> None:
         """Show in the metrics and the log what came and what left."""
         now = {
@@ -223,7 +233,8 @@ class Gateway:
         for fault in sorted(refused - self._refused):
             _log.error("refused %s: %s", *fault)
         if not now:
-            _log.warning("there is no model to serve")
+            _log.warning("there is no model to serve: %s", self._why_none())
+        self.metrics.archives_refused.set(len(refused))
         self._noted, self._refused = now, refused
         for key in self._backend.models:
             self.metrics.set_aside.labels(*key).set(self._is_set_aside(key))
@@ -258,7 +269,7 @@ def make_backend(settings: Settings) -> Backend:
             workers=settings.torchserve_workers,
             execution=settings.execution,
             device=settings.device,
-            names=[name.strip() for name in settings.torchserve_models.split(",") if name.strip()],
+            names=names_in(settings.torchserve_models),
             message_bytes=settings.torchserve_message_bytes,
             follow_seconds=settings.probe_seconds,
         )

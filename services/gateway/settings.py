@@ -105,6 +105,8 @@ class Settings(BaseSettings):
     """The most pictures of a TranslateStream that are under way, and the most that are incomplete, at once."""
     stream_bytes: int = Field(default=64 << 20, ge=1024, le=1 << 32)
     """The most bytes of pictures that a TranslateStream holds."""
+    required_models: str = ""
+    """Names of the models that readiness waits for, with commas; others' faults are then ignored. Default: all."""
     probe_seconds: float = Field(default=15.0, gt=0, allow_inf_nan=False)
     """Seconds between two probes of every model, and before a TorchServe is asked again which it has."""
     drain_seconds: float = Field(default=20.0, ge=0, allow_inf_nan=False)
@@ -129,6 +131,11 @@ class Settings(BaseSettings):
     def keeps_strangers_out(self) -> bool:
         """Whether callers are told from strangers, or at least nobody listens in: TLS, mTLS, keys or JWT."""
         return any((self.tls_certificate, self.tls_client_ca, self.api_keys, self.jwt_keys))
+
+    @property
+    def required_model_names(self) -> list[str]:
+        """The names in `required_models`."""
+        return names_in(self.required_models)
 
     @property
     def listen_host(self) -> str:
@@ -185,3 +192,8 @@ class Settings(BaseSettings):
                 "else the largest picture could never be sent"
             )
         return self
+
+
+def names_in(text: str) -> list[str]:
+    """Return the names that stand in a text with commas between."""
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -13,7 +13,7 @@ from services.client.connection import DEFAULT_ADDRESS
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "docs/api.md"]
 # Commands that call a gateway; the others train models or serve them, and have tests of their own.
-CALLING = {"batch", "models", "sample", "token", "traverse", "translate"}
+CALLING = {"batch", "key", "models", "sample", "traverse", "translate"}
 
 
 def blocks(page: str, language: str) -> list[str]:

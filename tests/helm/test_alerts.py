@@ -87,6 +87,7 @@ def success(hours: float, minutes: int = 10, job: str = BATCH) -> Series:
 
 
 UP = f"up{{{GATEWAY}}}"
+REFUSED_ARCHIVES = f"gantry_archives_refused{{{GATEWAY}}}"
 BACKEND_UP = f'gantry_backend_up{{{GATEWAY}, backend="embedded", {MODEL}}}'
 SECOND_POD = GATEWAY.replace("10.0.0.1", "10.0.0.3").replace("gantry-1", "gantry-2")
 SECOND_BACKEND_UP = BACKEND_UP.replace(GATEWAY, SECOND_POD)
@@ -156,6 +157,10 @@ CASES = [
          {**constant(UP, 1, 10), **constant(MODEL_INFO, 1, 10)}),
     Case("GantryNoModel", "another gateway has the model", True, 10,
          {**constant(UP, 1, 10), **constant(MODEL_INFO.replace(GATEWAY, SECOND_POD), 1, 10)}),
+    Case("GantryArchivesRefused", "an archive was refused", True, 20, constant(REFUSED_ARCHIVES, 1, 20)),
+    Case("GantryArchivesRefused", "none was refused", False, 20, constant(REFUSED_ARCHIVES, 0, 20)),
+    Case("GantryArchivesRefused", "a model has just come and is not tried yet", False, 10,
+         constant(REFUSED_ARCHIVES, 1, 10)),
     Case("GantryCertificateExpires", "13 days are left", True, 90, expiry(13)),
     Case("GantryCertificateExpires", "15 days are left", False, 90, expiry(15)),
     Case("GantryCertificateExpiresSoon", "2 days are left", True, 90, expiry(2)),

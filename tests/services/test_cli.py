@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,7 @@ def test_models_lists_what_is_loaded_and_what_was_refused(address: str) -> None:
         "horse ↔ zebra",
     ]
     assert lines[5].split()[2:4] == ["code_conditional", "6×8×1"]
-    assert result.stderr.startswith("refused garbage.mar: ")
+    assert result.stderr.startswith("gantry models: refused garbage.mar: ")
 
 
 def test_models_prints_a_card(address: str) -> None:
@@ -261,7 +262,17 @@ def test_translate_names_the_domains_there_are(address: str, photos: Path, tmp_p
 def test_a_gateway_that_is_not_there(command: tuple[str, ...]) -> None:
     result = gantry("127.0.0.1:1", *command)
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"gantry {command[0]}: UNAVAILABLE: ")
+    assert result.stderr == (
+        f"gantry {command[0]}: no gateway answers at 127.0.0.1:1: connection refused; "
+        "start one with `gantry serve`, or name another address with --address or GANTRY_ADDRESS\n"
+    )
+
+
+def test_of_a_listener_that_is_no_gateway_it_is_not_said_that_nobody_is_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        result = gantry(f"127.0.0.1:{listener.getsockname()[1]}", "models", "--timeout", "0.2")
+    assert result.exit_code == 1
+    assert "no gateway answers" not in result.stderr
 
 
 def test_a_command_whose_dependencies_are_not_installed_says_what_to_install() -> None:

@@ -88,5 +88,5 @@ def _refuse_combinations(given: set[str]) -> None:
 
 
 def _failure(error: Exception, code: int) -> typer.Exit:
-    typer.secho(str(error), fg=typer.colors.RED, err=True)
+    typer.secho(f"gantry archive: {error}", fg=typer.colors.RED, err=True)
     return typer.Exit(code)

@@ -1,117 +1,26 @@
-"""Whether the gateway can do its work: a tiny real inference per model, told over gRPC health and over HTTP.
+"""The HTTP port: metrics, whether the process lives, and whether it is ready."""
 
-A ping of TorchServe says nothing about its models, so readiness is a picture that came back.
-"""
-
-import asyncio
 import json
 import logging
 import socket
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from threading import Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health import aio as health_aio
 from prometheus_client import make_wsgi_app
 
-from services.backends.base import Backend, BackendError, ModelKey
 from services.gateway.telemetry.metrics import Metrics
+from services.gateway.telemetry.readiness import Readiness
 
-# A name of the gRPC health service: SERVING for as long as the gateway answers at all.
-LIVENESS = "liveness"
 _POLL_SECONDS = 0.05
 # How long a caller of the probe server may say nothing; each holds a thread.
 _PATIENCE_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
-
-
-class Readiness:
-    """Probes every model and tells the health service, the metrics and /readyz what came of it."""
-
-    def __init__(
-        self, backend: Backend, health: health_aio.HealthServicer, services: Sequence[str], metrics: Metrics
-    ) -> None:
-        """Begin as not ready.
-
-        Args:
-            backend: A started backend.
-            health: The gRPC health service.
-            services: Full names of the services it speaks for, "" for the whole server.
-            metrics: Where `gantry_backend_up` stands.
-        """
-        self._backend, self._health, self._services, self._metrics = backend, health, services, metrics
-        self._faults: Mapping[ModelKey, str] = dict.fromkeys(backend.models, "not probed yet")
-        self._is_draining = False
-        self._shown: set[ModelKey] = set()
-        self._has_news = asyncio.Event()
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether there is a model, every model brought a picture back, and the gateway is not stopping."""
-        return bool(self._backend.models) and not self._faults and not self._is_draining
-
-    def report(self) -> dict[str, Any]:
-        """Say what /readyz shows: readiness, what each model's last probe said, and the refused archives."""
-        return {
-            "ready": self.is_ready,
-            "draining": self._is_draining,
-            "models": {f"{key.name} {key.version}": self._faults.get(key, "ok") for key in self._backend.models},
-            "refused": {refused.archive: refused.reason for refused in self._backend.refused},
-        }
-
-    async def probe(self) -> None:
-        """Make one picture with every model."""
-        faults: dict[ModelKey, str] = {}
-        for key in self._backend.models:
-            try:
-                await self._backend.probe(key)
-            except BackendError as error:
-                faults[key] = str(error)
-                _log.warning("model %s %s: probe failed: %s", *key, error)
-            except Exception:
-                # Probing must outlive anything a backend does.
-                faults[key] = "the probe failed"
-                _log.exception("model %s %s: unexpected error of the backend", *key)
-            self._metrics.backend_up.labels(self._backend.name, *key).set(key not in faults)
-            self._shown.add(key)
-        for key in self._shown - self._backend.models.keys():
-            self._metrics.backend_up.remove(self._backend.name, *key)
-        self._shown &= self._backend.models.keys()
-        self._faults = faults
-        await self._tell()
-
-    def look(self) -> None:
-        """Have `probe_forever` probe now: something has become of the models."""
-        self._has_news.set()
-
-    async def probe_forever(self, seconds: float) -> None:
-        """Probe again and again.
-
-        Args:
-            seconds: Pause between two probes, unless `look` ends it.
-        """
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._has_news.wait(), seconds)
-            self._has_news.clear()
-            await self.probe()
-
-    async def drain(self) -> None:
-        """Say NOT_SERVING from now on."""
-        self._is_draining = True
-        await self._tell()
-
-    async def _tell(self) -> None:
-        status = health_pb2.HealthCheckResponse.SERVING if self.is_ready else health_pb2.HealthCheckResponse.NOT_SERVING
-        for service in self._services:
-            await self._health.set(service, status)
 
 
 class ProbeServer:

@@ -5,8 +5,15 @@ import socket
 
 import pytest
 
+from gantry.v1 import models_pb2
 from services.client import local_gateway
-from services.client.local_gateway import free_port
+from services.client.local_gateway import free_port, reasons_of
+
+
+def test_an_empty_store_is_named() -> None:
+    assert reasons_of([]) == "the gateway has no model: its model store holds no .mar archive"
+    broken = models_pb2.RefusedArchive(archive="bad.mar", reason="broken")
+    assert reasons_of([broken]) == "the gateway refused bad.mar: broken"
 
 
 def test_a_free_port_can_be_had_and_a_seed_does_not_choose_it() -> None:

@@ -294,7 +294,7 @@ async def test_a_model_that_is_down_is_refused_at_once(bench: Bench) -> None:
     with pytest.raises(BackendUnavailableError, match="set aside"):
         bench.submit(1)
     with pytest.raises(BackendUnavailableError):
-        await bench.scheduler.probe(TINY, item(1))
+        await bench.scheduler.probe(TINY)
 
 
 async def test_free_slots_share_what_waits_in_whole_chunks() -> None:
@@ -591,13 +591,21 @@ async def test_a_caller_learns_of_its_deadline_on_time_whatever_hangs(bench: Ben
 async def test_a_probe_goes_before_all_others_and_alone(bench: Bench) -> None:
     away = await bench.occupy()
     bench.submit(1, 2, 3)
-    probing = asyncio.create_task(bench.scheduler.probe(TINY, item(99)))
+    probing = asyncio.create_task(bench.scheduler.probe(TINY))
     await settled()
     away.come_back()
     envelope = await bench.backend.away.get()
-    assert envelope.seeds == [99]
+    assert envelope.seeds == [0]
     envelope.come_back()
-    assert (await probing).image.data == bytes([99])
+    await probing
+
+
+async def test_a_probe_without_a_picture_has_failed(bench: Bench) -> None:
+    probing = asyncio.create_task(bench.scheduler.probe(TINY))
+    fault = worker_pb2.WorkReply(results=[worker_pb2.WorkResult(error="no")])
+    (await bench.backend.away.get()).outcome.set_result(fault)
+    with pytest.raises(BackendFailedError, match="brought no picture back"):
+        await probing
 
 
 async def test_stop_finishes_what_was_admitted_and_refuses_the_rest(bench: Bench) -> None:

@@ -335,6 +335,17 @@ async def test_models_that_come_and_go_while_it_runs(
     ]
 
 
+async def test_a_gateway_without_models_says_where_it_looked(
+    settings: Settings, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    backend = DrivenBackend()
+    async with Gateway(settings.model_copy(update={"model_store": tmp_path}), backend):
+        assert f"there is no model to serve: {tmp_path} holds no .mar archive" in caplog.text
+        backend.refused_archives = [models_pb2.RefusedArchive(archive="bad.mar", reason="broken")]
+        backend.on_change()
+    assert "there is no model to serve: archives refused: 1" in caplog.text
+
+
 async def test_health_follows_a_backend_that_goes_down_at_once(settings: Settings, backend: DrivenBackend) -> None:
     """The next probe would be an hour away."""
     async with (

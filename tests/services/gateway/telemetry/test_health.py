@@ -1,4 +1,4 @@
-"""Readiness: a picture that came back, told over gRPC and HTTP."""
+"""The HTTP port: metrics and probes."""
 
 import asyncio
 import json
@@ -8,34 +8,12 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health import aio as health_aio
 
 from gantry.v1 import models_pb2
 from services.backends.base import BackendUnavailableError
-from services.gateway.telemetry.health import ProbeServer, Readiness
-from services.gateway.telemetry.metrics import Metrics
-from tests.services.gateway.cards import tiny_card
-from tests.services.gateway.fakes import DrivenBackend, settled, until
-
-SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-SERVICE = "gantry.v1.GenerationService"
-
-
-class Watched:
-    """Readiness with all that it speaks through."""
-
-    def __init__(self, backend: DrivenBackend) -> None:
-        self.backend, self.metrics, self.health = backend, Metrics(), health_aio.HealthServicer()
-        self.readiness = Readiness(backend, self.health, ("", SERVICE), self.metrics)
-
-    async def statuses(self) -> set[int]:
-        requests = (health_pb2.HealthCheckRequest(service=service) for service in ("", SERVICE))
-        return {(await self.health.Check(request, None)).status for request in requests}
-
-    def is_up(self, version: str) -> float | None:
-        labels = {"backend": "driven", "model": "tiny", "version": version}
-        return self.metrics.registry.get_sample_value("gantry_backend_up", labels)
+from services.gateway.telemetry.health import ProbeServer
+from tests.services.gateway.fakes import DrivenBackend
+from tests.services.gateway.telemetry.watching import NOT_SERVING, SERVING, Watched
 
 
 @pytest.fixture
@@ -76,6 +54,7 @@ async def test_after_a_picture_came_back_all_is_ready(watched: Watched, probes: 
         "ready": True,
         "draining": False,
         "models": {"tiny 1.0.0": "ok", "tiny 1.1.0": "ok"},
+        "missing": [],
         "refused": {},
     }
     assert await watched.statuses() == {SERVING}
@@ -111,47 +90,12 @@ async def test_a_refused_archive_is_shown_and_the_rest_is_ready(watched: Watched
     assert json.loads(body)["refused"] == {"bad.mar": "card.json: missing"}
 
 
-async def test_a_gateway_without_models_is_never_ready() -> None:
-    watched = Watched(DrivenBackend())
-    await watched.readiness.probe()
-    assert not watched.readiness.is_ready
-    assert await watched.statuses() == {NOT_SERVING}
-
-
 async def test_draining_is_not_ready_but_alive(watched: Watched, probes: ProbeServer) -> None:
     await watched.readiness.probe()
-    await watched.readiness.drain()
+    watched.readiness.drain()
     assert (await get(probes, "/readyz"))[0] == 503
     assert (await get(probes, "/healthz"))[0] == 200
     assert await watched.statuses() == {NOT_SERVING}
-
-
-async def test_probing_goes_on_after_a_fault(watched: Watched) -> None:
-    watched.backend.probe_fault = ZeroDivisionError()
-    probing = asyncio.create_task(watched.readiness.probe_forever(0))
-    await settled()
-    watched.backend.probe_fault = None
-    await until(lambda: watched.readiness.is_ready)
-    probing.cancel()
-
-
-async def test_a_look_does_not_wait_for_the_next_probe(watched: Watched) -> None:
-    probing = asyncio.create_task(watched.readiness.probe_forever(3600))
-    await settled()
-    assert not watched.readiness.is_ready
-    watched.readiness.look()
-    await until(lambda: watched.readiness.is_ready)
-    probing.cancel()
-
-
-async def test_a_model_that_left_is_neither_down_nor_up(watched: Watched) -> None:
-    watched.backend.probe_fault = BackendUnavailableError("worker down")
-    await watched.readiness.probe()
-    watched.backend.probe_fault = None
-    watched.backend.replace(tiny_card(version="1.1.0"), tiny_card(version="2.0.0"))
-    await watched.readiness.probe()
-    assert watched.readiness.report()["models"] == {"tiny 1.1.0": "ok", "tiny 2.0.0": "ok"}
-    assert [watched.is_up(version) for version in ("1.0.0", "1.1.0", "2.0.0")] == [None, 1, 1]
 
 
 async def test_http_paths(probes: ProbeServer) -> None:
@@ -192,8 +136,3 @@ async def test_probes_answer_over_ipv6(watched: Watched, host: str) -> None:
             assert (await get(probes, "/healthz"))[0] == 200
     finally:
         probes.stop()
-
-
-def test_a_card_may_hold_any_version_in_its_key() -> None:
-    backend = DrivenBackend(tiny_card(version="1.0.0-rc.1+build.5"))
-    assert list(Watched(backend).readiness.report()["models"]) == ["tiny 1.0.0-rc.1+build.5"]

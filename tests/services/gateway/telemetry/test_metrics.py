@@ -54,7 +54,10 @@ def test_every_promised_metric_exists() -> None:
         "gantry_encode_seconds": "histogram",
         "gantry_backend_up": "gauge",
         "gantry_model_info": "gauge",
+        "gantry_archives_refused": "gauge",
         "gantry_draining": "gauge",
+        "gantry_connections_total": "counter",
+        "gantry_tls_handshakes_total": "counter",
         "gantry_tls_certificate_expiry_timestamp_seconds": "gauge",
     }
     for name, kind in promised.items():
