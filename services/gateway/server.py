@@ -234,7 +234,7 @@ def make_backend(settings: Settings) -> Backend:
         BackendUnavailableError: What it needs is not installed.
     """
     if settings.backend == "torchserve":
-        from services.backends.torchserve import TorchServeBackend
+        from services.backends.torchserve.backend import TorchServeBackend
 
         return TorchServeBackend(
             model_store=settings.model_store,

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import Backend, BackendTimeoutError, BackendUnavailableError, ModelKey
 from services.backends.envelope import Envelope
-from services.backends.parts import cut
 from services.backends.restarts import Restarts
 from services.backends.store import open_store
-from services.backends.torchserve_api import (
+from services.backends.torchserve.api import (
     DEFAULT_MESSAGE_BYTES,
     LONGEST_CALL_SECONDS,
     OWN_MESSAGE_BYTES,
@@ -25,12 +24,13 @@ from services.backends.torchserve_api import (
     TorchServeApi,
     WorkerDiedError,
 )
-from services.backends.torchserve_roster import Roster, Served
+from services.backends.torchserve.parts import cut
+from services.backends.torchserve.roster import Roster, Served
 from services.worker.execution import Device, Execution
 from services.worker.inputs import PICTURE, takes
 
 if TYPE_CHECKING:
-    from services.backends.torchserve_process import TorchServeProcess
+    from services.backends.torchserve.process import TorchServeProcess
 
 # Java starts, and workers load, in five to twenty seconds: a caller that retries three times gets through.
 _RESTART_RETRY_SECONDS = 5.0
@@ -173,7 +173,7 @@ class TorchServeBackend(Backend):
         if not self._model_store.is_dir():
             raise BackendUnavailableError(f"model store: {self._model_store} is not a folder")
         try:
-            from services.backends.torchserve_process import TorchServeProcess
+            from services.backends.torchserve.process import TorchServeProcess
         except ImportError as error:
             raise BackendUnavailableError(f"{error}; pip install 'gantry[torchserve]'") from error
         archives, refused = await asyncio.to_thread(open_store, self._model_store, lambda path, _: path)

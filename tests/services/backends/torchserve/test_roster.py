@@ -13,14 +13,15 @@ import grpc
 import pytest
 
 from gantry.v1 import worker_pb2
-from services.backends import torchserve_process, torchserve_roster
 from services.backends.base import BackendUnavailableError, ModelKey
 from services.backends.envelope import Envelope
-from services.backends.torchserve_api import DEFAULT_MESSAGE_BYTES
-from services.backends.torchserve_process import TorchServeProcess
+from services.backends.torchserve import process as torchserve_process
+from services.backends.torchserve import roster as torchserve_roster
+from services.backends.torchserve.api import DEFAULT_MESSAGE_BYTES
+from services.backends.torchserve.process import TorchServeProcess
 from services.worker.archive import card_digest, open_archive
 from tests.archives import tiny_card, write_tiny_archive
-from tests.services.backends.scripted import (
+from tests.services.backends.torchserve.scripted import (
     KEY,
     PATIENCE_SECONDS,
     Answer,

@@ -7,10 +7,10 @@ import grpc
 import pytest
 
 from gantry.v1 import worker_pb2
-from services.backends import torchserve_api
 from services.backends.base import BackendError, BackendFailedError, BackendTimeoutError, BackendUnavailableError
-from services.backends.torchserve_api import ModelUnknownError, TorchServeApi, WorkerDiedError, error_of
-from tests.services.backends.scripted import (
+from services.backends.torchserve import api as torchserve_api
+from services.backends.torchserve.api import ModelUnknownError, TorchServeApi, WorkerDiedError, error_of
+from tests.services.backends.torchserve.scripted import (
     KEY,
     PATIENCE_SECONDS,
     Answer,

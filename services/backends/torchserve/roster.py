@@ -10,8 +10,8 @@ from pathlib import Path
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import BackendError, BackendUnavailableError, ModelKey, try_out
 from services.backends.envelope import Envelope
-from services.backends.parts import OVERHEAD_BYTES, picture_bytes
-from services.backends.torchserve_api import LONGEST_CALL_SECONDS, ModelUnknownError, Registered, TorchServeApi
+from services.backends.torchserve.api import LONGEST_CALL_SECONDS, ModelUnknownError, Registered, TorchServeApi
+from services.backends.torchserve.parts import OVERHEAD_BYTES, picture_bytes
 from services.worker.archive import ArchiveError, card_digest, parse_card
 
 # Workers load side by side, so one that is so long behind all the others is not coming: a share of the time that

@@ -20,7 +20,7 @@ from services.backends.base import (
     BackendUnavailableError,
     ModelKey,
 )
-from services.backends.parts import OVERHEAD_BYTES
+from services.backends.torchserve.parts import OVERHEAD_BYTES
 from services.worker.handler import ENVELOPE_FIELD
 from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, management_pb2_grpc
 

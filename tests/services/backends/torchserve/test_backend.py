@@ -11,18 +11,19 @@ import psutil
 import pytest
 
 from gantry.v1 import worker_pb2
-from services.backends import torchserve_process, torchserve_roster
 from services.backends.base import BackendTimeoutError, BackendUnavailableError, ModelKey
 from services.backends.envelope import Envelope
 from services.backends.restarts import PAUSES
-from services.backends.torchserve import TorchServeBackend
-from services.backends.torchserve_api import DEFAULT_MESSAGE_BYTES
-from services.backends.torchserve_process import TorchServeProcess
+from services.backends.torchserve import process as torchserve_process
+from services.backends.torchserve import roster as torchserve_roster
+from services.backends.torchserve.api import DEFAULT_MESSAGE_BYTES
+from services.backends.torchserve.backend import TorchServeBackend
+from services.backends.torchserve.process import TorchServeProcess
 from services.worker.archive import card_digest, open_archive
 from services.worker.handler import ENVELOPE_FIELD
 from services.worker.runner import Runner
 from tests.archives import tiny_card
-from tests.services.backends.scripted import (
+from tests.services.backends.torchserve.scripted import (
     DIED,
     KEY,
     PATIENCE_SECONDS,

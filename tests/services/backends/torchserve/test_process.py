@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.backends import torchserve_process
 from services.backends.base import BackendUnavailableError
-from services.backends.torchserve_process import TorchServeProcess, find_java
+from services.backends.torchserve import process as torchserve_process
+from services.backends.torchserve.process import TorchServeProcess, find_java
 from tests.archives import write_tiny_archive
 
 START_SECONDS = 180.0
@@ -191,7 +191,7 @@ def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
     program = """
 import asyncio, sys
 from pathlib import Path
-from services.backends.torchserve_process import TorchServeProcess
+from services.backends.torchserve.process import TorchServeProcess
 process = TorchServeProcess([Path(sys.argv[1])], 1, message_bytes=1 << 20)
 asyncio.run(process.start(timeout=180.0))
 print(process.pid, flush=True)

@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_PNG
 from services.backends.base import ModelKey
-from services.backends.torchserve import TorchServeBackend
+from services.backends.torchserve.backend import TorchServeBackend
 from services.worker.handler import ENVELOPE_FIELD
 from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, management_pb2_grpc
 
