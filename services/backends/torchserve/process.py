@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,6 +113,12 @@ class TorchServeProcess:
         self._process: psutil.Popen | None = None
         self.address = ""
         self.management_address = ""
+        self._worker_processes: Mapping[str, psutil.Process] = {}
+
+    @property
+    def rest_address(self) -> str:
+        """Where its REST management API listens."""
+        return f"unix:{self._folder / 'management.sock'}"
 
     @property
     def pid(self) -> int:
@@ -174,6 +180,37 @@ class TorchServeProcess:
             await asyncio.to_thread(_end, self._process)
             self._process = None
         self._resources.close()
+
+    async def worker_processes(self) -> Mapping[str, bool]:
+        """Return the ids of the workers that have a process, and whether it is stopped (SIGSTOP)."""
+        return await asyncio.to_thread(self._find_workers)
+
+    def kill_workers(self, ids: Collection[str]) -> None:
+        """Kill those processes of some workers that were found last; TorchServe starts them again.
+
+        Args:
+            ids: Their ids.
+        """
+        for worker, process in self._worker_processes.items():
+            if worker in ids:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+    def kill(self) -> None:
+        """Kill the frontend and its workers, even where they are stopped; `ended` then returns."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _find_workers(self) -> Mapping[str, bool]:
+        found, stopped = {}, {}
+        with suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self.pid).children() if self.pid else ():
+                with suppress(psutil.NoSuchProcess):
+                    if process.status() != psutil.STATUS_ZOMBIE and (worker := _worker_id(process.cmdline())):
+                        found[worker], stopped[worker] = process, process.status() == psutil.STATUS_STOPPED
+        self._worker_processes = found
+        return stopped
 
     def log_tail(self) -> str:
         """Return the last lines that Java and TorchServe wrote."""
@@ -310,6 +347,13 @@ def _accepts(port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def _worker_id(command: Sequence[str]) -> str:
+    """Return the id of the worker that a command starts; nothing where it starts none."""
+    if "--sock-name" not in command[:-1]:
+        return ""
+    return command[command.index("--sock-name") + 1].rpartition(".")[2]
 
 
 def _end(frontend: psutil.Popen) -> None:

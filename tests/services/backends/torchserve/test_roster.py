@@ -194,7 +194,7 @@ async def test_nothing_leaves_because_nobody_answers(tiny: Answer, caplog: pytes
         before = backend.models
         scripted.models["tiny"] = busy
         await rounds.next()
-        scripted.response_seconds = None
+        scripted.workers = None
         await rounds.next()
         await scripted.server.stop(None)
         await rounds.next()
