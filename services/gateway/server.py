@@ -244,6 +244,7 @@ def make_backend(settings: Settings) -> Backend:
             execution=settings.execution,
             device=settings.device,
             names=[name.strip() for name in settings.torchserve_models.split(",") if name.strip()],
+            rest_address=settings.torchserve_rest_address,
             message_bytes=settings.torchserve_message_bytes,
             follow_seconds=settings.probe_seconds,
         )

@@ -97,7 +97,6 @@ class TorchServeBackend(Backend):
         self._start_seconds, self._follow_seconds = start_seconds, follow_seconds
         self._clock, self._pause, self._look_pause = clock, pause, look_pause
         self.address, self.management_address = address, management_address
-        self.envelopes_in_flight = workers
         self._starts_its_own = address is None
         self._process: TorchServeProcess | None = None
         self._api: TorchServeApi | None = None
@@ -151,11 +150,6 @@ class TorchServeBackend(Backend):
                     await self._roster.follow(self._api)
         finally:
             watching.cancel()
-
-    @property
-    def workers(self) -> int | None:
-        """The most envelopes of all models at once: no limit, since each model has workers of its own."""
-        return None
 
     def slots(self, key: ModelKey) -> int:
         """Return the most envelopes of a model at once: as many as it has workers.
@@ -211,7 +205,7 @@ class TorchServeBackend(Backend):
             await self._process.stop()
 
     def _make_healing(self, rest: RestApi | None) -> Healing:
-        return Healing(rest, self._process, self._clock, self._look_pause)
+        return Healing(rest, self._process, self._clock, self._look_pause, lambda reason: self.on_worker_lost(reason))
 
     async def _open(self) -> None:
         """Start a TorchServe where none was named, connect to it, and learn its models."""
@@ -285,12 +279,14 @@ class TorchServeBackend(Backend):
         limit = limit_of(envelope, began - departed)
         replies = []
         for part in await self._cut(envelope.request, served.loaded.card):
-            if isinstance(part, worker_pb2.WorkRequest):
+            if isinstance(part, worker_pb2.WorkReply):
+                replies.append(part)
+            elif envelope.deserted.is_set():
+                replies.append(worker_pb2.WorkReply(results=[worker_pb2.WorkResult(unrun=True)] * len(part.items)))
+            else:
                 _age(part, self._clock() - departed)
                 left = None if limit is None else limit - (self._clock() - began)
                 replies.append(await self._call(served, part, left))
-            else:
-                replies.append(part)
         if len(replies) == 1:
             return replies[0]
         return worker_pb2.WorkReply(
@@ -331,6 +327,7 @@ class TorchServeBackend(Backend):
                 continue
             if not (await self._api.ping(_PING_SECONDS) or await self._api.ping(_PING_SECONDS)):
                 _log.error("TorchServe does not answer, and is killed")
+                self.on_worker_lost("silent")
                 self._process.kill()
             try:
                 await self._healing.look(self._roster.served.values())

@@ -108,6 +108,7 @@ class Healing:
         processes: Processes | None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_loss: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Begin with models that are well.
 
@@ -116,7 +117,9 @@ class Healing:
             processes: The TorchServe, where it is the gateway's own.
             clock: Monotonic seconds.
             pause: Lets a number of seconds pass on that clock.
+            on_loss: Called where a worker was lost, with the reason: "crashed", "overdue" or "silent".
         """
+        self._on_loss = on_loss
         self._rest, self._processes, self._clock, self._pause = rest, processes, clock, pause
         self._workers: Mapping[str, bool] = {}
         self._cases: dict[ModelKey, _Case] = {}
@@ -187,6 +190,7 @@ class Healing:
                 _log.warning("model %s %s: a worker hangs and is replaced", *served.key)
                 replaced += 1
                 case.remove()
+                self._on_loss("overdue")
             # TorchServe ends the call, or puts it back in its queue: then its time begins when a worker is ready.
             up = asyncio.ensure_future(case.up.wait())
             await asyncio.wait({calling, up}, return_when=asyncio.FIRST_COMPLETED)
@@ -198,7 +202,8 @@ class Healing:
         Args:
             served: The model.
         """
-        self._begin(served)
+        if served.key not in self._cases and self._begin(served):
+            self._on_loss("crashed")
 
     async def look(self, models: Iterable[Served]) -> None:
         """Kill workers of the gateway's own that are stopped, and care for models that may have lost one.
@@ -213,9 +218,10 @@ class Healing:
         if stopped:
             _log.warning("%d workers of TorchServe are stopped (SIGSTOP) and are replaced", len(stopped))
             self._processes.kill_workers(stopped)
-        if stopped or before.keys() - self._workers.keys():
-            for served in models:
-                self.note_lost(served)
+            self._on_loss("silent")
+        for served in models if stopped or before.keys() - self._workers.keys() else ():
+            # Which model's it was shows when TorchServe is asked.
+            self._begin(served)
 
     async def _is_done(self, task: asyncio.Future[Any], seconds: float | None) -> bool:
         """Wait for a task that goes on where the wait ends, and return whether it is done."""
