@@ -107,7 +107,7 @@ class TorchServeBackend(Backend):
             start_seconds,
             self._run,
             lambda: self.on_change(),
-            lambda served: self._healing.note_lost(served),
+            lambda served: self._healing.look_after(served),
             workers=workers,
             is_own=address is None,
         )

@@ -77,26 +77,30 @@ def limit_of(envelope: Envelope, waited: float) -> float | None:
 
 @dataclass
 class _Case:
-    """A model whose workers are not all well.
+    """A model whose workers are not all well, or may not be.
 
     Attributes:
         served: The model.
-        began: When it was noticed.
         is_hung: Whether its workers are still to be removed.
-        ready: How many workers it has.
-        up: Set while it has any, and when nothing more is done for it.
+        ready: How many workers are known to be ready.
+        up: Set while it is not known to have none, and when nothing more is done for it.
+        down_since: When it was last found to have none.
     """
 
     served: Served
-    began: float
     is_hung: bool = False
     ready: int = 0
     up: asyncio.Event = field(default_factory=asyncio.Event)
+    down_since: float = 0.0
 
-    def remove(self) -> None:
-        """Have its workers removed."""
-        self.is_hung = True
-        self.up.clear()
+    def note(self, ready: int, now: float) -> None:
+        """Note how many workers are ready."""
+        self.ready = ready
+        if ready:
+            self.up.set()
+        elif self.up.is_set():
+            self.up.clear()
+            self.down_since = now
 
 
 class Healing:
@@ -144,7 +148,7 @@ class Healing:
             BackendUnavailableError: It cannot take work now.
         """
         case = self._cases.get(key)
-        if case and not case.up.is_set() and self._clock() - case.began >= _SET_ASIDE_SECONDS:
+        if case and not case.up.is_set() and self._clock() - case.down_since >= _SET_ASIDE_SECONDS:
             raise _being_replaced()
 
     async def healed(self, key: ModelKey, seconds: float | None = None) -> None:
@@ -189,7 +193,8 @@ class Healing:
             if is_new or case.up.is_set():
                 _log.warning("model %s %s: a worker hangs and is replaced", *served.key)
                 replaced += 1
-                case.remove()
+                case.is_hung = True
+                case.note(0, self._clock())
                 self._on_loss("overdue")
             # TorchServe ends the call, or puts it back in its queue: then its time begins when a worker is ready.
             up = asyncio.ensure_future(case.up.wait())
@@ -202,8 +207,17 @@ class Healing:
         Args:
             served: The model.
         """
-        if served.key not in self._cases and self._begin(served):
+        if served.key not in self._cases and (case := self._begin(served)):
+            case.note(0, self._clock())
             self._on_loss("crashed")
+
+    def look_after(self, served: Served) -> None:
+        """Begin to see to it that a model that may have lost a worker gets it back.
+
+        Args:
+            served: The model.
+        """
+        self._begin(served)
 
     async def look(self, models: Iterable[Served]) -> None:
         """Kill workers of the gateway's own that are stopped, and care for models that may have lost one.
@@ -221,7 +235,7 @@ class Healing:
             self._on_loss("silent")
         for served in models if stopped or before.keys() - self._workers.keys() else ():
             # Which model's it was shows when TorchServe is asked.
-            self._begin(served)
+            self.look_after(served)
 
     async def _is_done(self, task: asyncio.Future[Any], seconds: float | None) -> bool:
         """Wait for a task that goes on where the wait ends, and return whether it is done."""
@@ -244,7 +258,8 @@ class Healing:
         if self._rest is None:
             return None
         if served.key not in self._cases:
-            case = self._cases[served.key] = _Case(served, self._clock())
+            case = self._cases[served.key] = _Case(served)
+            case.up.set()
             task = asyncio.create_task(self._heal(self._rest, case))
             self._tasks.add(task)
             task.add_done_callback(lambda _: self._close(case, task))
@@ -257,7 +272,7 @@ class Healing:
 
     async def _heal(self, rest: Rest, case: _Case) -> None:
         """Care for a model until all its workers are ready."""
-        was_down, seen = False, self._clock()
+        was_down, seen = not case.up.is_set(), self._clock()
         while case.is_hung or case.ready < case.served.workers:
             try:
                 if case.is_hung:
@@ -268,11 +283,10 @@ class Healing:
             except BackendUnavailableError as error:
                 _log.warning("model %s %s: its workers cannot be cared for: %s", *case.served.key, error)
                 await self._pause(_SLOW_POLL_SECONDS)
-            was_down = was_down or not case.ready
             if was_down and case.ready:
-                was_down = False
-                seconds = self._clock() - case.began
+                seconds = self._clock() - case.down_since
                 _log.warning("model %s %s: a worker serves again after %.1f s", *case.served.key, seconds)
+            was_down = not case.up.is_set()
 
     async def _see(self, rest: Rest, case: _Case, seen: float) -> float:
         """See how many workers a model has, and have one started where there is none and TorchServe waits with it.
@@ -286,12 +300,8 @@ class Healing:
             The new `seen`.
         """
         alive = await self._alive(await rest.workers(case.served.key))
-        case.ready = sum(worker.is_ready for worker in alive)
-        if case.ready and not case.is_hung:
-            case.up.set()
-        else:
-            case.up.clear()
         now = self._clock()
+        case.note(0 if case.is_hung else sum(worker.is_ready for worker in alive), now)
         if case.ready or (alive and self._processes):
             # One that loads for ever is ended by TorchServe.
             return now
@@ -309,7 +319,7 @@ class Healing:
             workers = await rest.workers(case.served.key)
             await self._processes.worker_processes()
             self._processes.kill_workers([worker.id for worker in workers])
-        case.is_hung, case.ready = False, 0
+        case.is_hung = False
 
     async def _scale_anew(self, rest: Rest, served: Served) -> None:
         await rest.scale(served.key, 0)

@@ -249,7 +249,10 @@ async def test_stopped_worker_is_killed_though_nobody_calls() -> None:
         await made.look([SERVED])
 
         assert scripted.acts == ["kill 1"]
+        await time.let_pass(0.3)
         waiting = asyncio.create_task(made.healed(KEY))
+        await time.let_pass(0.3)
+        assert not waiting.done()
         scripted.start("1")
         await time.let_pass(0.3)
         assert waiting.done()
@@ -261,6 +264,8 @@ async def test_worker_that_has_gone_is_noticed_though_nobody_calls() -> None:
         await made.look([SERVED])
         del scripted.processes["1"]
         await made.look([SERVED])
+        await asyncio.wait_for(made.healed(KEY), 5.0)
+        await time.let_pass(0.3)
         waiting = asyncio.create_task(made.healed(KEY, 1.0))
         await time.let_pass(1.1)
 
