@@ -15,7 +15,7 @@ from services.backends.base import ModelKey
 from services.backends.torchserve import process as torchserve_process
 from services.backends.torchserve.api import OWN_MESSAGE_BYTES
 from services.backends.torchserve.backend import TorchServeBackend
-from services.backends.torchserve.process import find_java, find_torchserve
+from services.backends.torchserve.installed import find_java, find_torchserve
 from services.gateway.settings import Settings
 from tests.archives import write_tiny_archive
 from tests.images.dockerfile import DOCKERFILE, ROOT

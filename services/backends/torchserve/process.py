@@ -6,10 +6,7 @@ HTTP listens on sockets in that folder, and gRPC on loopback.
 """
 
 import asyncio
-import importlib.util
 import os
-import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,11 +21,11 @@ from typing import Any, TypeVar
 import psutil  # type: ignore[import-untyped]
 
 from services.backends.base import BackendUnavailableError
+from services.backends.torchserve.installed import find_java, find_torchserve
 from services.processes import ending_with_this
 from services.worker.execution import Device, Execution
 from services.worker.handler import DEVICE_VARIABLE, EXECUTION_VARIABLE
 
-_LEAST_JAVA = 17
 _POLL_SECONDS = 0.1
 # TorchServe ends its workers and then itself within about four seconds.
 _STOP_SECONDS = 15.0
@@ -285,42 +282,6 @@ class TorchServeProcess:
             if time.monotonic() > give_up:
                 raise BackendUnavailableError(f"TorchServe did not listen within {timeout:g} s:\n{self.log_tail()}")
             await asyncio.sleep(_POLL_SECONDS)
-
-
-def find_java() -> str:
-    """Find Java 17 or later, under JAVA_HOME or else on the path.
-
-    Returns:
-        The path of `java`.
-
-    Raises:
-        BackendUnavailableError: There is none, or it is older.
-    """
-    java_home = os.environ.get("JAVA_HOME")
-    java = shutil.which(f"{java_home}/bin/java" if java_home else "java")
-    if java is None:
-        raise BackendUnavailableError(f"TorchServe needs Java {_LEAST_JAVA}: `java` was not found")
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    version = re.search(r'version "(\d+)', told)
-    if version is None or int(version[1]) < _LEAST_JAVA:
-        first_line = told.partition("\n")[0]
-        raise BackendUnavailableError(f"TorchServe needs Java {_LEAST_JAVA}: {java} is {first_line or 'not Java'}")
-    return java
-
-
-def find_torchserve() -> Path:
-    """Find the installed TorchServe.
-
-    Returns:
-        The folder that holds its package `ts`.
-
-    Raises:
-        BackendUnavailableError: It is not installed.
-    """
-    found = importlib.util.find_spec("ts")
-    if found is None or found.origin is None:
-        raise BackendUnavailableError("TorchServe is not installed: pip install 'gantry[torchserve]'")
-    return Path(found.origin).resolve().parent.parent
 
 
 @contextmanager
