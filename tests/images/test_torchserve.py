@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from services.backends.base import ModelKey
+from services.backends.torchserve import configuration
 from services.backends.torchserve import process as torchserve_process
 from services.backends.torchserve.api import OWN_MESSAGE_BYTES
 from services.backends.torchserve.backend import TorchServeBackend
@@ -73,7 +74,7 @@ def test_limits_are_those_of_a_torchserve_of_the_gateways_own() -> None:
 
 
 def test_what_is_fixed_is_as_in_a_torchserve_of_the_gateways_own() -> None:
-    own = {key: value for key, value in properties(torchserve_process._CONFIG).items() if "{" not in value}
+    own = {key: value for key, value in properties(configuration.CONFIG).items() if "{" not in value}
     fixed = {key for key in own if not key.endswith("_address")} - {"enable_metrics_api"}
 
     assert len(fixed) >= 4

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import psutil  # type: ignore[import-untyped]
 
 from services.backends.base import BackendUnavailableError
+from services.backends.torchserve.configuration import write_settings
 from services.backends.torchserve.installed import find_java, find_torchserve
 from services.processes import ending_with_this
 from services.worker.execution import Device, Execution
@@ -35,46 +36,6 @@ _FRONTEND = "org.pytorch.serve.ModelServer"
 _JVM_HEAP = "-Xmx512m"
 # Java's counters for tools like jstat lie under the common /tmp, and stay there where it is killed.
 _JVM_NO_COUNTERS = "-XX:-UsePerfData"
-
-_CONFIG = """\
-inference_address=unix:{folder}/inference.sock
-management_address=unix:{folder}/management.sock
-grpc_inference_address=127.0.0.1
-grpc_inference_port={inference_port}
-grpc_management_address=127.0.0.1
-grpc_management_port={management_port}
-enable_metrics_api=false
-disable_system_metrics=true
-model_store={store}
-load_models=all
-allowed_urls=file://{store}/.*
-enable_model_api=false
-disable_token_authorization=true
-install_py_dep_per_model=false
-default_workers_per_model={workers}
-max_request_size={message_bytes}
-max_response_size={message_bytes}
-"""
-
-# At INFO the frontend logs every call several times, which costs more than the call. What workers print is kept, since
-# it says why a model did not load, but for their line per call.
-_LOGGING = """\
-<Configuration status="error">
-  <Appenders>
-    <RollingFile name="log" fileName="{log}" filePattern="{log}.%i">
-      <PatternLayout pattern="%d{{ISO8601}} %-5p %c{{1}} - %m%n"/>
-      <SizeBasedTriggeringPolicy size="10 MB"/>
-      <DefaultRolloverStrategy max="1"/>
-    </RollingFile>
-  </Appenders>
-  <Loggers>
-    <Logger name="MODEL_LOG" level="info">
-      <RegexFilter regex="Backend received inference.*" onMatch="DENY" onMismatch="NEUTRAL"/>
-    </Logger>
-    <Root level="warn"><AppenderRef ref="log"/></Root>
-  </Loggers>
-</Configuration>
-"""
 
 Result = TypeVar("Result")
 
@@ -136,7 +97,14 @@ class TorchServeProcess:
         self._folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="gantry-torchserve-")))
         with _held_ports(2) as (inference_port, management_port):
             self.address, self.management_address = f"127.0.0.1:{inference_port}", f"127.0.0.1:{management_port}"
-            self._write_settings(inference_port, management_port)
+            write_settings(
+                self._folder,
+                self._archives,
+                inference_port=inference_port,
+                management_port=management_port,
+                workers=self._workers,
+                message_bytes=self._message_bytes,
+            )
             self._process = self._launch(java, home)
             await self.while_running(self._listening(management_port, timeout))
 
@@ -219,23 +187,6 @@ class TorchServeProcess:
 
     def _poll(self) -> int | None:
         return None if self._process is None else self._process.poll()
-
-    def _write_settings(self, inference_port: int, management_port: int) -> None:
-        folder, store = self._folder, self._folder / "store"
-        # A store of its own, so that it can load exactly these archives, whatever their files are called.
-        store.mkdir()
-        for index, archive in enumerate(self._archives):
-            (store / f"{index}.mar").symlink_to(archive.resolve())
-        config = _CONFIG.format(
-            folder=folder,
-            store=store,
-            inference_port=inference_port,
-            management_port=management_port,
-            workers=self._workers,
-            message_bytes=self._message_bytes,
-        )
-        (folder / "config.properties").write_text(config)
-        (folder / "log4j2.xml").write_text(_LOGGING.format(log=folder / "torchserve.log"))
 
     def _launch(self, java: str, home: Path) -> psutil.Popen:
         folder = self._folder
