@@ -28,8 +28,8 @@ from benchmarks.translation import (
     pictures,
     translating_gateway,
 )
-from services.backends.torchserve_api import OWN_MESSAGE_BYTES
-from services.backends.torchserve_process import TorchServeProcess
+from services.backends.torchserve.api import OWN_MESSAGE_BYTES
+from services.backends.torchserve.process import TorchServeProcess
 
 LOADS = [Load(concurrency, images) for images in (1, 16) for concurrency in (1, 8, 32)]
 _START_SECONDS = 600.0

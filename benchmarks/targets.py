@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, worker_pb2
-from services.backends.torchserve_process import TorchServeProcess
+from services.backends.torchserve.process import TorchServeProcess
 from services.client.local_gateway import running_gateway
 from services.worker.handler import ENVELOPE_FIELD
 from torchserve import inference_pb2, inference_pb2_grpc

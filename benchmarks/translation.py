@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.load import Load
 from benchmarks.targets import DIRECT, EMBEDDED, Target
 from gantry.v1 import generation_pb2, generation_pb2_grpc, worker_pb2
-from services.backends.torchserve_process import TorchServeProcess
+from services.backends.torchserve.process import TorchServeProcess
 from services.client import Client
 from services.client.demo_pictures import demo_pictures
 from services.client.local_gateway import running_gateway

@@ -15,7 +15,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not marked:
         return
     try:
-        from services.backends.torchserve_process import find_java, find_torchserve
+        from services.backends.torchserve.installed import find_java, find_torchserve
 
         find_torchserve()
         find_java()

@@ -260,7 +260,7 @@ def make_backend(settings: Settings) -> Backend:
         BackendUnavailableError: What it needs is not installed.
     """
     if settings.backend == "torchserve":
-        from services.backends.torchserve import TorchServeBackend
+        from services.backends.torchserve.backend import TorchServeBackend
 
         return TorchServeBackend(
             model_store=settings.model_store,
@@ -270,6 +270,7 @@ def make_backend(settings: Settings) -> Backend:
             execution=settings.execution,
             device=settings.device,
             names=names_in(settings.torchserve_models),
+            rest_address=settings.torchserve_rest_address,
             message_bytes=settings.torchserve_message_bytes,
             follow_seconds=settings.probe_seconds,
         )

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.gateway.explaining import explain
 from services.loopback import is_loopback
+
+_LAST_PORT = 65535
 
 
 class Settings(BaseSettings):
@@ -72,12 +74,15 @@ class Settings(BaseSettings):
     """host:port of a running TorchServe's gRPC inference API. Default: the gateway starts one of its own."""
     torchserve_management_address: str = "127.0.0.1:7071"
     """host:port of its gRPC management API; only asked which models there are, at every probe."""
+    torchserve_rest_address: str | None = None
+    """host:port of its REST management API, over which a worker that hangs is replaced; for one that serves this
+    gateway alone."""
     torchserve_models: str = ""
     """Names of a running TorchServe's models, with commas; its management API is then not asked."""
     torchserve_message_bytes: int = Field(default=6_553_500, ge=1 << 20, le=1 << 30)
     """The most bytes that a running TorchServe takes and gives: its max_request_size and max_response_size."""
     torchserve_workers: int = Field(default=1, ge=1, le=64)
-    """Worker processes per model of a TorchServe of the gateway's own."""
+    """Worker processes per model of a TorchServe of the gateway's own, or of one whose models are named."""
 
     max_request_bytes: int = Field(default=4 << 20, ge=65_536, le=1 << 30)
     """The most bytes of one message from a caller; larger pictures come in chunks."""
@@ -156,6 +161,22 @@ class Settings(BaseSettings):
     @property
     def _is_out_of_reach(self) -> bool:
         return is_loopback(self.listen_host.strip("[]"))
+
+    @field_validator("torchserve_rest_address")
+    @classmethod
+    def _rest_address_is_one(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        host, _, port = given.removeprefix("http://").rstrip("/").rpartition(":")
+        if not (host and port.isdecimal() and 0 < int(port) <= _LAST_PORT) or "/" in host:
+            raise ValueError(f"must be host:port or http://host:port, and is {given}")
+        return f"{host}:{port}"
+
+    @model_validator(mode="after")
+    def _rest_address_has_a_torchserve(self) -> Self:
+        if self.torchserve_rest_address and not self.torchserve_address:
+            raise ValueError("torchserve_rest_address needs torchserve_address, of a TorchServe that runs")
+        return self
 
     @model_validator(mode="after")
     def _strangers_stay_out(self) -> Self:

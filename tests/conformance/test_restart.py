@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gantry.v1 import generation_pb2
-from services.backends.torchserve import TorchServeBackend
+from services.backends.torchserve.backend import TorchServeBackend
 from services.gateway.server import make_backend
 from services.gateway.settings import Settings
 from tests.archives import write_tiny_archive

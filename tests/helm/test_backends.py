@@ -27,6 +27,7 @@ def test_sidecar_outlives_the_gateway_and_is_on_loopback() -> None:
     given = environment(container_of(manifests))
     assert given["GANTRY_BACKEND"] == "torchserve"
     assert given["GANTRY_TORCHSERVE_ADDRESS"] == "127.0.0.1:7070"
+    assert given["GANTRY_TORCHSERVE_REST_ADDRESS"] == "127.0.0.1:8081"
     assert "GANTRY_TORCHSERVE_MODELS" not in given, "its management API is there to be asked"
 
 
@@ -36,6 +37,7 @@ def test_own_torchserve_is_found_by_its_service() -> None:
     given = environment(container_of(manifests))
     assert given["GANTRY_TORCHSERVE_ADDRESS"] == "demo-gantry-torchserve.pictures.svc:7070"
     assert given["GANTRY_TORCHSERVE_MODELS"] == "a,b"
+    assert "GANTRY_TORCHSERVE_REST_ADDRESS" not in given, "it listens on its pod's loopback, and serves every gateway"
     torchserve = one(manifests, "Deployment", "demo-gantry-torchserve")
     assert selects({"matchLabels": service["spec"]["selector"]}, torchserve["spec"]["template"]["metadata"]["labels"])
     assert environment(container_of(manifests, "torchserve"))["GANTRY_TORCHSERVE_HOST"] == "0.0.0.0"

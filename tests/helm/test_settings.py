@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from services.gateway.settings import Settings
-from tests.helm.core import OWN, TLS, environment_of
+from tests.helm.core import OWN, SIDECAR, TLS, environment_of
 from tests.helm.manifests import pod_templates
 from tests.helm.rendering import CHART, merged, render
 
@@ -12,6 +12,7 @@ _RANGE_KEYWORDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
 _ALL_THAT_IT_DECIDES: tuple[dict[str, Any], ...] = (
     {},
     OWN,
+    SIDECAR,
     merged(
         TLS,
         {

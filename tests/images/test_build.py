@@ -19,8 +19,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.backends.torchserve_api import OWN_MESSAGE_BYTES
-from services.backends.torchserve_process import TorchServeProcess
+from services.backends.torchserve.api import OWN_MESSAGE_BYTES
+from services.backends.torchserve.process import TorchServeProcess
 from services.client import AsyncClient
 from services.client.local_gateway import free_port, tail, wait_until_serving
 from tests.archives import write_tiny_archive

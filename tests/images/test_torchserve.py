@@ -11,11 +11,12 @@ from xml.etree import ElementTree
 import psutil
 import pytest
 
-from services.backends import torchserve_process
 from services.backends.base import ModelKey
-from services.backends.torchserve import TorchServeBackend
-from services.backends.torchserve_api import LONGEST_CALL_SECONDS, OWN_MESSAGE_BYTES
-from services.backends.torchserve_process import find_java, find_torchserve
+from services.backends.torchserve import configuration
+from services.backends.torchserve import process as torchserve_process
+from services.backends.torchserve.api import OWN_MESSAGE_BYTES
+from services.backends.torchserve.backend import TorchServeBackend
+from services.backends.torchserve.installed import find_java, find_torchserve
 from services.gateway.settings import Settings
 from tests.archives import write_tiny_archive
 from tests.images.dockerfile import DOCKERFILE, ROOT
@@ -73,7 +74,7 @@ def test_limits_are_those_of_a_torchserve_of_the_gateways_own() -> None:
 
 
 def test_what_is_fixed_is_as_in_a_torchserve_of_the_gateways_own() -> None:
-    own = {key: value for key, value in properties(torchserve_process._CONFIG).items() if "{" not in value}
+    own = {key: value for key, value in properties(configuration.CONFIG).items() if "{" not in value}
     fixed = {key for key in own if not key.endswith("_address")} - {"enable_metrics_api"}
 
     assert len(fixed) >= 4
@@ -81,7 +82,9 @@ def test_what_is_fixed_is_as_in_a_torchserve_of_the_gateways_own() -> None:
 
 
 def test_the_longest_call_outlives_its_connection() -> None:
-    assert float(configured()["grpc_inference_max_connection_age_grace_ms"]) >= LONGEST_CALL_SECONDS * 1000
+    assert float(configured()["grpc_inference_max_connection_age_grace_ms"]) >= 300_000, (
+        "what a worker is given for a call"
+    )
 
 
 def test_only_warnings_and_words_of_workers_are_logged() -> None:

@@ -154,3 +154,21 @@ def test_a_host_that_is_open_to_strangers_is_refused(host: str) -> None:
 
 def test_every_field_says_what_it_is() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize("given", ["127.0.0.1:8081", "http://127.0.0.1:8081", "http://127.0.0.1:8081/"])
+def test_rest_address_of_torchserve_may_be_a_url(given: str) -> None:
+    settings = Settings.read({"torchserve_address": "127.0.0.1:7070", "torchserve_rest_address": given})
+
+    assert settings.torchserve_rest_address == "127.0.0.1:8081"
+
+
+@pytest.mark.parametrize("given", ["localhost", ":8081", "host:port", "host:0", "host:65536", "https://host:8081"])
+def test_rest_address_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(ValueError, match=r"^torchserve_rest_address: must be host:port or http://host:port, and is "):
+        Settings.read({"torchserve_address": "127.0.0.1:7070", "torchserve_rest_address": given})
+
+
+def test_rest_address_of_no_torchserve_is_refused() -> None:
+    with pytest.raises(ValueError, match="torchserve_rest_address needs torchserve_address"):
+        Settings.read({"torchserve_rest_address": "127.0.0.1:8081"})

@@ -41,6 +41,9 @@
 {{- else }}
 - {name: GANTRY_BACKEND, value: torchserve}
 - {name: GANTRY_TORCHSERVE_ADDRESS, value: {{ include "gantry.torchserve.address" . | quote }}}
+{{- if eq $mode "torchserve-sidecar" }}
+- {name: GANTRY_TORCHSERVE_REST_ADDRESS, value: "127.0.0.1:8081"}
+{{- end }}
 - {name: GANTRY_TORCHSERVE_MESSAGE_BYTES, value: {{ int64 .Values.torchserve.messageBytes | quote }}}
 - {name: GANTRY_TORCHSERVE_WORKERS, value: {{ .Values.torchserve.workersPerModel | quote }}}
 {{- with .Values.torchserve.models }}

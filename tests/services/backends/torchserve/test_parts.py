@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gantry.v1 import models_pb2, worker_pb2
-from services.backends.parts import answer_bytes, cut
+from services.backends.torchserve.parts import answer_bytes, cut
 from services.worker.imaging import FORMATS, encode
 
 GREY = models_pb2.ImageSpec(width=28, height=28, channels=1)

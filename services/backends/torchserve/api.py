@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf import empty_pb2
 from google.protobuf.message import DecodeError
 
 from gantry.v1 import worker_pb2
@@ -20,7 +21,7 @@ from services.backends.base import (
     BackendUnavailableError,
     ModelKey,
 )
-from services.backends.parts import OVERHEAD_BYTES
+from services.backends.torchserve.parts import OVERHEAD_BYTES
 from services.worker.handler import ENVELOPE_FIELD
 from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, management_pb2_grpc
 
@@ -28,8 +29,6 @@ from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, manage
 DEFAULT_MESSAGE_BYTES = 6_553_500
 # The same for a TorchServe of the gateway's own.
 OWN_MESSAGE_BYTES = 64 << 20
-# A worker can hang for ever without TorchServe noticing, so no call waits longer than this.
-LONGEST_CALL_SECONDS = 300.0
 # How long calls under way have to fail by themselves when the connection is closed.
 _CLOSE_SECONDS = 1.0
 _PAGE_MODELS = 100
@@ -59,13 +58,13 @@ class Registered:
 
     Attributes:
         startup_seconds: What its workers are given to load it.
-        response_seconds: What they are given to answer a call; TorchServe kills those that take longer.
-        has_worker: Whether a worker has loaded it.
+        workers: How many it is to have.
+        ready: How many of them have loaded it.
     """
 
     startup_seconds: float
-    response_seconds: float
-    has_worker: bool
+    workers: int
+    ready: int
 
 
 class TorchServeApi:
@@ -89,14 +88,14 @@ class TorchServeApi:
         await self._channel.close(_CLOSE_SECONDS)
 
     async def call(
-        self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float, *, wait_for_ready: bool = False
+        self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None, *, wait_for_ready: bool = False
     ) -> worker_pb2.WorkReply:
         """Send an envelope to a model.
 
         Args:
             key: The model; its newest version where that is empty.
             request: The envelope.
-            timeout: Seconds after which nobody waits any more.
+            timeout: Seconds after which the answer is not awaited any more; None for no limit.
             wait_for_ready: Whether to wait for a TorchServe that cannot be reached yet.
 
         Returns:
@@ -125,6 +124,18 @@ class TorchServeApi:
                 raise
             # It is the call that was cancelled, and not who waits for it.
             raise BackendUnavailableError(_CLOSED) from error
+
+    async def ping(self, timeout: float) -> bool:
+        """Return whether the frontend answers at all.
+
+        Args:
+            timeout: The most seconds that it may take.
+        """
+        try:
+            await self._stub.Ping(empty_pb2.Empty(), timeout=timeout)
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError):
+            return False
+        return True
 
     async def list_registered(self, timeout: float, *, wait_for_ready: bool = False) -> dict[ModelKey, Registered]:
         """Ask which models TorchServe has, every version of each.
@@ -172,8 +183,8 @@ async def _list_names(
 def _read_description(model: dict[str, Any]) -> Registered:
     return Registered(
         startup_seconds=float(model["startupTimeout"]),
-        response_seconds=float(model["responseTimeout"]),
-        has_worker=any(worker["status"] == "READY" for worker in model["workers"]),
+        workers=int(model["minWorkers"]),
+        ready=sum(worker["status"] == "READY" for worker in model["workers"]),
     )
 
 

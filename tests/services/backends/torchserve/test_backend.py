@@ -3,7 +3,8 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,19 @@ import psutil
 import pytest
 
 from gantry.v1 import worker_pb2
-from services.backends import torchserve_process, torchserve_roster
-from services.backends.base import BackendTimeoutError, BackendUnavailableError, ModelKey
+from services.backends.base import BackendUnavailableError, ModelKey, WorkerLostError
 from services.backends.envelope import Envelope
 from services.backends.restarts import PAUSES
-from services.backends.torchserve import TorchServeBackend
-from services.backends.torchserve_api import DEFAULT_MESSAGE_BYTES
-from services.backends.torchserve_process import TorchServeProcess
+from services.backends.torchserve import process as torchserve_process
+from services.backends.torchserve import roster as torchserve_roster
+from services.backends.torchserve.api import DEFAULT_MESSAGE_BYTES
+from services.backends.torchserve.backend import TorchServeBackend
+from services.backends.torchserve.process import TorchServeProcess
 from services.worker.archive import card_digest, open_archive
 from services.worker.handler import ENVELOPE_FIELD
 from services.worker.runner import Runner
 from tests.archives import tiny_card
-from tests.services.backends.scripted import (
+from tests.services.backends.torchserve.scripted import (
     DIED,
     KEY,
     PATIENCE_SECONDS,
@@ -70,48 +72,70 @@ async def test_envelope_whose_answer_could_be_too_large_goes_in_parts(
         assert reply.execution == "cpu-float32-eager"
 
 
-async def test_envelope_runs_once_more_where_its_worker_died(tiny: Answer, runner: Runner) -> None:
-    async with attached(ScriptedTorchServe(tiny=failing(tiny, DIED))) as backend:
-        reply = await backend.run(KEY, Envelope(envelope_of(2), 10.0))
-
-    assert list(reply.results) == list(runner.run(envelope_of(2)).results)
-
-
-async def test_envelope_runs_no_third_time(tiny: Answer) -> None:
-    scripted = ScriptedTorchServe(tiny=failing(tiny, DIED, DIED))
-    async with attached(scripted) as backend:
-        scripted.calls.clear()
-
-        with pytest.raises(BackendUnavailableError, match="the worker died") as raised:
-            await backend.run(KEY, Envelope(envelope_of(1), 10.0))
-
-        # The gateway's table of errors goes by the exact type.
-        assert type(raised.value) is BackendUnavailableError
-        assert len(scripted.calls) == 2
-
-
-async def test_worker_that_torchserve_killed_for_its_slowness_is_a_timeout(tiny: Answer) -> None:
-    """TorchServe says that it died, and running it again would only take as long again."""
+async def test_envelope_whose_worker_died_is_lost_and_runs_no_second_time(tiny: Answer) -> None:
+    """Whether it is run again, and with which neighbours, is the scheduler's to say."""
     scripted = ScriptedTorchServe(tiny=failing(tiny, DIED))
-    scripted.response_seconds = 0
     async with attached(scripted) as backend:
         scripted.calls.clear()
 
-        with pytest.raises(BackendTimeoutError, match="longer than TorchServe lets it"):
+        with pytest.raises(WorkerLostError, match="the worker died"):
             await backend.run(KEY, Envelope(envelope_of(1), 10.0))
 
         assert len(scripted.calls) == 1
 
 
-async def test_envelope_that_takes_too_long_is_a_timeout(tiny: Answer) -> None:
+async def test_slot_is_taken_until_torchserve_answers_whoever_waits(
+    tiny: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the REST API nothing can be done about a worker that hangs but to wait."""
+
     async def slow(envelope: worker_pb2.WorkRequest, context: Any) -> bytes:
         if envelope.items:
-            await asyncio.Event().wait()
+            arrived.set()
+            await answers.wait()
         return await tiny(envelope, context)
 
-    async with attached(ScriptedTorchServe(tiny=slow)) as backend:
-        with pytest.raises(BackendTimeoutError):
-            await backend.run(KEY, Envelope(envelope_of(1), 0.05))
+    arrived, answers, looks = asyncio.Event(), asyncio.Event(), Rounds()
+    async with attached(ScriptedTorchServe(tiny=slow), looks=looks) as backend:
+        running = asyncio.create_task(backend.run(KEY, Envelope(envelope_of(1), 0.05)))
+        await looks.begun()
+        await asyncio.wait_for(arrived.wait(), PATIENCE_SECONDS)
+        assert looks.seconds == [2.0]
+        looks.end()
+        answers.set()
+
+        assert len((await running).results) == 1
+    assert caplog.messages == ["model tiny 1.0.0: a worker hangs; torchserve_rest_address is not set"]
+
+
+async def test_slots_are_the_workers_that_torchserve_tells_of(tiny: Answer) -> None:
+    scripted, rounds = ScriptedTorchServe(tiny=tiny), Rounds()
+    scripted.workers = 3
+    async with attached(scripted, rounds=rounds) as backend, kept(backend, rounds):
+        assert (backend.slots(KEY), backend.workers) == (3, None)
+        scripted.workers = 2
+
+        await rounds.next()
+
+        assert backend.slots(KEY) == 2
+        backend.check(KEY)
+
+
+async def test_part_that_leaves_late_is_wanted_for_less_time(tiny: Answer) -> None:
+    card = tiny_card()
+    card.image.width = card.image.height = 1000
+    scripted, envelope, times = ScriptedTorchServe(tiny=showing(tiny, card)), envelope_of(4), count(step=0.25)
+    for item in envelope.items:
+        item.wanted_seconds = 2.0
+    async with attached(scripted, clock=lambda: next(times)) as backend:
+        scripted.calls.clear()
+
+        await backend.run(KEY, Envelope(envelope))
+
+        sent = [worker_pb2.WorkRequest.FromString(call.input[ENVELOPE_FIELD]).items for call in scripted.calls]
+        first, second = ({item.wanted_seconds for item in part} for part in sent)
+        assert 2.0 > max(first) > max(second) > 0
+        assert [item.wanted_seconds for item in envelope.items] == [2.0] * 4
 
 
 async def test_torchserve_that_has_gone_is_unavailable(tiny: Answer) -> None:
@@ -139,7 +163,8 @@ class ScriptedProcess:
 
     def __init__(self, archives: Sequence[Path], *_: object) -> None:
         self.archives = archives
-        self.has_stopped = False
+        self.rest_address = "unix:nowhere"
+        self.has_stopped = self.was_killed = False
         self._end = asyncio.Event()
         self.lives.append(self)
 
@@ -157,6 +182,15 @@ class ScriptedProcess:
     async def while_running(self, doing: Awaitable[bool]) -> bool:
         """It does not end meanwhile."""
         return await doing
+
+    async def worker_processes(self) -> dict[str, bool]:
+        """It has none."""
+        return {}
+
+    def kill(self) -> None:
+        """Note it, and end."""
+        self.was_killed = True
+        self._end.set()
 
     async def end(self) -> None:
         """End it, as a kill does."""
@@ -183,8 +217,15 @@ def lives(tiny: Answer, monkeypatch: pytest.MonkeyPatch) -> list[ScriptedProcess
 
 
 @asynccontextmanager
-async def owning(store: Path, rounds: Rounds) -> AsyncIterator[TorchServeBackend]:
-    backend = TorchServeBackend(model_store=store, address=None, management_address="", workers=1, pause=rounds)
+async def owning(store: Path, rounds: Rounds, looks: Rounds | None = None) -> AsyncIterator[TorchServeBackend]:
+    backend = TorchServeBackend(
+        model_store=store,
+        address=None,
+        management_address="",
+        workers=1,
+        pause=rounds,
+        look_pause=looks or Rounds(),
+    )
     try:
         await backend.start()
         yield backend
@@ -241,8 +282,29 @@ async def test_model_that_is_slow_to_come_back_stays(
         assert sorted(backend.models) == [slow, KEY]
         assert not backend.refused
         assert "models did not load; TorchServe's log ends:\nthe last line" in caplog.messages
-        with pytest.raises(BackendTimeoutError):
-            await backend.run(slow, Envelope(envelope_of(1), 0.05))
+
+
+async def test_torchserve_that_is_mute_is_killed_and_started_again(
+    archive: Path, lives: list[ScriptedProcess], caplog: pytest.LogCaptureFixture
+) -> None:
+    rounds, looks = Rounds(), Rounds()
+    async with owning(archive.parent, rounds, looks) as backend, kept(backend, rounds):
+        await looks.begun()
+        await looks.next()
+        assert not lives[0].was_killed
+        ScriptedProcess.torchserve.is_mute = True
+        looks.end()
+        await rounds.begun()
+
+        assert lives[0].was_killed
+        assert "TorchServe does not answer, and is killed" in caplog.messages
+        with pytest.raises(BackendUnavailableError, match="is started again"):
+            backend.check(KEY)
+        ScriptedProcess.torchserve.is_mute = False
+        await ScriptedProcess.torchserve.server.stop(None)
+        await rounds.next()
+        backend.check(KEY)
+        assert looks.seconds == [1.0] * len(looks.seconds)
 
 
 async def test_torchserve_that_does_not_start_again_is_given_up(
@@ -256,7 +318,7 @@ async def test_torchserve_that_does_not_start_again_is_given_up(
         await lives[0].end()
         for _ in range(len(PAUSES)):
             await rounds.next()
-        rounds._go_on.release()
+        rounds.end()
 
         with pytest.raises(BackendUnavailableError, match=r"killed by signal 9.*starting it again does not help"):
             await asyncio.wait_for(keeping, PATIENCE_SECONDS)
@@ -280,7 +342,7 @@ async def test_stop_amid_a_restart_leaves_nothing(
             await lives[0].end()
             ScriptedProcess.torchserve.models["tiny"] = silent
             await rounds.begun()
-            rounds._go_on.release()
+            rounds.end()
             await asyncio.wait_for(loading.wait(), PATIENCE_SECONDS)
         assert [life.has_stopped for life in lives] == [True, False]
     assert [life.has_stopped for life in lives] == [True, True]
@@ -323,23 +385,3 @@ async def test_backend_waits_for_a_torchserve_that_comes_up_later(tiny: Answer) 
         finally:
             await backend.stop()
             await scripted.server.stop(None)
-
-
-@pytest.mark.torchserve
-async def test_killed_worker_costs_no_picture(
-    process: TorchServeProcess, runner: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torchserve_roster, "PATIENCE", 0.01)
-    backend = backend_at(process.address, process.management_address)
-    await backend.start()
-    try:
-        for worker in psutil.Process(process.pid).children(recursive=True):
-            # That of the broken model ends by itself, again and again.
-            with suppress(psutil.NoSuchProcess):
-                worker.kill()
-
-        reply = await backend.run(KEY, Envelope(envelope_of(3), PATIENCE_SECONDS))
-
-        assert list(reply.results) == list(runner.run(envelope_of(3)).results)
-    finally:
-        await backend.stop()

@@ -3,15 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import BackendError, BackendUnavailableError, ModelKey, try_out
 from services.backends.envelope import Envelope
-from services.backends.parts import OVERHEAD_BYTES, picture_bytes
-from services.backends.torchserve_api import LONGEST_CALL_SECONDS, ModelUnknownError, Registered, TorchServeApi
+from services.backends.torchserve.api import ModelUnknownError, Registered, TorchServeApi
+from services.backends.torchserve.parts import OVERHEAD_BYTES, picture_bytes
 from services.worker.archive import ArchiveError, card_digest, parse_card
 
 # Workers load side by side, so one that is so long behind all the others is not coming: a share of the time that
@@ -31,11 +31,11 @@ class Served:
 
     Attributes:
         loaded: What the gateway shows of it.
-        response_seconds: The time after which TorchServe kills the worker that runs a call.
+        workers: How many workers it is to have.
     """
 
     loaded: models_pb2.LoadedModel
-    response_seconds: float
+    workers: int
 
     @property
     def key(self) -> ModelKey:
@@ -56,7 +56,9 @@ class Roster:
         start_seconds: float,
         run: Callable[[Served, Envelope], Awaitable[worker_pb2.WorkReply]],
         on_change: Callable[[], None],
+        on_lack: Callable[[Served], None],
         *,
+        workers: int,
         is_own: bool,
     ) -> None:
         """Begin with none.
@@ -66,10 +68,12 @@ class Roster:
             start_seconds: The most seconds to wait for TorchServe, and for its workers to load their models.
             run: Runs an envelope on a model.
             on_change: Called when other models serve than before, or others do not.
+            on_lack: Called with a model that has fewer workers than it is to have.
+            workers: How many workers each of the named models has.
             is_own: Whether TorchServe is the gateway's own, which is warmed up.
         """
         self._names, self._start_seconds, self._run = names, start_seconds, run
-        self._on_change, self._is_own = on_change, is_own
+        self._on_change, self._on_lack, self._workers, self._is_own = on_change, on_lack, workers, is_own
         self.served: Mapping[ModelKey, Served] = {}
         self._archives: Mapping[ModelKey, Path] = {}
         # What the store refused, and what is registered and does not serve: reasons by archive or model.
@@ -140,7 +144,7 @@ class Roster:
 
     async def _meet(self, api: TorchServeApi, key: ModelKey, registered: Registered) -> Served:
         """Ask a model for its card, waiting until TorchServe runs and a worker has loaded it."""
-        served = await self._ask(api, key, registered.response_seconds, self._start_seconds, wait_for_ready=True)
+        served = await self._ask(api, key, registered.workers, self._start_seconds, wait_for_ready=True)
         await self._warm_up(api, key)
         return served
 
@@ -155,8 +159,8 @@ class Roster:
         try:
             registered = self._named() or await api.list_registered(_FOLLOW_SECONDS)
             # A worker that is not there would let a call wait.
-            asked = {key: one.response_seconds for key, one in registered.items() if one.has_worker}
-            asked |= {key: known.response_seconds for key, known in self.served.items()}
+            asked = {key: known.workers for key, known in self.served.items()}
+            asked |= {key: one.workers for key, one in registered.items() if one.ready}
             met = await asyncio.gather(*(self._meet_again(api, *one) for one in asked.items()))
         except BackendUnavailableError as error:
             _log.debug("%s", error)
@@ -165,18 +169,21 @@ class Roster:
             _log.exception("TorchServe could not be asked which models it has")
         else:
             self._take_over(registered, dict(zip(asked, met, strict=True)))
+            for key, one in registered.items():
+                if one.ready < one.workers and key in self.served:
+                    self._on_lack(self.served[key])
 
     async def _meet_again(
-        self, api: TorchServeApi, key: ModelKey, response_seconds: float
+        self, api: TorchServeApi, key: ModelKey, workers: int
     ) -> Served | BackendError | ArchiveError:
         """Ask a model for its card, and try it out where it is another than before; return what is wrong with it."""
         try:
-            served = await self._ask(api, key, response_seconds, _FOLLOW_SECONDS)
+            served = await self._ask(api, key, workers, _FOLLOW_SECONDS)
         except (BackendError, ArchiveError) as error:
             return error
         known = self.served.get(served.key)
         if known is not None and known.loaded == served.loaded:
-            return known
+            return replace(known, workers=workers or known.workers)
         try:
             await self._warm_up(api, key)
             await try_out(served.loaded.card, partial(self._run, served))
@@ -219,14 +226,14 @@ class Roster:
 
     def _named(self) -> dict[ModelKey, Registered]:
         """Return the models that the settings name; TorchServe takes the newest of those that have no version."""
-        unknown = Registered(self._start_seconds, LONGEST_CALL_SECONDS, has_worker=True)
+        unknown = Registered(self._start_seconds, self._workers, self._workers)
         return {ModelKey(name, ""): unknown for name in self._names}
 
     async def _ask(
         self,
         api: TorchServeApi,
         key: ModelKey,
-        response_seconds: float,
+        workers: int,
         timeout: float,
         *,
         wait_for_ready: bool = False,
@@ -240,7 +247,7 @@ class Roster:
         needed = picture_bytes(card.image.width * card.image.height * card.image.channels) + OVERHEAD_BYTES
         if needed > api.message_bytes:
             raise ArchiveError(f"a picture may take {needed} bytes, TorchServe answers {api.message_bytes}")
-        return Served(models_pb2.LoadedModel(card=card, digest=card_digest(card_json)), response_seconds)
+        return Served(models_pb2.LoadedModel(card=card, digest=card_digest(card_json)), workers)
 
     async def _warm_up(self, api: TorchServeApi, key: ModelKey) -> None:
         """Make a TorchServe of the gateway's own as quick as it will be."""

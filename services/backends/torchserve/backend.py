@@ -12,28 +12,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gantry.v1 import models_pb2, worker_pb2
-from services.backends.base import Backend, BackendTimeoutError, BackendUnavailableError, ModelKey
+from services.backends.base import Backend, BackendUnavailableError, ModelKey, WorkerLostError
 from services.backends.envelope import Envelope
-from services.backends.parts import cut
 from services.backends.restarts import Restarts
 from services.backends.store import open_store
-from services.backends.torchserve_api import (
+from services.backends.torchserve.api import (
     DEFAULT_MESSAGE_BYTES,
-    LONGEST_CALL_SECONDS,
     OWN_MESSAGE_BYTES,
     ModelUnknownError,
     TorchServeApi,
     WorkerDiedError,
 )
-from services.backends.torchserve_roster import Roster, Served
+from services.backends.torchserve.healing import Healing, limit_of
+from services.backends.torchserve.parts import cut
+from services.backends.torchserve.rest import RestApi
+from services.backends.torchserve.roster import Roster, Served
 from services.worker.execution import Device, Execution
 from services.worker.inputs import PICTURE, takes
 
 if TYPE_CHECKING:
-    from services.backends.torchserve_process import TorchServeProcess
+    from services.backends.torchserve.process import TorchServeProcess
 
 # Java starts, and workers load, in five to twenty seconds: a caller that retries three times gets through.
 _RESTART_RETRY_SECONDS = 5.0
+# How often a TorchServe of its own and its workers are looked at, and how long it may take to answer a ping, twice.
+_LOOK_SECONDS = 1.0
+_PING_SECONDS = 2.0
+# What is left of the time of an item that is over, in a part that leaves late.
+_LEAST_AGE_SECONDS = 0.01
 
 _log = logging.getLogger(__name__)
 
@@ -58,11 +64,13 @@ class TorchServeBackend(Backend):
         execution: Execution = "auto",
         device: Device = "cpu",
         names: Sequence[str] = (),
+        rest_address: str | None = None,
         message_bytes: int = DEFAULT_MESSAGE_BYTES,
         start_seconds: float = 600.0,
         follow_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        look_pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Keep the settings; `start` does the work.
 
@@ -70,28 +78,39 @@ class TorchServeBackend(Backend):
             model_store: Folder of `.mar` files for a TorchServe of its own.
             address: host:port of the gRPC inference API of one that runs; None to start one.
             management_address: host:port of its gRPC management API; only asked which models there are.
-            workers: Worker processes per model, in a TorchServe of its own.
+            workers: Worker processes per model, in a TorchServe of its own and where `names` are given.
             execution: The precision of the models in a TorchServe of its own, or "auto"; see
                 `services.worker.execution`.
             device: Where these models run.
             names: The models of one that runs, newest version each; its management API is then not asked.
+            rest_address: host:port of the REST management API of one that runs; without it no worker is replaced.
             message_bytes: The most bytes that one that runs takes and gives.
             start_seconds: How long `start` waits for TorchServe, and for its workers to load their models.
             follow_seconds: Pause before TorchServe is asked again which models it has.
             clock: Monotonic seconds, by which a TorchServe of its own is started again.
-            pause: Lets a number of seconds pass on that clock.
+            pause: Lets a number of seconds pass on that clock, between two rounds of `keep`.
+            look_pause: The same for calls under way, and between two looks at a TorchServe of its own.
         """
         self._model_store, self._workers = model_store, workers
         self._execution, self._device = execution, device
         self._message_bytes = message_bytes
         self._start_seconds, self._follow_seconds = start_seconds, follow_seconds
-        self._clock, self._pause = clock, pause
+        self._clock, self._pause, self._look_pause = clock, pause, look_pause
         self.address, self.management_address = address, management_address
         self._starts_its_own = address is None
         self._process: TorchServeProcess | None = None
         self._api: TorchServeApi | None = None
         self._is_down = False
-        self._roster = Roster(names, start_seconds, self._run, lambda: self.on_change(), is_own=address is None)
+        self._healing = self._make_healing(RestApi(rest_address) if rest_address else None)
+        self._roster = Roster(
+            names,
+            start_seconds,
+            self._run,
+            lambda: self.on_change(),
+            lambda served: self._healing.look_after(served),
+            workers=workers,
+            is_own=address is None,
+        )
 
     @property
     def models(self) -> Mapping[ModelKey, models_pb2.LoadedModel]:
@@ -102,13 +121,6 @@ class TorchServeBackend(Backend):
     def refused(self) -> Sequence[models_pb2.RefusedArchive]:
         """The archives that were refused, and the models that did not answer as a Gantry model does."""
         return self._roster.refused
-
-    def slots(self, key: ModelKey) -> int:  # noqa: ARG002
-        """Return the number of a model's workers."""
-        return self._workers
-
-    def check(self, key: ModelKey) -> None:
-        """Refuse nothing."""
 
     async def start(self) -> None:
         """Start a TorchServe where none was named, and ask every model for its card.
@@ -123,45 +135,77 @@ class TorchServeBackend(Backend):
             raise
 
     async def keep(self) -> None:
-        """Ask again and again which models there are, and start a TorchServe of its own again when it ends.
+        """Follow which models there are, watch TorchServe and its workers, and start one of its own again when it ends.
 
         Raises:
             BackendUnavailableError: It has ended, or did not start, too often in a row.
         """
         restarts = Restarts(self._clock)
-        while True:
-            if end := await self._end_within(self._follow_seconds):
-                await self._revive(restarts, end)
-            elif self._api is not None:
-                await self._roster.follow(self._api)
+        watching = asyncio.create_task(self._watch())
+        try:
+            while True:
+                if end := await self._end_within(self._follow_seconds):
+                    await self._revive(restarts, end)
+                elif self._api is not None:
+                    await self._roster.follow(self._api)
+        finally:
+            watching.cancel()
+
+    def slots(self, key: ModelKey) -> int:
+        """Return the most envelopes of a model at once: as many as it has workers.
+
+        Args:
+            key: A key of `models`.
+        """
+        served = self._roster.served.get(key)
+        return self._healing.slots(served) if served else 1
+
+    def check(self, key: ModelKey) -> None:
+        """Refuse work that cannot be run now.
+
+        Args:
+            key: A key of `models`.
+
+        Raises:
+            BackendUnavailableError: TorchServe is down, or the model has had no worker for long.
+        """
+        if self._is_down:
+            raise BackendUnavailableError("TorchServe has ended and is started again", _RESTART_RETRY_SECONDS)
+        self._healing.check(key)
 
     async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         """Run one envelope; in parts where the answer could be more than TorchServe lets through.
 
+        It ends when TorchServe has answered, whoever awaits that. A worker that takes too long is replaced, where it
+        can be, which ends the call.
+
         Args:
             key: A key of `models`.
-            envelope: The envelope; the worker finishes its work all the same where nobody waits any more.
+            envelope: The envelope.
 
         Returns:
             One result per item, in order.
 
         Raises:
-            BackendTimeoutError: The time was over, TorchServe's own limit included.
-            BackendFailedError: The worker could not run the envelope.
-            BackendUnavailableError: TorchServe is down, the worker died, twice, or the model is not there any more.
+            BackendUnavailableError: TorchServe is down, the model has no worker or is not there any more.
+            BackendFailedError: The worker failed on the envelope.
+            WorkerLostError: The worker ended with it, or was killed because it took too long.
         """
-        if self._is_down:
-            raise BackendUnavailableError("TorchServe has ended and is started again", _RESTART_RETRY_SECONDS)
+        self.check(key)
         if (served := self._roster.served.get(key)) is None:
             raise BackendUnavailableError("the model is not loaded any more")
         return await self._run(served, envelope)
 
     async def stop(self) -> None:
         """Close the connection, and stop the TorchServe that was started last."""
+        await self._healing.stop()
         if self._api is not None:
             await self._api.close()
         if self._process is not None:
             await self._process.stop()
+
+    def _make_healing(self, rest: RestApi | None) -> Healing:
+        return Healing(rest, self._process, self._clock, self._look_pause, lambda reason: self.on_worker_lost(reason))
 
     async def _open(self) -> None:
         """Start a TorchServe where none was named, connect to it, and learn its models."""
@@ -179,7 +223,7 @@ class TorchServeBackend(Backend):
         if not self._model_store.is_dir():
             raise BackendUnavailableError(f"model store: {self._model_store} is not a folder")
         try:
-            from services.backends.torchserve_process import TorchServeProcess
+            from services.backends.torchserve.process import TorchServeProcess
         except ImportError as error:
             raise BackendUnavailableError(f"{error}; pip install 'gantry[torchserve]'") from error
         archives, refused = await asyncio.to_thread(open_store, self._model_store, lambda path, _: path)
@@ -190,6 +234,7 @@ class TorchServeBackend(Backend):
         await self._process.start(self._start_seconds)
         self.address, self.management_address = self._process.address, self._process.management_address
         self._message_bytes = OWN_MESSAGE_BYTES
+        self._healing = self._make_healing(RestApi(self._process.rest_address))
         _log.info("started TorchServe, gRPC on %s", self.address)
 
     async def _end_within(self, seconds: float) -> str:
@@ -228,13 +273,20 @@ class TorchServeBackend(Backend):
         raise BackendUnavailableError(f"TorchServe has ended ({end}), and starting it again does not help")
 
     async def _run(self, served: Served, envelope: Envelope) -> worker_pb2.WorkReply:
-        seconds = LONGEST_CALL_SECONDS if envelope.seconds_wanted is None else envelope.seconds_wanted
-        give_up = time.monotonic() + seconds
-        parts = await self._cut(envelope.request, served.loaded.card)
-        replies = [
-            part if isinstance(part, worker_pb2.WorkReply) else await self._run_twice(served, part, give_up)
-            for part in parts
-        ]
+        departed = self._clock()
+        await self._healing.healed(served.key, envelope.seconds_wanted)
+        began = self._clock()
+        limit = limit_of(envelope, began - departed)
+        replies = []
+        for part in await self._cut(envelope.request, served.loaded.card):
+            if isinstance(part, worker_pb2.WorkReply):
+                replies.append(part)
+            elif envelope.deserted.is_set():
+                replies.append(worker_pb2.WorkReply(results=[worker_pb2.WorkResult(unrun=True)] * len(part.items)))
+            else:
+                _age(part, self._clock() - departed)
+                left = None if limit is None else limit - (self._clock() - began)
+                replies.append(await self._call(served, part, left))
         if len(replies) == 1:
             return replies[0]
         return worker_pb2.WorkReply(
@@ -253,23 +305,39 @@ class TorchServeBackend(Backend):
         # Reading the headers of pictures is not for the event loop; all else takes less time than a thread.
         return await asyncio.to_thread(parts) if takes(card, PICTURE) else parts()
 
-    async def _run_twice(self, served: Served, request: worker_pb2.WorkRequest, give_up: float) -> worker_pb2.WorkReply:
-        """Run an envelope, and once more where its worker died: a picture is a function, so that does no harm.
-
-        TorchServe keeps the second call until a new worker has come up.
-        """
+    async def _call(self, served: Served, request: worker_pb2.WorkRequest, limit: float | None) -> worker_pb2.WorkReply:
         assert self._api is not None
-        started = time.monotonic()
+        calling = asyncio.create_task(self._api.call(served.key, request, None))
         try:
-            return await self._api.call(served.key, request, give_up - started)
+            await self._healing.see_through(served, calling, limit)
+            return calling.result()
         except WorkerDiedError as death:
-            ended = time.monotonic()
-            if ended - started >= served.response_seconds:
-                raise BackendTimeoutError("the worker took longer than TorchServe lets it") from death
-            _log.warning("model %s %s: a worker died; running its envelope again", *served.key)
+            self._healing.note_lost(served)
+            raise WorkerLostError(str(death)) from death
         except ModelUnknownError as error:
             raise BackendUnavailableError(str(error)) from error
-        try:
-            return await self._api.call(served.key, request, give_up - ended)
-        except (WorkerDiedError, ModelUnknownError) as error:
-            raise BackendUnavailableError(str(error)) from error
+        finally:
+            calling.cancel()
+
+    async def _watch(self) -> None:
+        """Find out what TorchServe does not: that it is stopped or mute itself, or that a worker is."""
+        while self._process is not None:
+            await self._look_pause(_LOOK_SECONDS)
+            if self._is_down or self._api is None:
+                continue
+            if not (await self._api.ping(_PING_SECONDS) or await self._api.ping(_PING_SECONDS)):
+                _log.error("TorchServe does not answer, and is killed")
+                self.on_worker_lost("silent")
+                self._process.kill()
+            try:
+                await self._healing.look(self._roster.served.values())
+            except Exception:
+                # Watching must outlive whatever becomes of processes.
+                _log.exception("TorchServe's workers could not be looked at")
+
+
+def _age(request: worker_pb2.WorkRequest, seconds: float) -> None:
+    """Note that a part of an envelope leaves some seconds after the envelope."""
+    for item in request.items if seconds >= _LEAST_AGE_SECONDS else ():
+        if item.wanted_seconds:
+            item.wanted_seconds = max(item.wanted_seconds - seconds, _LEAST_AGE_SECONDS)

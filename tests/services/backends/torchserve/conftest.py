@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gantry.v1 import worker_pb2
-from services.backends.torchserve_api import DEFAULT_MESSAGE_BYTES
+from services.backends.torchserve.api import DEFAULT_MESSAGE_BYTES
 from services.worker.archive import open_archive
 from services.worker.runner import Runner
 from tests.archives import tiny_card, write_tiny_archive
-from tests.services.backends.scripted import Answer
+from tests.services.backends.torchserve.scripted import Answer
 from training.archive.package import write_archive
 
 if TYPE_CHECKING:
-    from services.backends.torchserve_process import TorchServeProcess
+    from services.backends.torchserve.process import TorchServeProcess
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def tiny(runner: Runner) -> Answer:
 @pytest.fixture(scope="module")
 def process(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[TorchServeProcess]":
     """A real TorchServe with a sound model, one whose graph is broken, and one of somebody else."""
-    from services.backends.torchserve_process import TorchServeProcess
+    from services.backends.torchserve.process import TorchServeProcess
 
     folder = tmp_path_factory.mktemp("odd")
     write_archive(folder / "broken.mar", tiny_card("broken"), {"model.pt2": b"no graph"})

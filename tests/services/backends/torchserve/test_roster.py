@@ -13,14 +13,15 @@ import grpc
 import pytest
 
 from gantry.v1 import worker_pb2
-from services.backends import torchserve_process, torchserve_roster
 from services.backends.base import BackendUnavailableError, ModelKey
 from services.backends.envelope import Envelope
-from services.backends.torchserve_api import DEFAULT_MESSAGE_BYTES
-from services.backends.torchserve_process import TorchServeProcess
+from services.backends.torchserve import configuration
+from services.backends.torchserve import roster as torchserve_roster
+from services.backends.torchserve.api import DEFAULT_MESSAGE_BYTES
+from services.backends.torchserve.process import TorchServeProcess
 from services.worker.archive import card_digest, open_archive
 from tests.archives import tiny_card, write_tiny_archive
-from tests.services.backends.scripted import (
+from tests.services.backends.torchserve.scripted import (
     KEY,
     PATIENCE_SECONDS,
     Answer,
@@ -193,7 +194,7 @@ async def test_nothing_leaves_because_nobody_answers(tiny: Answer, caplog: pytes
         before = backend.models
         scripted.models["tiny"] = busy
         await rounds.next()
-        scripted.response_seconds = None
+        scripted.workers = None
         await rounds.next()
         await scripted.server.stop(None)
         await rounds.next()
@@ -237,8 +238,8 @@ async def test_version_that_one_of_several_torchserves_still_has_stays(tiny: Ans
 async def test_models_of_a_running_torchserve_come_and_go(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = torchserve_process._CONFIG.replace("enable_model_api=false", "enable_model_api=true")
-    monkeypatch.setattr(torchserve_process, "_CONFIG", config)
+    config = configuration.CONFIG.replace("enable_model_api=false", "enable_model_api=true")
+    monkeypatch.setattr(configuration, "CONFIG", config)
     monkeypatch.setattr(torchserve_roster, "_FOLLOW_SECONDS", PATIENCE_SECONDS)
     running, rounds, other = (
         TorchServeProcess([archive], 1, DEFAULT_MESSAGE_BYTES),

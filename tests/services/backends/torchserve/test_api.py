@@ -7,15 +7,20 @@ import grpc
 import pytest
 
 from gantry.v1 import worker_pb2
-from services.backends import torchserve_api
 from services.backends.base import BackendError, BackendFailedError, BackendTimeoutError, BackendUnavailableError
-from services.backends.torchserve_api import ModelUnknownError, TorchServeApi, WorkerDiedError, error_of
-from tests.services.backends.scripted import (
+from services.backends.torchserve import api as torchserve_api
+from services.backends.torchserve.api import (
+    DEFAULT_MESSAGE_BYTES,
+    ModelUnknownError,
+    TorchServeApi,
+    WorkerDiedError,
+    error_of,
+)
+from tests.services.backends.torchserve.scripted import (
     KEY,
     PATIENCE_SECONDS,
     Answer,
     ScriptedTorchServe,
-    attached,
     backend_at,
     envelope_of,
 )
@@ -49,16 +54,16 @@ def test_status_becomes_the_error_that_it_means(code: str, details: str, expecte
 
 async def test_envelope_over_the_limit_is_not_sent(tiny: Answer) -> None:
     scripted = ScriptedTorchServe(tiny=tiny)
-    async with attached(scripted) as backend:
-        scripted.calls.clear()
-        items = list(envelope_of(1).items)
-
+    address = await scripted.listen()
+    api, items = TorchServeApi(address, address, DEFAULT_MESSAGE_BYTES), list(envelope_of(1).items)
+    try:
         with pytest.raises(BackendFailedError, match=r"the envelope has \d+ bytes, TorchServe takes 6553500"):
-            await backend._run_twice(
-                backend._roster.served[KEY], worker_pb2.WorkRequest(items=items * 300_000), give_up=0.0
-            )
+            await api.call(KEY, worker_pb2.WorkRequest(items=items * 300_000), timeout=None)
 
         assert not scripted.calls
+    finally:
+        await api.close()
+        await scripted.server.stop(None)
 
 
 async def test_calls_of_a_connection_that_is_closed_are_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

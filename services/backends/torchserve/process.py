@@ -6,17 +6,14 @@ HTTP listens on sockets in that folder, and gRPC on loopback.
 """
 
 import asyncio
-import importlib.util
 import os
-import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,11 +21,12 @@ from typing import Any, TypeVar
 import psutil  # type: ignore[import-untyped]
 
 from services.backends.base import BackendUnavailableError
+from services.backends.torchserve.configuration import write_settings
+from services.backends.torchserve.installed import find_java, find_torchserve
 from services.processes import ending_with_this
 from services.worker.execution import Device, Execution
 from services.worker.handler import DEVICE_VARIABLE, EXECUTION_VARIABLE
 
-_LEAST_JAVA = 17
 _POLL_SECONDS = 0.1
 # TorchServe ends its workers and then itself within about four seconds.
 _STOP_SECONDS = 15.0
@@ -38,46 +36,6 @@ _FRONTEND = "org.pytorch.serve.ModelServer"
 _JVM_HEAP = "-Xmx512m"
 # Java's counters for tools like jstat lie under the common /tmp, and stay there where it is killed.
 _JVM_NO_COUNTERS = "-XX:-UsePerfData"
-
-_CONFIG = """\
-inference_address=unix:{folder}/inference.sock
-management_address=unix:{folder}/management.sock
-grpc_inference_address=127.0.0.1
-grpc_inference_port={inference_port}
-grpc_management_address=127.0.0.1
-grpc_management_port={management_port}
-enable_metrics_api=false
-disable_system_metrics=true
-model_store={store}
-load_models=all
-allowed_urls=file://{store}/.*
-enable_model_api=false
-disable_token_authorization=true
-install_py_dep_per_model=false
-default_workers_per_model={workers}
-max_request_size={message_bytes}
-max_response_size={message_bytes}
-"""
-
-# At INFO the frontend logs every call several times, which costs more than the call. What workers print is kept, since
-# it says why a model did not load, but for their line per call.
-_LOGGING = """\
-<Configuration status="error">
-  <Appenders>
-    <RollingFile name="log" fileName="{log}" filePattern="{log}.%i">
-      <PatternLayout pattern="%d{{ISO8601}} %-5p %c{{1}} - %m%n"/>
-      <SizeBasedTriggeringPolicy size="10 MB"/>
-      <DefaultRolloverStrategy max="1"/>
-    </RollingFile>
-  </Appenders>
-  <Loggers>
-    <Logger name="MODEL_LOG" level="info">
-      <RegexFilter regex="Backend received inference.*" onMatch="DENY" onMismatch="NEUTRAL"/>
-    </Logger>
-    <Root level="warn"><AppenderRef ref="log"/></Root>
-  </Loggers>
-</Configuration>
-"""
 
 Result = TypeVar("Result")
 
@@ -113,6 +71,12 @@ class TorchServeProcess:
         self._process: psutil.Popen | None = None
         self.address = ""
         self.management_address = ""
+        self._worker_processes: Mapping[str, psutil.Process] = {}
+
+    @property
+    def rest_address(self) -> str:
+        """Where its REST management API listens."""
+        return f"unix:{self._folder / 'management.sock'}"
 
     @property
     def pid(self) -> int:
@@ -133,7 +97,14 @@ class TorchServeProcess:
         self._folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="gantry-torchserve-")))
         with _held_ports(2) as (inference_port, management_port):
             self.address, self.management_address = f"127.0.0.1:{inference_port}", f"127.0.0.1:{management_port}"
-            self._write_settings(inference_port, management_port)
+            write_settings(
+                self._folder,
+                self._archives,
+                inference_port=inference_port,
+                management_port=management_port,
+                workers=self._workers,
+                message_bytes=self._message_bytes,
+            )
             self._process = self._launch(java, home)
             await self.while_running(self._listening(management_port, timeout))
 
@@ -175,6 +146,37 @@ class TorchServeProcess:
             self._process = None
         self._resources.close()
 
+    async def worker_processes(self) -> Mapping[str, bool]:
+        """Return the ids of the workers that have a process, and whether it is stopped (SIGSTOP)."""
+        return await asyncio.to_thread(self._find_workers)
+
+    def kill_workers(self, ids: Collection[str]) -> None:
+        """Kill those processes of some workers that were found last; TorchServe starts them again.
+
+        Args:
+            ids: Their ids.
+        """
+        for worker, process in self._worker_processes.items():
+            if worker in ids:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+    def kill(self) -> None:
+        """Kill the frontend and its workers, even where they are stopped; `ended` then returns."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _find_workers(self) -> Mapping[str, bool]:
+        found, stopped = {}, {}
+        with suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self.pid).children() if self.pid else ():
+                with suppress(psutil.NoSuchProcess):
+                    if process.status() != psutil.STATUS_ZOMBIE and (worker := _worker_id(process.cmdline())):
+                        found[worker], stopped[worker] = process, process.status() == psutil.STATUS_STOPPED
+        self._worker_processes = found
+        return stopped
+
     def log_tail(self) -> str:
         """Return the last lines that Java and TorchServe wrote."""
         lines: list[str] = []
@@ -185,23 +187,6 @@ class TorchServeProcess:
 
     def _poll(self) -> int | None:
         return None if self._process is None else self._process.poll()
-
-    def _write_settings(self, inference_port: int, management_port: int) -> None:
-        folder, store = self._folder, self._folder / "store"
-        # A store of its own, so that it can load exactly these archives, whatever their files are called.
-        store.mkdir()
-        for index, archive in enumerate(self._archives):
-            (store / f"{index}.mar").symlink_to(archive.resolve())
-        config = _CONFIG.format(
-            folder=folder,
-            store=store,
-            inference_port=inference_port,
-            management_port=management_port,
-            workers=self._workers,
-            message_bytes=self._message_bytes,
-        )
-        (folder / "config.properties").write_text(config)
-        (folder / "log4j2.xml").write_text(_LOGGING.format(log=folder / "torchserve.log"))
 
     def _launch(self, java: str, home: Path) -> psutil.Popen:
         folder = self._folder
@@ -250,42 +235,6 @@ class TorchServeProcess:
             await asyncio.sleep(_POLL_SECONDS)
 
 
-def find_java() -> str:
-    """Find Java 17 or later, under JAVA_HOME or else on the path.
-
-    Returns:
-        The path of `java`.
-
-    Raises:
-        BackendUnavailableError: There is none, or it is older.
-    """
-    java_home = os.environ.get("JAVA_HOME")
-    java = shutil.which(f"{java_home}/bin/java" if java_home else "java")
-    if java is None:
-        raise BackendUnavailableError(f"TorchServe needs Java {_LEAST_JAVA}: `java` was not found")
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    version = re.search(r'version "(\d+)', told)
-    if version is None or int(version[1]) < _LEAST_JAVA:
-        first_line = told.partition("\n")[0]
-        raise BackendUnavailableError(f"TorchServe needs Java {_LEAST_JAVA}: {java} is {first_line or 'not Java'}")
-    return java
-
-
-def find_torchserve() -> Path:
-    """Find the installed TorchServe.
-
-    Returns:
-        The folder that holds its package `ts`.
-
-    Raises:
-        BackendUnavailableError: It is not installed.
-    """
-    found = importlib.util.find_spec("ts")
-    if found is None or found.origin is None:
-        raise BackendUnavailableError("TorchServe is not installed: pip install 'gantry[torchserve]'")
-    return Path(found.origin).resolve().parent.parent
-
-
 @contextmanager
 def _held_ports(count: int) -> Iterator[list[int]]:
     """Take free ports of loopback that for now nobody is given but who asks for them by number.
@@ -310,6 +259,13 @@ def _accepts(port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def _worker_id(command: Sequence[str]) -> str:
+    """Return the id of the worker that a command starts; nothing where it starts none."""
+    if "--sock-name" not in command[:-1]:
+        return ""
+    return command[command.index("--sock-name") + 1].rpartition(".")[2]
 
 
 def _end(frontend: psutil.Popen) -> None:

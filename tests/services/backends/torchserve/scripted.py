@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from google.protobuf import json_format
 from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_PNG
 from services.backends.base import ModelKey
-from services.backends.torchserve import TorchServeBackend
+from services.backends.torchserve.backend import TorchServeBackend
 from services.worker.handler import ENVELOPE_FIELD
 from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, management_pb2_grpc
 
@@ -30,11 +31,12 @@ class ScriptedTorchServe(
     """Both APIs of a TorchServe; what a model answers is up to the test."""
 
     def __init__(self, **models: Answer) -> None:
-        """Give an answer per model name; all have version 1.0.0, a worker, and a response timeout of 60 s."""
+        """Give an answer per model name; all have version 1.0.0 and one worker."""
         self.models = models
         self.version = "1.0.0"
         self.worker_status = "READY"
-        self.response_seconds: int | None = 60
+        self.workers: int | None = 1
+        self.is_mute = False
         self.calls: list[inference_pb2.PredictionsRequest] = []
         self.server: grpc.aio.Server
 
@@ -48,6 +50,11 @@ class ScriptedTorchServe(
         envelope = worker_pb2.WorkRequest.FromString(request.input[ENVELOPE_FIELD])
         return inference_pb2.PredictionResponse(prediction=await self.models[request.model_name](envelope, context))
 
+    async def Ping(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self.is_mute:
+            await asyncio.Event().wait()
+        return inference_pb2.TorchServeHealthResponse(health="Healthy")
+
     async def ListModels(self, request: management_pb2.ListModelsRequest, context: Any) -> Any:  # noqa: N802
         """Answer one model a page."""
         page, names = request.next_page_token, sorted(self.models)
@@ -59,9 +66,9 @@ class ScriptedTorchServe(
     async def DescribeModel(self, request: management_pb2.DescribeModelRequest, context: Any) -> Any:  # noqa: N802
         version = {
             "modelVersion": self.version,
-            "responseTimeout": self.response_seconds,
+            "minWorkers": self.workers,
             "startupTimeout": 120,
-            "workers": [{"status": self.worker_status}],
+            "workers": [{"status": self.worker_status}] * (self.workers or 0),
         }
         return management_pb2.ManagementResponse(msg=json.dumps([version]))
 
@@ -93,18 +100,22 @@ class Rounds:
         """Wait until a pause begins; fail where none does."""
         await asyncio.wait_for(self._begun.get(), PATIENCE_SECONDS)
 
+    def end(self) -> None:
+        """End a pause."""
+        self._go_on.release()
+
     async def next(self) -> None:
         """End a pause, and wait until the next begins."""
-        self._go_on.release()
+        self.end()
         await self.begun()
 
 
 @asynccontextmanager
 async def attached(
-    scripted: ScriptedTorchServe, names: Sequence[str] = (), rounds: Rounds | None = None
+    scripted: ScriptedTorchServe, names: Sequence[str] = (), rounds: Rounds | None = None, **given: Any
 ) -> AsyncIterator[TorchServeBackend]:
     address = await scripted.listen()
-    backend = backend_at(address, "127.0.0.1:1" if names else address, names=names, rounds=rounds)
+    backend = backend_at(address, "127.0.0.1:1" if names else address, names=names, rounds=rounds, **given)
     try:
         await backend.start()
         yield backend
@@ -133,6 +144,9 @@ def backend_at(
     start_seconds: float = PATIENCE_SECONDS,
     names: Sequence[str] = (),
     rounds: Rounds | None = None,
+    looks: Rounds | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    rest_address: str | None = None,
 ) -> TorchServeBackend:
     return TorchServeBackend(
         model_store=Path("unused"),
@@ -141,7 +155,10 @@ def backend_at(
         workers=1,
         names=names,
         start_seconds=start_seconds,
+        rest_address=rest_address,
+        clock=clock,
         pause=rounds or asyncio.sleep,
+        look_pause=looks or asyncio.sleep,
     )
 
 

@@ -1,0 +1,1 @@
+"""A TorchServe over gRPC: one that runs already, or one of the gateway's own that is kept running."""
