@@ -73,6 +73,18 @@ class LimitError(Exception):
         self.retry_seconds = retry_seconds
 
 
+class BudgetError(Exception):
+    """The process has no memory left for what the caller sends or asks for."""
+
+
+class TooManyCallsError(Exception):
+    """The process serves as many calls as it may."""
+
+
+class StreamIdleError(Exception):
+    """The caller neither sends what the call waits for nor reads what it has for the caller."""
+
+
 class DeadlineError(Exception):
     """The caller's deadline passed before its work began."""
 
@@ -102,6 +114,9 @@ TABLE: dict[type[Exception], _Row] = {
     ImageTooLargeError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "IMAGE_TOO_LARGE"),
     QueueFullError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 1.0),
     LimitError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_LIMIT", 1.0),
+    BudgetError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "MEMORY_FULL", 1.0),
+    TooManyCallsError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", 1.0),
+    StreamIdleError: _Row(grpc.StatusCode.ABORTED, "STREAM_IDLE"),
     DeadlineError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED"),
     ShuttingDownError: _Row(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", 1.0),
     ItemFailedError: _Row(grpc.StatusCode.INTERNAL, "ITEM_FAILED"),

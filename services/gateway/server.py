@@ -18,13 +18,15 @@ from grpc_reflection.v1alpha import reflection
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 from services.backends.base import Backend, BackendUnavailableError
+from services.gateway.budget import Budget
 from services.gateway.catalog import Catalog
 from services.gateway.credentials.tls import server_credentials
 from services.gateway.interceptors.access_log import CallObserver
 from services.gateway.interceptors.authentication import authenticator
 from services.gateway.interceptors.base import WrappedOnce
-from services.gateway.interceptors.decoding import RequestDecoder
+from services.gateway.interceptors.call_limit import CallLimit
 from services.gateway.interceptors.drain import Drain
+from services.gateway.interceptors.messages import MessageReader
 from services.gateway.planning.output import Limits
 from services.gateway.scheduler import Scheduler
 from services.gateway.servicers.generation import GenerationServicer
@@ -39,6 +41,7 @@ _SERVICES = (
     generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
     models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
 )
+_UPLOADS = (f"/{_SERVICES[0]}/Translate",)
 _STOP_SIGNALS = signal.SIGTERM, signal.SIGINT
 # A message of up to so many times the limit is read, so that its refusal says why; what is beyond that gRPC refuses,
 # and callers learn nothing but the code.
@@ -127,7 +130,7 @@ class Gateway:
             backend,
             self.metrics,
             queue_items=settings.queue_items,
-            queue_bytes=settings.queue_bytes,
+            queue_bytes=settings.memory_bytes,
             envelopes_in_flight=settings.envelopes_in_flight or backend.envelopes_in_flight,
             clock=time.monotonic,
         )
@@ -139,10 +142,12 @@ class Gateway:
             await self._gate.start()
             started.push_async_callback(self._gate.stop)
         # From the outside in: what is refused is observed too, and nothing of a stranger's request is decoded.
-        decoder = RequestDecoder(settings.max_request_bytes)
-        interceptors = WrappedOnce(), CallObserver(self.metrics), self._drain, self._gate, decoder
+        budget = Budget(settings.memory_bytes, settings.memory_patience_seconds, self.metrics)
+        reader = MessageReader(budget, settings.max_request_bytes, settings.stream_idle_seconds, _UPLOADS)
+        limit = CallLimit(settings.max_calls)
+        interceptors = WrappedOnce(), CallObserver(self.metrics), limit, self._drain, self._gate, reader
         self._server = grpc.aio.server(interceptors=[one for one in interceptors if one], options=_options(settings))
-        self._add_services(Maker(scheduler, self.metrics, time.monotonic), health)
+        self._add_services(Maker(scheduler, self.metrics, time.monotonic), budget, health)
         shown = self.metrics if settings.metrics else None
         probes = ProbeServer(settings.metrics_host, settings.metrics_port, shown, readiness)
         self.metrics_port = probes.port
@@ -164,7 +169,7 @@ class Gateway:
         probing = asyncio.create_task(readiness.probe_forever(settings.probe_seconds))
         started.push_async_callback(_cancelled, probing)
 
-    def _add_services(self, maker: Maker, health: health_aio.HealthServicer) -> None:
+    def _add_services(self, maker: Maker, budget: Budget, health: health_aio.HealthServicer) -> None:
         settings, catalog = self._settings, self._catalog
         limits = Limits(
             max_images=settings.max_images,
@@ -172,9 +177,11 @@ class Gateway:
             max_image_bytes=settings.max_image_bytes,
             max_image_pixels=settings.max_image_pixels,
         )
-        stream_limits = StreamLimits(pictures=settings.stream_pictures, bytes=settings.stream_bytes)
+        stream_limits = StreamLimits(
+            pictures=settings.stream_pictures, bytes=settings.stream_bytes, idle_seconds=settings.stream_idle_seconds
+        )
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(
-            GenerationServicer(catalog, maker, limits, stream_limits, self._drain.begun), self._server
+            GenerationServicer(catalog, maker, budget, limits, stream_limits, self._drain.begun), self._server
         )
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(catalog, self._backend), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)

@@ -38,11 +38,13 @@ class TranslatePlan:
     Attributes:
         item: The work item.
         answer: What is known of the answer before the picture is made: the way it goes.
+        answer_bytes: The most bytes that the pictures of the answer can have.
         field: Path of the picture in the request.
     """
 
     item: worker_pb2.WorkItem
     answer: TranslateResponse
+    answer_bytes: int
     field: str
 
 
@@ -74,13 +76,13 @@ def plan_translate(
     if not request.image:
         violations.add("image", "required: a JPEG, PNG, WEBP, GIF or BMP file")
     violations.raise_if_any()
-    _check_picture(request, encoding, limits, violations, streamed=streamed)
+    size = _check_picture(request, encoding, limits, violations, streamed=streamed)
     violations.raise_if_any()
     source, target = card.translation.domain_a, card.translation.domain_b
     if direction == DIRECTION_B_TO_A:
         source, target = target, source
     answer = TranslateResponse(direction=direction, source_domain=source, target_domain=target)
-    return TranslatePlan(_item(request, answer, encoding, limits), answer, f"{violations.envelope}image")
+    return TranslatePlan(_item(request, answer, encoding, limits), answer, size, f"{violations.envelope}image")
 
 
 def shape_answer(
@@ -175,8 +177,11 @@ def _domains(card: models_pb2.ModelCard) -> str:
 
 def _check_picture(
     request: TranslateRequest, encoding: Encoding, limits: Limits, violations: Violations, *, streamed: bool
-) -> None:
+) -> int:
     """Check the picture of a request that is sound otherwise.
+
+    Returns:
+        The most bytes that the pictures of the answer can have.
 
     Raises:
         ImageTooLargeError: It has too many bytes or pixels.
@@ -188,11 +193,12 @@ def _check_picture(
         raise
     except ImageError as error:
         violations.add("image", str(error))
-        return
+        return 0
     check_sides("format", facts.width, facts.height, encoding.format, violations)
+    size = _most_bytes(facts, encoding) * (2 if request.cycle else 1)
     if not streamed:
-        size = _most_bytes(facts, encoding) * (2 if request.cycle else 1)
         check_answer("image", size, limits, "use TranslateStream", violations)
+    return size
 
 
 def _most_bytes(facts: ImageFacts, encoding: Encoding) -> int:
