@@ -8,7 +8,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, NamedTuple, Self
 
 import grpc
@@ -28,6 +28,7 @@ from services.gateway.interceptors.call_limit import CallLimit
 from services.gateway.interceptors.drain import Drain
 from services.gateway.interceptors.messages import MessageReader
 from services.gateway.planning.output import Limits
+from services.gateway.process import raise_descriptor_limit, return_freed_memory
 from services.gateway.scheduler import Scheduler
 from services.gateway.servicers.generation import GenerationServicer
 from services.gateway.servicers.making import Maker
@@ -48,6 +49,8 @@ _STOP_SIGNALS = signal.SIGTERM, signal.SIGINT
 _READ_TIMES = 2
 # The most bytes of a call's metadata: room for a token, and no more than other proxies and servers take.
 _METADATA_BYTES = 16 << 10
+# What gRPC takes of a call that nobody reads yet: one frame. Of 64 KiB, 1,024 calls held several times as many bytes.
+_WINDOW_BYTES = 16 << 10
 # How often a caller may ping more often than it should before it is hung up on.
 _PING_STRIKES = 2
 # How long statuses have to reach callers once the drain is over.
@@ -90,20 +93,21 @@ class Gateway:
         return self
 
     async def start(self) -> None:
-        """Start the backend, probe every model, and listen.
+        """Bind the ports, start the backend, probe every model, and serve.
 
         Raises:
             BackendUnavailableError: The backend cannot serve at all.
             OSError: A port is taken, or a file cannot be read.
             ValueError: The settings contradict each other, or a file does not hold what it should.
         """
-        # First what the files that the settings name have to say: loading models takes a while.
+        # First what is wrong with files and ports: loading models takes a while.
         self._gate = authenticator(self._settings)
         self._credentials = server_credentials(self._settings, self.metrics)
         async with AsyncExitStack() as started:
+            self._bind(started)
             await self._backend.start()
             started.push_async_callback(self._backend.stop)
-            await self._listen(started)
+            await self._serve(started)
             self._started = started.pop_all()
 
     async def __aexit__(self, *_: object) -> None:
@@ -122,7 +126,24 @@ class Gateway:
         """End the calls that a drain still waits for."""
         self._drain.over.come()
 
-    async def _listen(self, started: AsyncExitStack) -> None:
+    def _bind(self, started: AsyncExitStack) -> None:
+        """Take both ports; the probes answer from now on, and gRPC when it is started."""
+        settings = self._settings
+        shown = self.metrics if settings.metrics else None
+        self._probes = ProbeServer(settings.metrics_host, settings.metrics_port, shown)
+        self.metrics_port = self._probes.port
+        self._probes.start()
+        started.callback(self._probes.stop)
+        self._budget = Budget(settings.memory_bytes, settings.memory_patience_seconds, self.metrics)
+        reader = MessageReader(self._budget, settings.max_request_bytes, settings.stream_idle_seconds, _UPLOADS)
+        limit = CallLimit(settings.max_calls)
+        # From the outside in: what is refused is observed too, and nothing of a stranger's request is read.
+        interceptors = WrappedOnce(), CallObserver(self.metrics), limit, self._drain, self._gate, reader
+        self._server = grpc.aio.server(interceptors=[one for one in interceptors if one], options=_options(settings))
+        self.port = _bound(self._server, f"{settings.listen_host}:{settings.port}", self._credentials)
+        started.push_async_callback(_released, self._server)
+
+    async def _serve(self, started: AsyncExitStack) -> None:
         settings, backend = self._settings, self._backend
         self._note_models()
         self._catalog = Catalog(backend.models)
@@ -138,24 +159,13 @@ class Gateway:
         # For who restarts a gateway that hangs: whether it answers, whatever its models do.
         await health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         self._readiness = readiness = Readiness(backend, health, ("", *_SERVICES), self.metrics)
+        self._probes.readiness = readiness
         if self._gate:
             await self._gate.start()
             started.push_async_callback(self._gate.stop)
-        # From the outside in: what is refused is observed too, and nothing of a stranger's request is decoded.
-        budget = Budget(settings.memory_bytes, settings.memory_patience_seconds, self.metrics)
-        reader = MessageReader(budget, settings.max_request_bytes, settings.stream_idle_seconds, _UPLOADS)
-        limit = CallLimit(settings.max_calls)
-        interceptors = WrappedOnce(), CallObserver(self.metrics), limit, self._drain, self._gate, reader
-        self._server = grpc.aio.server(interceptors=[one for one in interceptors if one], options=_options(settings))
-        self._add_services(Maker(scheduler, self.metrics, time.monotonic), budget, health)
-        shown = self.metrics if settings.metrics else None
-        probes = ProbeServer(settings.metrics_host, settings.metrics_port, shown, readiness)
-        self.metrics_port = probes.port
-        probes.start()
-        started.callback(probes.stop)
+        self._add_services(Maker(scheduler, self.metrics, time.monotonic), health)
         scheduler.start()
         started.push_async_callback(scheduler.stop)
-        self.port = self._bind(settings)
         backend.on_change = self._follow_backend
         self._keeping = asyncio.create_task(backend.keep())
         started.push_async_callback(_cancelled, self._keeping)
@@ -169,7 +179,7 @@ class Gateway:
         probing = asyncio.create_task(readiness.probe_forever(settings.probe_seconds))
         started.push_async_callback(_cancelled, probing)
 
-    def _add_services(self, maker: Maker, budget: Budget, health: health_aio.HealthServicer) -> None:
+    def _add_services(self, maker: Maker, health: health_aio.HealthServicer) -> None:
         settings, catalog = self._settings, self._catalog
         limits = Limits(
             max_images=settings.max_images,
@@ -181,7 +191,7 @@ class Gateway:
             pictures=settings.stream_pictures, bytes=settings.stream_bytes, idle_seconds=settings.stream_idle_seconds
         )
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(
-            GenerationServicer(catalog, maker, budget, limits, stream_limits, self._drain.begun), self._server
+            GenerationServicer(catalog, maker, self._budget, limits, stream_limits, self._drain.begun), self._server
         )
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(catalog, self._backend), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
@@ -192,15 +202,6 @@ class Gateway:
                 reflection.SERVICE_NAME,
             )
             reflection.enable_server_reflection(names, self._server)
-
-    def _bind(self, settings: Settings) -> int:
-        address = f"{settings.listen_host}:{settings.port}"
-        try:
-            if self._credentials:
-                return self._server.add_secure_port(address, self._credentials)
-            return self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}; GRPC_VERBOSITY=error tells why") from error
 
     def _follow_backend(self) -> None:
         """Have callers find what the backend has now, and nothing else."""
@@ -261,11 +262,33 @@ def make_backend(settings: Settings) -> Backend:
     return EmbeddedBackend(settings.model_store, settings.worker_threads, settings.execution, settings.device)
 
 
+def _bound(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    """Have a server listen; returns the port."""
+    try:
+        if credentials:
+            return server.add_secure_port(address, credentials)
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}; GRPC_VERBOSITY=error tells why") from error
+
+
+async def _released(server: grpc.aio.Server) -> None:
+    """Free the port of a server, which only one that was started does."""
+    with suppress(grpc.aio.UsageError):
+        await server.start()
+    await server.stop(None)
+
+
 def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", _READ_TIMES * settings.max_request_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections or raise_descriptor_limit()),
+        ("grpc.server_handshake_timeout_ms", round(settings.handshake_seconds * 1000)),
+        # Else gRPC would let callers send megabytes of each call before the gateway asks for them.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
         # Else every ping without a call under way, however seldom, would be one too many.
@@ -286,6 +309,7 @@ async def serve(settings: Settings) -> None:
         OSError: A port is taken, or a file cannot be read.
         ValueError: The settings contradict each other, or a file does not hold what it should.
     """
+    return_freed_memory()
     stopping = asyncio.Event()
     _on_signals(stopping.set, lambda: gateway.hurry())
     gateway = Gateway(settings, make_backend(settings))
