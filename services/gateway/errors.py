@@ -22,6 +22,7 @@ from services.gateway.call import current_call
 from services.worker.decoding import ImageTooLargeError
 
 DOMAIN = "gantry"
+_PUSHBACK = "grpc-retry-pushback-ms"
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +145,11 @@ async def answered(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator
             # Refused already, and ended meanwhile by something else, as by the end of a drain.
             raise asyncio.CancelledError from error
         status = status_of(error)
-        details = (*current_call().trailing_metadata(), ("grpc-status-details-bin", status.SerializeToString()))
+        details = (
+            *current_call().trailing_metadata(),
+            *_pushback(error),
+            ("grpc-status-details-bin", status.SerializeToString()),
+        )
         await context.abort(_row_of(error).code, status.message, trailing_metadata=details)
 
 
@@ -174,9 +179,20 @@ def _row_of(error: Exception) -> _Row:
     return TABLE.get(type(error), _UNEXPECTED)
 
 
+def _retry_seconds(error: Exception) -> float | None:
+    seconds: float | None = getattr(error, "retry_seconds", _row_of(error).retry_seconds)
+    return seconds
+
+
+def _pushback(error: Exception) -> tuple[tuple[str, str], ...]:
+    """Say RetryInfo once more, as gRPC's own retry policies read it."""
+    seconds = _retry_seconds(error)
+    return () if seconds is None else ((_PUSHBACK, str(round(seconds * 1000))),)
+
+
 def _details(error: Exception, row: _Row) -> Iterator[Message]:
     yield error_details_pb2.ErrorInfo(reason=row.reason, domain=DOMAIN)
-    retry_seconds = getattr(error, "retry_seconds", row.retry_seconds)
+    retry_seconds = _retry_seconds(error)
     if retry_seconds is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(round(retry_seconds * 1000))

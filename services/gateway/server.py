@@ -4,10 +4,8 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from typing import Any, NamedTuple, Self
 
@@ -18,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 from services.backends.base import Backend, BackendUnavailableError
+from services.gateway import ending
 from services.gateway.budget import Budget
 from services.gateway.catalog import Catalog
 from services.gateway.credentials.tls import server_credentials
@@ -43,7 +42,6 @@ _SERVICES = (
     models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
 )
 _UPLOADS = (f"/{_SERVICES[0]}/Translate",)
-_STOP_SIGNALS = signal.SIGTERM, signal.SIGINT
 # A message of up to so many times the limit is read, so that its refusal says why; what is beyond that gRPC refuses,
 # and callers learn nothing but the code.
 _READ_TIMES = 2
@@ -54,7 +52,7 @@ _WINDOW_BYTES = 16 << 10
 # How often a caller may ping more often than it should before it is hung up on.
 _PING_STRIKES = 2
 # How long statuses have to reach callers once the drain is over.
-_FAREWELL_SECONDS = 2.0
+_FAREWELL_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -280,7 +278,12 @@ async def _released(server: grpc.aio.Server) -> None:
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
+    age = [
+        ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(settings.connection_age_grace_seconds * 1000)),
+    ]
     return [
+        *(age if settings.connection_age_seconds else []),
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", _READ_TIMES * settings.max_request_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
@@ -299,7 +302,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second one ends what is still served, a third the process.
+    """Serve until SIGTERM or SIGINT, then drain; see `ending.signals` for further ones, and for what hangs.
 
     Args:
         settings: All settings.
@@ -311,28 +314,28 @@ async def serve(settings: Settings) -> None:
     """
     return_freed_memory()
     stopping = asyncio.Event()
-    _on_signals(stopping.set, lambda: gateway.hurry())
     gateway = Gateway(settings, make_backend(settings))
-    _log.info("starting the %s backend", settings.backend)
-    if not await _starts(gateway, stopping):
-        _log.info("stopped while it started")
-        logging.shutdown()
-        # A thread that loads a model cannot be interrupted, and nobody waits for what it loads.
-        os._exit(0)
-    # What has been loaded stays: no collection has to go over all of torch again, nor the one at the process's end.
-    gc.freeze()
-    async with gateway:
-        _log.info(
-            "gRPC on %s:%d, %s over HTTP on port %d of %s",
-            settings.listen_host, gateway.port,
-            "metrics and probes" if settings.metrics else "probes", gateway.metrics_port, settings.metrics_host,
-        )  # fmt: skip
-        for opening in settings.openings:
-            _log.warning(opening)
-        try:
-            await _first(stopping.wait(), gateway.lost())
-        finally:
-            _log.info("draining: new calls are refused, admitted ones have %g s", settings.drain_seconds)
+    with ending.signals(settings.drain_seconds, stopping.set, gateway.hurry):
+        _log.info("starting the %s backend", settings.backend)
+        if not await _starts(gateway, stopping):
+            _log.info("stopped while it started")
+            logging.shutdown()
+            # A thread that loads a model cannot be interrupted, and nobody waits for what it loads.
+            os._exit(0)
+        # What has been loaded stays: no collection has to go over all of torch again, nor the one at the process's end.
+        gc.freeze()
+        async with gateway:
+            _log.info(
+                "gRPC on %s:%d, %s over HTTP on port %d of %s",
+                settings.listen_host, gateway.port,
+                "metrics and probes" if settings.metrics else "probes", gateway.metrics_port, settings.metrics_host,
+            )  # fmt: skip
+            for opening in settings.openings:
+                _log.warning(opening)
+            try:
+                await _first(stopping.wait(), gateway.lost())
+            finally:
+                _log.info("draining: new calls are refused, admitted ones have %g s", settings.drain_seconds)
     _log.info("stopped")
 
 
@@ -365,19 +368,3 @@ async def _cancelled(task: asyncio.Task[Any]) -> None:
     """Cancel a task, and wait until it is over."""
     task.cancel()
     await asyncio.wait({task})
-
-
-def _on_signals(*reactions: Callable[[], None]) -> None:
-    """React to each SIGTERM or SIGINT that comes, in this order; one after the last ends the process at once."""
-    loop, left = asyncio.get_running_loop(), deque(reactions)
-
-    def react() -> None:
-        if left:
-            left.popleft()()
-        if not left:
-            for number in _STOP_SIGNALS:
-                loop.remove_signal_handler(number)
-                signal.signal(number, signal.SIG_DFL)
-
-    for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, react)

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
     """The most connections. Default: as many as the process may have descriptors, less 128, and at most 16384."""
     handshake_seconds: float = Field(default=10.0, ge=0.1, le=3600.0)
     """A connection that takes longer to say what HTTP/2 and TLS begin with is closed."""
+    connection_age_seconds: float = Field(default=300.0, ge=0, allow_inf_nan=False)
+    """A connection so old (give or take a tenth) takes no new calls: callers open another. 0: at any age."""
+    connection_age_grace_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    """Seconds that its calls then have to finish."""
     stream_idle_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     """A call whose caller neither sends what it waits for nor reads its answers for so long is ended."""
     max_concurrent_streams: int = Field(default=256, ge=1, le=65536)

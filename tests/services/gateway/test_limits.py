@@ -23,6 +23,7 @@ from services.gateway.settings import Settings
 from tests.conformance.harness import details_of
 from tests.services.gateway.cards import tiny_card, translation_card
 from tests.services.gateway.fakes import DrivenBackend
+from tests.services.gateway.http2 import GOAWAY, OPENING, frames
 
 TINY = generation_pb2.SampleRequest(model="tiny")
 Serve = Callable[..., AbstractAsyncContextManager[generation_pb2_grpc.GenerationServiceStub]]
@@ -125,6 +126,38 @@ def _until_closed(connection: socket.socket) -> bool:
         except ConnectionResetError:
             pass
         return True
+
+
+async def test_an_old_connection_takes_no_new_calls_and_its_streams_go_on(
+    settings: Settings, held: DrivenBackend
+) -> None:
+    held.answers_at_once = True
+    young = settings.model_copy(update={"connection_age_seconds": 0.1})
+    async with (
+        Gateway(young, held) as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel,
+    ):
+        stub = generation_pb2_grpc.GenerationServiceStub(channel)
+        stream = stub.TranslateStream()
+        await stream.wait_for_connection()
+        for _ in range(2):
+            # As old as the channel's connection, and then twice as old.
+            await asyncio.to_thread(_until_goaway, gateway.port)
+        await stream.write(generation_pb2.TranslateStreamRequest(id="a", translate=upload(16)))
+        await stream.done_writing()
+        assert (await stream.read()).result.model == "horse2zebra"
+        assert await stream.read() is grpc.aio.EOF
+        assert (await stub.Sample(TINY)).images
+
+
+def _until_goaway(port: int) -> None:
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        connection.sendall(OPENING)
+        while GOAWAY not in [kind for kind, _ in frames(received)]:
+            more = connection.recv(65536)
+            assert more, f"closed after {received!r}"
+            received += more
 
 
 class LoadingBackend(DrivenBackend):
