@@ -55,6 +55,7 @@ def test_every_promised_metric_exists() -> None:
         "gantry_backend_up": "gauge",
         "gantry_model_info": "gauge",
         "gantry_draining": "gauge",
+        "gantry_memory_bytes": "gauge",
         "gantry_tls_certificate_expiry_timestamp_seconds": "gauge",
     }
     for name, kind in promised.items():
