@@ -38,7 +38,7 @@ def test_settings_become_environment_without_exponents() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "memory_bytes"),
-    [("2Gi", 512 << 20), ("3000M", 750_000_000), (8_000_000_000, 2_000_000_000), ("0.5Gi", 160 << 20), (4 << 30, 1 << 30)],
+    [("2Gi", 512 << 20), ("3000M", 750_000_000), (8 * 10**9, 2 * 10**9), ("0.5Gi", 160 << 20), (4 << 30, 1 << 30)],
 )
 def test_messages_may_take_a_quarter_of_the_memory(limit: str | int, memory_bytes: int) -> None:
     given = environment_of({"gateway": {"resources": {"limits": {"memory": limit}}}})
