@@ -17,7 +17,11 @@ _LARGEST_PORT = 65_535
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     # gRPC's own pauses between attempts to connect grow to two minutes, longer than a gateway takes to be replaced.
+    ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5000),
+    # Where a name has several addresses (dns:///…), calls go to each in turn; new ones are found soon.
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.dns_min_time_between_resolutions_ms", 5000),
 )
 
 

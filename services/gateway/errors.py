@@ -22,6 +22,7 @@ from services.gateway.call import current_call
 from services.worker.decoding import ImageTooLargeError
 
 DOMAIN = "gantry"
+_PUSHBACK = "grpc-retry-pushback-ms"
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +78,18 @@ class TooExpensiveError(Exception):
     """The request would take longer than it may; waiting does not help."""
 
 
+class BudgetError(Exception):
+    """The process has no memory left for what the caller sends or asks for."""
+
+
+class TooManyCallsError(Exception):
+    """The process serves as many calls as it may."""
+
+
+class StreamIdleError(Exception):
+    """The caller neither sends what the call waits for nor reads what it has for the caller."""
+
+
 class DeadlineError(Exception):
     """The caller's deadline passed before its work began."""
 
@@ -107,6 +120,9 @@ TABLE: dict[type[Exception], _Row] = {
     QueueFullError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL", 1.0),
     TooExpensiveError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_EXPENSIVE"),
     LimitError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_LIMIT", 1.0),
+    BudgetError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "MEMORY_FULL", 1.0),
+    TooManyCallsError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", 1.0),
+    StreamIdleError: _Row(grpc.StatusCode.ABORTED, "STREAM_IDLE"),
     DeadlineError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED"),
     ShuttingDownError: _Row(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", 1.0),
     ItemFailedError: _Row(grpc.StatusCode.INTERNAL, "ITEM_FAILED"),
@@ -134,7 +150,11 @@ async def answered(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator
             # Refused already, and ended meanwhile by something else, as by the end of a drain.
             raise asyncio.CancelledError from error
         status = status_of(error)
-        details = (*current_call().trailing_metadata(), ("grpc-status-details-bin", status.SerializeToString()))
+        details = (
+            *current_call().trailing_metadata(),
+            *_pushback(error),
+            ("grpc-status-details-bin", status.SerializeToString()),
+        )
         await context.abort(_row_of(error).code, status.message, trailing_metadata=details)
 
 
@@ -164,9 +184,20 @@ def _row_of(error: Exception) -> _Row:
     return TABLE.get(type(error), _UNEXPECTED)
 
 
+def _retry_seconds(error: Exception) -> float | None:
+    seconds: float | None = getattr(error, "retry_seconds", _row_of(error).retry_seconds)
+    return seconds
+
+
+def _pushback(error: Exception) -> tuple[tuple[str, str], ...]:
+    """Say RetryInfo once more, as gRPC's own retry policies read it."""
+    seconds = _retry_seconds(error)
+    return () if seconds is None else ((_PUSHBACK, str(round(seconds * 1000))),)
+
+
 def _details(error: Exception, row: _Row) -> Iterator[Message]:
     yield error_details_pb2.ErrorInfo(reason=row.reason, domain=DOMAIN)
-    retry_seconds = getattr(error, "retry_seconds", row.retry_seconds)
+    retry_seconds = _retry_seconds(error)
     if retry_seconds is not None:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(round(retry_seconds * 1000))

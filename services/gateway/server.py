@@ -4,11 +4,9 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
 from importlib.util import find_spec
 from typing import Any, NamedTuple, Self
 
@@ -20,15 +18,19 @@ from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb
 from services.backends.base import Backend, BackendUnavailableError, ModelKey
 from services.backends.embedded.backend import EmbeddedBackend
 from services.backends.embedded.workers import Vigilance
+from services.gateway import ending
 from services.gateway.allowances import Allowances
+from services.gateway.budget import Budget
 from services.gateway.catalog import Catalog
 from services.gateway.credentials.tls import server_credentials
 from services.gateway.interceptors.access_log import CallObserver
 from services.gateway.interceptors.authentication import authenticator
 from services.gateway.interceptors.base import WrappedOnce
-from services.gateway.interceptors.decoding import RequestDecoder
+from services.gateway.interceptors.call_limit import CallLimit
 from services.gateway.interceptors.drain import Drain
+from services.gateway.interceptors.messages import MessageReader
 from services.gateway.planning.output import Limits
+from services.gateway.process import raise_descriptor_limit, return_freed_memory
 from services.gateway.scheduler import QueueLimits, Scheduler
 from services.gateway.servicers.generation import GenerationServicer
 from services.gateway.servicers.models import ModelServicer
@@ -43,16 +45,18 @@ _SERVICES = (
     generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
     models_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
 )
-_STOP_SIGNALS = signal.SIGTERM, signal.SIGINT
+_UPLOADS = (f"/{_SERVICES[0]}/Translate",)
 # A message of up to so many times the limit is read, so that its refusal says why; what is beyond that gRPC refuses,
 # and callers learn nothing but the code.
 _READ_TIMES = 2
 # The most bytes of a call's metadata: room for a token, and no more than other proxies and servers take.
 _METADATA_BYTES = 16 << 10
+# What gRPC takes of a call that nobody reads yet: one frame. Of 64 KiB, 1,024 calls held several times as many bytes.
+_WINDOW_BYTES = 16 << 10
 # How often a caller may ping more often than it should before it is hung up on.
 _PING_STRIKES = 2
 # How long statuses have to reach callers once the drain is over.
-_FAREWELL_SECONDS = 2.0
+_FAREWELL_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -91,20 +95,21 @@ class Gateway:
         return self
 
     async def start(self) -> None:
-        """Start the backend, probe every model, and listen.
+        """Bind the ports, start the backend, probe every model, and serve.
 
         Raises:
             BackendUnavailableError: The backend cannot serve at all.
             OSError: A port is taken, or a file cannot be read.
             ValueError: The settings contradict each other, or a file does not hold what it should.
         """
-        # First what the files that the settings name have to say: loading models takes a while.
+        # First what is wrong with files and ports: loading models takes a while.
         self._gate = authenticator(self._settings)
         self._credentials = server_credentials(self._settings, self.metrics)
         async with AsyncExitStack() as started:
+            self._bind(started)
             await self._backend.start()
             started.push_async_callback(self._backend.stop)
-            await self._listen(started)
+            await self._serve(started)
             self._started = started.pop_all()
 
     async def __aexit__(self, *_: object) -> None:
@@ -123,7 +128,24 @@ class Gateway:
         """End the calls that a drain still waits for."""
         self._drain.over.come()
 
-    async def _listen(self, started: AsyncExitStack) -> None:
+    def _bind(self, started: AsyncExitStack) -> None:
+        """Take both ports; the probes answer from now on, and gRPC when it is started."""
+        settings = self._settings
+        shown = self.metrics if settings.metrics else None
+        self._probes = ProbeServer(settings.metrics_host, settings.metrics_port, shown)
+        self.metrics_port = self._probes.port
+        self._probes.start()
+        started.callback(self._probes.stop)
+        self._budget = Budget(settings.memory_bytes, settings.memory_patience_seconds, self.metrics)
+        reader = MessageReader(self._budget, settings.max_request_bytes, settings.stream_idle_seconds, _UPLOADS)
+        limit = CallLimit(settings.max_calls)
+        # From the outside in: what is refused is observed too, and nothing of a stranger's request is read.
+        interceptors = WrappedOnce(), CallObserver(self.metrics), limit, self._drain, self._gate, reader
+        self._server = grpc.aio.server(interceptors=[one for one in interceptors if one], options=_options(settings))
+        self.port = _bound(self._server, f"{settings.listen_host}:{settings.port}", self._credentials)
+        started.push_async_callback(_released, self._server)
+
+    async def _serve(self, started: AsyncExitStack) -> None:
         settings, backend = self._settings, self._backend
         self._note_models()
         self._catalog = Catalog(backend.models)
@@ -140,23 +162,14 @@ class Gateway:
         self._readiness = readiness = Readiness(
             backend, scheduler.probe, health, ("", *_SERVICES), self.metrics, settings.required_model_names
         )
+        self._probes.readiness = readiness
         if self._gate:
             await self._gate.start()
             started.push_async_callback(self._gate.stop)
-        # From the outside in: what is refused is observed too, and nothing of a stranger's request is decoded.
-        decoder = RequestDecoder(settings.max_request_bytes)
-        interceptors = WrappedOnce(), CallObserver(self.metrics), self._drain, self._gate, decoder
-        self._server = grpc.aio.server(interceptors=[one for one in interceptors if one], options=_options(settings))
         orders = Orders(scheduler, self.metrics, time.monotonic, settings.default_deadline_seconds)
         self._add_services(orders, health)
-        shown = self.metrics if settings.metrics else None
-        probes = ProbeServer(settings.metrics_host, settings.metrics_port, shown, readiness)
-        self.metrics_port = probes.port
-        probes.start()
-        started.callback(probes.stop)
         scheduler.start()
         started.push_async_callback(scheduler.stop)
-        self.port = self._bind(settings)
         backend.on_change = self._follow_backend
         backend.on_worker_lost = lambda reason: self.metrics.workers_lost.labels(reason).inc()
         self._keeping = asyncio.create_task(backend.keep())
@@ -179,9 +192,11 @@ class Gateway:
             max_image_bytes=settings.max_image_bytes,
             max_image_pixels=settings.max_image_pixels,
         )
-        stream_limits = StreamLimits(pictures=settings.stream_pictures, bytes=settings.stream_bytes)
+        stream_limits = StreamLimits(
+            pictures=settings.stream_pictures, bytes=settings.stream_bytes, idle_seconds=settings.stream_idle_seconds
+        )
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(
-            GenerationServicer(catalog, orders, limits, stream_limits, self._drain.begun), self._server
+            GenerationServicer(catalog, orders, self._budget, limits, stream_limits, self._drain.begun), self._server
         )
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(catalog, self._backend), self._server)
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
@@ -192,15 +207,6 @@ class Gateway:
                 reflection.SERVICE_NAME,
             )
             reflection.enable_server_reflection(names, self._server)
-
-    def _bind(self, settings: Settings) -> int:
-        address = f"{settings.listen_host}:{settings.port}"
-        try:
-            if self._credentials:
-                return self._server.add_secure_port(address, self._credentials)
-            return self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}; GRPC_VERBOSITY=error tells why") from error
 
     def _follow_backend(self) -> None:
         """Have callers find what the backend has now, and nothing else."""
@@ -280,11 +286,38 @@ def make_backend(settings: Settings) -> Backend:
     return EmbeddedBackend(settings.model_store, settings.workers, settings.execution, settings.device, vigilance)
 
 
+def _bound(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    """Have a server listen; returns the port."""
+    try:
+        if credentials:
+            return server.add_secure_port(address, credentials)
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}; GRPC_VERBOSITY=error tells why") from error
+
+
+async def _released(server: grpc.aio.Server) -> None:
+    """Free the port of a server, which only one that was started does."""
+    with suppress(grpc.aio.UsageError):
+        await server.start()
+    await server.stop(None)
+
+
 def _options(settings: Settings) -> list[tuple[str, int]]:
+    age = [
+        ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(settings.connection_age_grace_seconds * 1000)),
+    ]
     return [
+        *(age if settings.connection_age_seconds else []),
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", _READ_TIMES * settings.max_request_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections or raise_descriptor_limit()),
+        ("grpc.server_handshake_timeout_ms", round(settings.handshake_seconds * 1000)),
+        # Else gRPC would let callers send megabytes of each call before the gateway asks for them.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
         # Else every ping without a call under way, however seldom, would be one too many.
@@ -295,7 +328,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second one ends what is still served, a third the process.
+    """Serve until SIGTERM or SIGINT, then drain; see `ending.signals` for further ones, and for what hangs.
 
     Args:
         settings: All settings.
@@ -305,29 +338,30 @@ async def serve(settings: Settings) -> None:
         OSError: A port is taken, or a file cannot be read.
         ValueError: The settings contradict each other, or a file does not hold what it should.
     """
+    return_freed_memory()
     stopping = asyncio.Event()
-    _on_signals(stopping.set, lambda: gateway.hurry())
     gateway = Gateway(settings, make_backend(settings))
-    _log.info("starting the %s backend", settings.backend)
-    if not await _starts(gateway, stopping):
-        _log.info("stopped while it started")
-        logging.shutdown()
-        # A thread that loads a model cannot be interrupted, and nobody waits for what it loads.
-        os._exit(0)
-    # What has been loaded stays: no collection has to go over all of torch again, nor the one at the process's end.
-    gc.freeze()
-    async with gateway:
-        _log.info(
-            "gRPC on %s:%d, %s over HTTP on port %d of %s",
-            settings.listen_host, gateway.port,
-            "metrics and probes" if settings.metrics else "probes", gateway.metrics_port, settings.metrics_host,
-        )  # fmt: skip
-        for opening in settings.openings:
-            _log.warning(opening)
-        try:
-            await _first(stopping.wait(), gateway.lost())
-        finally:
-            _log.info("draining: new calls are refused, admitted ones have %g s", settings.drain_seconds)
+    with ending.signals(settings.drain_seconds, stopping.set, gateway.hurry):
+        _log.info("starting the %s backend", settings.backend)
+        if not await _starts(gateway, stopping):
+            _log.info("stopped while it started")
+            logging.shutdown()
+            # A thread that loads a model cannot be interrupted, and nobody waits for what it loads.
+            os._exit(0)
+        # What has been loaded stays: no collection has to go over all of torch again, nor the one at the process's end.
+        gc.freeze()
+        async with gateway:
+            _log.info(
+                "gRPC on %s:%d, %s over HTTP on port %d of %s",
+                settings.listen_host, gateway.port,
+                "metrics and probes" if settings.metrics else "probes", gateway.metrics_port, settings.metrics_host,
+            )  # fmt: skip
+            for opening in settings.openings:
+                _log.warning(opening)
+            try:
+                await _first(stopping.wait(), gateway.lost())
+            finally:
+                _log.info("draining: new calls are refused, admitted ones have %g s", settings.drain_seconds)
     _log.info("stopped")
 
 
@@ -360,19 +394,3 @@ async def _cancelled(task: asyncio.Task[Any]) -> None:
     """Cancel a task, and wait until it is over."""
     task.cancel()
     await asyncio.wait({task})
-
-
-def _on_signals(*reactions: Callable[[], None]) -> None:
-    """React to each SIGTERM or SIGINT that comes, in this order; one after the last ends the process at once."""
-    loop, left = asyncio.get_running_loop(), deque(reactions)
-
-    def react() -> None:
-        if left:
-            left.popleft()()
-        if not left:
-            for number in _STOP_SIGNALS:
-                loop.remove_signal_handler(number)
-                signal.signal(number, signal.SIG_DFL)
-
-    for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, react)

@@ -86,6 +86,18 @@ class Settings(BaseSettings):
 
     max_request_bytes: int = Field(default=4 << 20, ge=65_536, le=1 << 30)
     """The most bytes of one message from a caller; larger pictures come in chunks."""
+    max_calls: int = Field(default=4096, ge=1, le=1_000_000)
+    """The most calls that are served at once, those of health and reflection left out."""
+    max_connections: int | None = Field(default=None, ge=1, le=1_000_000)
+    """The most connections. Default: as many as the process may have descriptors, less 128, and at most 16384."""
+    handshake_seconds: float = Field(default=10.0, ge=0.1, le=3600.0)
+    """A connection that takes longer to say what HTTP/2 and TLS begin with is closed."""
+    connection_age_seconds: float = Field(default=300.0, ge=0, allow_inf_nan=False)
+    """A connection so old (give or take a tenth) takes no new calls: callers open another. 0: at any age."""
+    connection_age_grace_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    """Seconds that its calls then have to finish."""
+    stream_idle_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    """A call whose caller neither sends what it waits for nor reads its answers for so long is ended."""
     max_concurrent_streams: int = Field(default=256, ge=1, le=65536)
     """The most calls that one connection may have open at once."""
     keepalive_least_seconds: float = Field(default=10.0, ge=1.0, le=3600.0)
@@ -94,12 +106,16 @@ class Settings(BaseSettings):
     """The most images of one request."""
     queue_items: int = Field(default=1024, ge=1, le=1_000_000)
     """The most images that wait per model."""
-    queue_bytes: int = Field(default=512 << 20, ge=1 << 20, le=1 << 40)
-    """The most bytes that waiting images have in all, pictures to translate above all."""
     default_deadline_seconds: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Seconds that a caller waits who gives no deadline; in a stream for each picture."""
     max_request_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     """The most seconds of one worker that a request, or a picture of a stream, may be expected to take."""
+    memory_bytes: int = Field(default=512 << 20, ge=1 << 20, le=1 << 40)
+    """The most bytes that messages, pictures and answers take in all, besides what the process takes at rest."""
+    memory_patience_seconds: float = Field(default=2.0, ge=0, le=3600)
+    """Seconds that a call waits for memory before it is refused."""
+    queue_bytes: int | None = Field(default=None, ge=1 << 20, le=1 << 40)
+    """The former name of memory_bytes."""
     max_response_bytes: int = Field(default=4_000_000, ge=65_536, le=1 << 30)
     """The most bytes of one answer; below the 4 MiB that gRPC clients accept unless told otherwise."""
     max_image_bytes: int = Field(default=32 << 20, ge=1024, le=1 << 28)
@@ -196,13 +212,23 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_former_name(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if given.get("queue_bytes") is None:
+            return given
+        if given.get("memory_bytes") is not None:
+            raise ValueError("queue_bytes is the former name of memory_bytes: give only memory_bytes")
+        return {**given, "queue_bytes": None, "memory_bytes": given["queue_bytes"]}
+
     @model_validator(mode="after")
-    def _queue_holds_a_picture(self) -> Self:
-        if self.queue_bytes < 2 * self.max_image_bytes:
-            raise ValueError(
-                f"queue_bytes ({self.queue_bytes}) must be at least twice max_image_bytes ({self.max_image_bytes}), "
-                "else the largest picture could never wait beside another"
-            )
+    def _memory_holds_what_it_must(self) -> Self:
+        for name, size in (("max_image_bytes", self.max_image_bytes), ("max_request_bytes", self.max_request_bytes)):
+            if self.memory_bytes < 5 * size:
+                raise ValueError(
+                    f"memory_bytes ({self.memory_bytes}) must be at least five times {name} ({size}), "
+                    "else the largest could never be held"
+                )
         return self
 
     @model_validator(mode="after")

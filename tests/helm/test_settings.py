@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from services.gateway.settings import Settings
 from tests.helm.core import OWN, SIDECAR, TLS, environment_of
 from tests.helm.manifests import pod_templates
@@ -35,6 +37,23 @@ def test_settings_become_environment_without_exponents() -> None:
     assert given["GANTRY_LOG_LEVEL"] == "DEBUG"
 
 
+@pytest.mark.parametrize(
+    ("limit", "memory_bytes"),
+    [("2Gi", 512 << 20), ("3000M", 750_000_000), (8 * 10**9, 2 * 10**9), ("0.5Gi", 160 << 20), (4 << 30, 1 << 30)],
+)
+def test_messages_may_take_a_quarter_of_the_memory(limit: str | int, memory_bytes: int) -> None:
+    given = environment_of({"gateway": {"resources": {"limits": {"memory": limit}}}})
+    assert given["GANTRY_MEMORY_BYTES"] == str(memory_bytes)
+
+
+def test_what_the_memory_is_can_be_said() -> None:
+    assert "GANTRY_MEMORY_BYTES" not in environment_of({"gateway": {"resources": {"limits": {"memory": None}}}})
+    given = environment_of({"gateway": {"settings": {"memory_bytes": 1 << 30}}})
+    assert given["GANTRY_MEMORY_BYTES"] == str(1 << 30)
+    former = environment_of({"gateway": {"settings": {"queue_bytes": 1 << 30}}})
+    assert "GANTRY_MEMORY_BYTES" not in former
+
+
 def test_schema_describes_the_settings_that_no_other_value_decides() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     described = schema["properties"]["gateway"]["properties"]["settings"]["properties"]
@@ -43,7 +62,7 @@ def test_schema_describes_the_settings_that_no_other_value_decides() -> None:
     }
     decided |= {"host", "torchserve_management_address"}
     assert set(described) | decided == set(Settings.model_fields)
-    assert set(described) & decided == {"log_format"}, "set by default only"
+    assert set(described) & decided == {"log_format", "memory_bytes"}, "set by default only"
     for name, described_as in described.items():
         assert described_as["description"] == Settings.model_fields[name].description
 

@@ -176,3 +176,10 @@ it, to pull images and to copy models. Kubernetes' own default would give up on 
 {{- define "gantry.progressDeadlineSeconds" -}}
 {{- add . 600 -}}
 {{- end -}}
+
+{{/* A quantity of memory, as Kubernetes writes it (2Gi, 1500M, 1000000000), in bytes. */}}
+{{- define "gantry.bytes" -}}
+{{- $units := dict "" 1 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 -}}
+{{- $unit := regexFind "([mkMGTPE]|[KMGTPE]i)$" (toString .) -}}
+{{- mulf (trimSuffix $unit (toString .) | float64) (get $units $unit) | int64 -}}
+{{- end -}}

@@ -40,7 +40,8 @@ class Wrapping(grpc.aio.ServerInterceptor, ABC):
 class WrappedOnce(grpc.aio.ServerInterceptor):
     """The outermost interceptor: remembers what the others made of a method's handler, which grpc asks for every call.
 
-    So the others may go by a method alone; what they know of a call they learn when the handler runs.
+    So the others may go by a method alone; what they know of a call they learn when the handler runs. A handler gets
+    requests that are not read yet, even where there is but one, and writes its answers itself: `MessageReader` does.
     """
 
     def __init__(self) -> None:
@@ -58,8 +59,17 @@ class WrappedOnce(grpc.aio.ServerInterceptor):
             handler = await continuation(handler_call_details)
             if handler is None:
                 return None
-            self._handlers[method] = handler
+            self._handlers[method] = _read_late(handler)
         return self._handlers[method]
+
+
+def _read_late(handler: Handler) -> Handler:
+    """Have the handler of a call read its one request, and write its one answer; grpc reads before it runs one."""
+    if handler.request_streaming:
+        return handler
+    (kind,) = (kind for kind in _KINDS if getattr(handler, kind))
+    late = dict.fromkeys(_KINDS) | {"stream_stream": getattr(handler, kind)}
+    return handler._replace(request_streaming=True, response_streaming=True, **late)
 
 
 def wrap(handler: Handler, around: Around) -> Handler:

@@ -22,7 +22,7 @@ from services.gateway.telemetry.metrics import Metrics
 # gRPC's end of a server is not clean: a call that arrives in its last moments is cut off without a status. So the end
 # comes when no call has arrived for a while, as refused callers pause; but callers who do not pause cannot put it off.
 _QUIET_SECONDS = 0.1
-_LONGEST_UNREST_SECONDS = 1.0
+_LONGEST_UNREST_SECONDS = 0.5
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 _log = logging.getLogger(__name__)

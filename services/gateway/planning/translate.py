@@ -38,11 +38,13 @@ class TranslatePlan:
     Attributes:
         item: The work item.
         answer: What is known of the answer before the picture is made: the way it goes.
+        answer_bytes: The most bytes that the pictures of the answer can have.
         field: Path of the picture in the request.
     """
 
     item: worker_pb2.WorkItem
     answer: TranslateResponse
+    answer_bytes: int
     field: str
 
 
@@ -81,7 +83,8 @@ def plan_translate(
     if direction == DIRECTION_B_TO_A:
         source, target = target, source
     answer = TranslateResponse(direction=direction, source_domain=source, target_domain=target)
-    return TranslatePlan(_item(request, answer, encoding, limits, facts), answer, f"{violations.envelope}image")
+    item, size = _item(request, answer, encoding, limits, facts), _most_bytes(facts, encoding, request)
+    return TranslatePlan(item, answer, size, f"{violations.envelope}image")
 
 
 def shape_answer(
@@ -192,16 +195,17 @@ def _read_picture(
         return None
     check_sides("format", facts.width, facts.height, encoding.format, violations)
     if not streamed:
-        size = _most_bytes(facts, encoding) * (2 if request.cycle else 1)
+        size = _most_bytes(facts, encoding, request)
         check_answer("image", size, limits, "use TranslateStream", violations)
     return facts
 
 
-def _most_bytes(facts: ImageFacts, encoding: Encoding) -> int:
+def _most_bytes(facts: ImageFacts, encoding: Encoding, request: TranslateRequest) -> int:
     """The most bytes that the answer to a picture can have."""
     is_lossy = encoding.format in LOSSY_FORMATS and encoding.quality <= _LOSSY_UP_TO_QUALITY
     per_pixel = _LOSSY_BYTES_PER_PIXEL if is_lossy else 3
-    return round(facts.width * facts.height * per_pixel) + OVERHEAD_BYTES
+    size = round(facts.width * facts.height * per_pixel) + OVERHEAD_BYTES
+    return size * (2 if request.cycle else 1)
 
 
 def _item(

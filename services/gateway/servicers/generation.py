@@ -1,18 +1,19 @@
 """gantry.v1.GenerationService: makes pictures."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import grpc
 
-from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2
+from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, worker_pb2
+from services.gateway.budget import Budget, current_hold
 from services.gateway.call import current_call
 from services.gateway.catalog import Catalog
 from services.gateway.errors import ItemFailedError, answered
 from services.gateway.interceptors.drain import Moment
-from services.gateway.planning.output import GridPlan, Limits
+from services.gateway.planning.output import OVERHEAD_BYTES, GridPlan, Limits
 from services.gateway.planning.sample import SamplePlan, plan_sample
 from services.gateway.planning.translate import plan_translate, shape_answer
 from services.gateway.planning.traverse import AnimationPlan, TraversePlan, plan_traverse
@@ -23,6 +24,9 @@ from services.gateway.servicers.translate_stream import TranslateStream
 from services.gateway.servicers.uploads import StreamLimits
 from services.worker.imaging import Pixels, encode, picture_facts
 
+# The most of the memory that the images of one stream may take while the caller reads them: one of so many parts.
+_LARGEST_STREAM_SHARE = 16
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -30,18 +34,25 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     """Makes pictures."""
 
     def __init__(
-        self, catalog: Catalog, orders: Orders, limits: Limits, stream_limits: StreamLimits, stopping: Moment
+        self,
+        catalog: Catalog,
+        orders: Orders,
+        budget: Budget,
+        limits: Limits,
+        stream_limits: StreamLimits,
+        stopping: Moment,
     ) -> None:
         """Keep what the calls need.
 
         Args:
             catalog: The loaded models.
             orders: Where work goes.
+            budget: What the pictures of a TranslateStream are paid from.
             limits: What one request may ask for.
             stream_limits: What one TranslateStream may hold.
             stopping: When a TranslateStream is to take no further pictures.
         """
-        self._catalog, self._orders, self._limits = catalog, orders, limits
+        self._catalog, self._orders, self._budget, self._limits = catalog, orders, budget, limits
         self._stream_limits, self._stopping = stream_limits, stopping
 
     async def Sample(  # noqa: N802 (gRPC's name)
@@ -51,6 +62,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         async with answered(context):
             loaded = current_call().about(self._catalog.find_generator(request.model, request.version, field="model"))
             plan = plan_sample(request, loaded.card, self._limits)
+            await current_hold().grow(_most_bytes(loaded, plan.items))
             results = self._orders.place(loaded, plan.items, context)
             try:
                 pictures = await asyncio.gather(*results)
@@ -72,6 +84,10 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
                 self._catalog.find_generator(sample.model, sample.version, field="sample.model")
             )
             plan = plan_sample(sample, loaded.card, self._limits, streamed=True)
+            # Of a long stream a share: what is not sent yet waits for the caller to read.
+            share = self._budget.largest(pictures=False) // _LARGEST_STREAM_SHARE
+            hold, size = current_hold(), _most_bytes(loaded, plan.items)
+            await hold.grow(min(size, share))
             # Envelopes of one run of the graph: the first pictures are sent while the next are made.
             results = self._orders.place(loaded, plan.items, context, loaded.card.execution.chunk_items)
             try:
@@ -80,6 +96,8 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
                     _complete_image(image, loaded, output)
                     self._orders.note(loaded, output)
                     yield generation_pb2.SampleStreamResponse(image=image, index=index)
+                    size -= size // (len(results) - index)
+                    hold.shrink(hold.bytes - size)
             finally:
                 abandon(results)
 
@@ -90,6 +108,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         async with answered(context):
             loaded = current_call().about(self._catalog.find_generator(request.model, request.version, field="model"))
             plan = plan_traverse(request, loaded.card, self._limits)
+            await current_hold().grow(_most_bytes(loaded, plan.items))
             results = self._orders.place(loaded, plan.items, context, loaded.card.execution.chunk_items)
             shown: list[Pixels] = []
             try:
@@ -122,7 +141,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             return await self._translate(request, context, streamed=True)
 
         async with answered(context):
-            stream = TranslateStream(translate, self._stream_limits, self._limits, self._stopping)
+            stream = TranslateStream(translate, self._budget, self._stream_limits, self._limits, self._stopping)
             async with aclosing(stream.run(request_iterator)) as responses:
                 async for response in responses:
                     yield response
@@ -134,6 +153,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         field = "translate.model" if streamed else "model"
         loaded = current_call().about(self._catalog.find_translator(request.model, request.version, field))
         plan = await asyncio.to_thread(plan_translate, request, loaded.card, self._limits, streamed=streamed)
+        await current_hold().grow(plan.answer_bytes)
         if streamed:
             result = await self._orders.place_patiently(loaded, plan.item, context)
         else:
@@ -143,6 +163,12 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         answer = shape_answer(plan, loaded, output.result, output.execution)
         self._orders.note(loaded, output)
         return answer
+
+
+def _most_bytes(loaded: models_pb2.LoadedModel, items: Sequence[worker_pb2.WorkItem]) -> int:
+    """Return the most bytes that generated pictures can have in all."""
+    image = loaded.card.image
+    return len(items) * (image.width * image.height * image.channels + OVERHEAD_BYTES)
 
 
 def _complete_image(image: generation_pb2.Image, loaded: models_pb2.LoadedModel, output: Output) -> None:

@@ -1,7 +1,8 @@
 """TranslateStream: reads pictures while there is room, makes them side by side, and sends answers one after another.
 
 Nothing is read while as many pictures as the stream may hold are under way: made, or made and not yet sent. Pictures
-that are not yet complete never hold up reading, since only reading can complete them.
+that are not yet complete never hold up reading, since only reading can complete them. Where the process has no memory
+left for what was read, reading waits; when the wait grows long, the picture that it was for is refused.
 
 A gateway that stops takes no further pictures, answers those that are complete, and ends the stream with an error that
 says when to retry: the caller sends what is unanswered in another stream.
@@ -12,7 +13,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 
 from gantry.v1 import generation_pb2
-from services.gateway.errors import InvalidRequestError, ShuttingDownError, Violation, status_of
+from services.gateway.budget import PICTURE_COPIES, Budget, Hold, current_hold, is_done_within
+from services.gateway.errors import (
+    BudgetError,
+    InvalidRequestError,
+    ShuttingDownError,
+    StreamIdleError,
+    Violation,
+    status_of,
+)
 from services.gateway.interceptors.drain import Moment
 from services.gateway.planning.output import Limits
 from services.gateway.servicers.uploads import StreamLimits, Uploads, check_id
@@ -45,20 +54,28 @@ class TranslateStream:
     def __init__(
         self,
         translate: Callable[[generation_pb2.TranslateRequest], Awaitable[generation_pb2.TranslateResponse]],
+        budget: Budget | None,
         limits: StreamLimits,
         picture_limits: Limits,
         stopping: Moment,
         chunk_bytes: int = CHUNK_BYTES,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Begin with nothing; needs a running event loop.
 
         Args:
             translate: Makes one picture, or raises a domain error; cancelled when nobody awaits it any more.
+            budget: What pictures are paid from; None where memory is not counted.
             limits: What the stream may hold.
             picture_limits: What one picture may have.
             stopping: When to take no further pictures.
             chunk_bytes: The most bytes of pictures in one message of an answer.
+            pause: Lets a number of seconds pass.
         """
+        self._budget, self._pause = budget, pause
+        # What each picture that is not answered has of the budget; that of the call itself pays for the next message.
+        self._holds: dict[str, Hold] = {}
+        self._call_hold = current_hold()
         self._translate, self._limits, self._stopping, self._chunk_bytes = translate, limits, stopping, chunk_bytes
         self._unanswered: set[str] = set()
         self._uploads = Uploads(limits, picture_limits, self._unanswered)
@@ -83,6 +100,7 @@ class TranslateStream:
         Raises:
             InvalidRequestError: A message has no id that an answer could carry.
             ShuttingDownError: The gateway stops; what is not answered was not made.
+            StreamIdleError: Nothing comes, and nothing is under way.
         """
         reader = asyncio.create_task(self._read(requests))
         try:
@@ -97,6 +115,8 @@ class TranslateStream:
             for task in (reader, *self._tasks):
                 task.cancel()
             await asyncio.gather(reader, *self._tasks, return_exceptions=True)
+            for picture in list(self._holds):
+                self._release(picture)
 
     async def _read(self, requests: AsyncIterator[generation_pb2.TranslateStreamRequest]) -> None:
         try:
@@ -110,14 +130,47 @@ class TranslateStream:
             self._answers.put_nowait(None)
 
     async def _take_all(self, requests: AsyncIterator[generation_pb2.TranslateStreamRequest]) -> None:
-        async for message in requests:
+        while message := await self._next(requests):
             check_id(message.id)
-            await self._wait_for_room(len(message.chunk) + len(message.translate.image))
-            self._take(message)
+            size = len(message.chunk) + len(message.translate.image)
+            await self._wait_for_room(size)
+            try:
+                await self._pay(message, size)
+            except BudgetError as error:
+                self._uploads.refuse(message)
+                self._refuse(message.id, error)
+            else:
+                self._take(message)
         for picture in self._uploads.unfinished:
             await self._wait_for_room(0)
             fault = Violation("more", "the stream ended before the picture was complete")
             self._refuse(picture, InvalidRequestError(fault))
+
+    async def _next(
+        self, requests: AsyncIterator[generation_pb2.TranslateStreamRequest]
+    ) -> generation_pb2.TranslateStreamRequest | None:
+        """Read a message; None at the end."""
+        reading = asyncio.ensure_future(anext(requests, None))
+        try:
+            while not await is_done_within(reading, self._limits.idle_seconds, self._pause):
+                if not self._under_way:
+                    raise StreamIdleError(f"no message has come for {self._limits.idle_seconds:g} s")
+            return await reading
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+
+    async def _pay(self, message: generation_pb2.TranslateStreamRequest, size: int) -> None:
+        """Pay for a message that was read, and for the next, which is likely to have as many bytes."""
+        if self._uploads.ignores(message) or message.id in self._unanswered:
+            return
+        await self._call_hold.resize(max(self._call_hold.bytes, size))
+        hold = self._holds.setdefault(message.id, Hold(self._budget, pictures=True))
+        await hold.grow(PICTURE_COPIES * size)
+
+    def _release(self, picture: str) -> None:
+        if hold := self._holds.pop(picture, None):
+            hold.shrink(hold.bytes)
 
     async def _wait_for_room(self, size: int) -> None:
         while self._under_way and (
@@ -142,10 +195,13 @@ class TranslateStream:
 
     def _refuse(self, picture: str, error: Exception) -> None:
         self._under_way += 1
+        if picture not in self._unanswered:
+            self._release(picture)
         self._answers.put_nowait(_Answer(picture, error, is_made=False))
 
     async def _make(self, picture: str, request: generation_pb2.TranslateRequest) -> None:
         outcome: generation_pb2.TranslateResponse | Exception
+        self._holds[picture].use()
         try:
             outcome = await self._translate(request)
         except Exception as error:
@@ -158,6 +214,7 @@ class TranslateStream:
         self._under_way -= 1
         if answer.is_made:
             self._unanswered.discard(answer.picture)
+            self._release(answer.picture)
         self._has_sent.set()
 
 

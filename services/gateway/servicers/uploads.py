@@ -1,5 +1,6 @@
 """The pictures of a TranslateStream that have begun to arrive: chunks come together to requests."""
 
+import math
 from collections.abc import Container
 from dataclasses import dataclass
 
@@ -20,10 +21,12 @@ class StreamLimits:
     Attributes:
         pictures: The most pictures under way, and the most that are incomplete.
         bytes: The most bytes of pictures, complete or not.
+        idle_seconds: The most seconds in which nothing comes while nothing is under way.
     """
 
     pictures: int
     bytes: int
+    idle_seconds: float = math.inf
 
 
 @dataclass
@@ -70,8 +73,7 @@ class Uploads:
                 of its picture is thrown away without a further error.
             ImageTooLargeError: The picture has too many bytes; the same.
         """
-        part = message.WhichOneof("part")
-        if part == "chunk" and message.id in self._refused:
+        if self.ignores(message):
             if not message.more:
                 del self._refused[message.id]
             return None
@@ -79,13 +81,21 @@ class Uploads:
         try:
             self._take(message)
         except Exception:
-            self._drop(message.id)
-            if message.more:
-                self._refuse(message.id)
+            self.refuse(message)
             raise
         if message.more:
             return None
         return self._close(message.id)
+
+    def ignores(self, message: generation_pb2.TranslateStreamRequest) -> bool:
+        """Whether a message is a further chunk of a picture that was refused."""
+        return message.WhichOneof("part") == "chunk" and message.id in self._refused
+
+    def refuse(self, message: generation_pb2.TranslateStreamRequest) -> None:
+        """Throw away what has come of a message's picture, and whatever else comes of it."""
+        self._drop(message.id)
+        if message.more:
+            self._refuse(message.id)
 
     def _take(self, message: generation_pb2.TranslateStreamRequest) -> None:
         part, is_open = message.WhichOneof("part"), message.id in self._open

@@ -5,9 +5,10 @@ import logging
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -17,8 +18,9 @@ from services.gateway.telemetry.metrics import Metrics
 from services.gateway.telemetry.readiness import Readiness
 
 _POLL_SECONDS = 0.05
-# How long a caller of the probe server may say nothing; each holds a thread.
+# How long a caller of the probe server may say nothing, and how many there may be at once; each holds a thread.
 _PATIENCE_SECONDS = 10.0
+_MOST_CALLERS = 32
 
 _log = logging.getLogger(__name__)
 
@@ -26,20 +28,20 @@ _log = logging.getLogger(__name__)
 class ProbeServer:
     """Serves /metrics, /healthz and /readyz over HTTP on a thread of its own."""
 
-    def __init__(self, host: str, port: int, metrics: Metrics | None, readiness: Readiness) -> None:
+    def __init__(self, host: str, port: int, metrics: Metrics | None, readiness: Readiness | None = None) -> None:
         """Bind the port.
 
         Args:
             host: Address to listen on, IPv4 or IPv6; "::" is all of both.
             port: Port to listen on; 0 takes a free one.
             metrics: What /metrics shows; None where it is not to answer.
-            readiness: What /readyz shows.
+            readiness: What /readyz shows; None while there are no models to ask. It may be set later.
 
         Raises:
             OSError: It cannot listen there; the message names the host and the port.
         """
         self._metrics_app = make_wsgi_app(metrics.registry) if metrics else None
-        self._readiness = readiness
+        self.readiness = readiness
         server_class = _ThreadingServerV6 if ":" in host else _ThreadingServer
         try:
             self._server = make_server(host.strip("[]"), port, self._answer, server_class, _QuietHandler)
@@ -70,9 +72,9 @@ class ProbeServer:
             case "/healthz":
                 return _respond(start_response, HTTPStatus.OK, {"alive": True})
             case "/readyz":
-                ready = self._readiness.is_ready
-                status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-                return _respond(start_response, status, self._readiness.report())
+                report = self.readiness.report() if self.readiness else {"ready": False, "starting": True}
+                status = HTTPStatus.OK if report["ready"] else HTTPStatus.SERVICE_UNAVAILABLE
+                return _respond(start_response, status, report)
             case _:
                 paths = [*(["/metrics"] if self._metrics_app else []), "/healthz", "/readyz"]
                 return _respond(start_response, HTTPStatus.NOT_FOUND, {"paths": paths})
@@ -84,7 +86,32 @@ def _respond(start_response: Any, status: HTTPStatus, body: Mapping[str, Any]) -
 
 
 class _ThreadingServer(ThreadingMixIn, WSGIServer):
+    """Answers every caller on a thread; of too many at once, it hangs up on who came first: those say nothing."""
+
     daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        # In order of arrival; a dict keeps it.
+        self._open: dict[socket.socket, None] = {}
+        self._lock = Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer on a thread of its own."""
+        with self._lock:
+            if len(self._open) >= _MOST_CALLERS:
+                with suppress(OSError):
+                    next(iter(self._open)).shutdown(socket.SHUT_RDWR)
+                self._open.pop(next(iter(self._open)))
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Forget a caller that was answered."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 (socketserver's signature)
         """Log what went wrong; that a caller hung up or said nothing is no error of the gateway's."""

@@ -64,6 +64,9 @@ class Metrics:
             "gantry_model_info", "1 for every loaded model.", ("model", "version", "kind", "digest")
         )
         self.archives_refused = self._gauge("gantry_archives_refused", "Archives that were refused.", ())
+        self.memory_bytes = self._gauge(
+            "gantry_memory_bytes", "Bytes of messages, pictures and answers: taken now, and the total.", ("state",)
+        )
         self.draining = self._gauge("gantry_draining", "1 while the gateway stops and refuses new calls.", ())
         self.connections = self._counter("gantry_connections", "Connections that brought a call.", ())
         self.tls_handshakes = self._counter("gantry_tls_handshakes", "TLS handshakes begun, failed ones too.", ())

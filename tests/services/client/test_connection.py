@@ -181,3 +181,19 @@ def test_a_file_that_is_no_pem_is_told(tmp_path: Path) -> None:
         Client("gantry:50051", credentials=Credentials(tls=True, ca=tmp_path / "ca.crt"))
     with pytest.raises(OSError, match="missing"):
         Client("gantry:50051", credentials=Credentials(tls=True, ca=tmp_path / "missing"))
+
+
+def test_calls_go_to_every_address_of_a_name_in_turn() -> None:
+    settings, backends = (
+        Settings(port=0, metrics_port=0),
+        [DrivenBackend(code_card("tiny"), answers_at_once=True) for _ in range(2)],
+    )
+    with (
+        closing(EventLoop()) as loop,
+        serving(loop, settings, backends[0]) as one,
+        serving(loop, settings, backends[1]) as other,
+        Client(f"ipv4:127.0.0.1:{one.gateway.port},127.0.0.1:{other.gateway.port}") as client,
+    ):
+        while not all(backend.envelopes for backend in backends):
+            # The second connection may be ready a moment after the first.
+            client.sample("tiny")

@@ -164,5 +164,5 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def settled() -> None:
     """Let every task run until all wait for something."""
-    for _ in range(20):
+    for _ in range(60):
         await asyncio.sleep(0)

@@ -37,10 +37,10 @@ class AbortedCall:
 
     async def abort(self, code: grpc.StatusCode, message: str, trailing_metadata: Any) -> None:
         self.code, self.message = code, message
-        first, (key, value) = trailing_metadata
-        assert first == ("x-request-id", "r-1")
-        assert key == "grpc-status-details-bin"
-        self.status = status_pb2.Status.FromString(value)
+        assert trailing_metadata[0] == ("x-request-id", "r-1"), "what stood there before is kept"
+        told = dict(trailing_metadata)
+        self.status = status_pb2.Status.FromString(told["grpc-status-details-bin"])
+        self.pushback = told.get("grpc-retry-pushback-ms")
         raise grpc.aio.AbortError
 
 
@@ -110,6 +110,7 @@ async def test_a_full_queue_says_when_to_retry() -> None:
     told = details(call.status)
     assert told["ErrorInfo"].reason == "QUEUE_FULL"
     assert told["RetryInfo"].retry_delay.ToMilliseconds() == 2500
+    assert call.pushback == "2500"
 
 
 async def test_a_limit_says_when_to_retry_only_where_that_helps() -> None:
@@ -126,7 +127,7 @@ async def test_an_error_gets_its_row(kind: type[Exception]) -> None:
     assert (call.code, call.message) == (row.code, "what happened")
     told = details(call.status)
     assert told["ErrorInfo"].reason == row.reason
-    assert ("RetryInfo" in told) == (row.retry_seconds is not None)
+    assert ("RetryInfo" in told) == (row.retry_seconds is not None) == (call.pushback is not None)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a secret"), KeyError("a secret"), base.BackendError("a secret")])

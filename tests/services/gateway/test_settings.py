@@ -99,12 +99,22 @@ def test_a_stream_must_hold_the_largest_picture() -> None:
     assert Settings(stream_bytes=4096, max_image_bytes=4096).stream_bytes == 4096
 
 
-def test_the_queue_must_hold_two_of_the_largest_pictures() -> None:
+def test_memory_must_hold_the_largest_picture_and_message() -> None:
     with pytest.raises(
-        ValidationError, match=r"queue_bytes \(2097151\) must be at least twice max_image_bytes \(1048576\)"
+        ValidationError, match=r"memory_bytes \(5242879\) must be at least five times max_image_bytes \(1048576\)"
     ):
-        Settings(queue_bytes=(2 << 20) - 1, max_image_bytes=1 << 20)
-    assert Settings(queue_bytes=2 << 20, max_image_bytes=1 << 20).queue_bytes == 2 << 20
+        Settings(memory_bytes=(5 << 20) - 1, max_image_bytes=1 << 20, max_request_bytes=1 << 20)
+    with pytest.raises(ValidationError, match="five times max_request_bytes"):
+        Settings(memory_bytes=(5 << 20) - 1, max_image_bytes=1 << 16, max_request_bytes=1 << 20)
+    assert Settings(memory_bytes=5 << 20, max_image_bytes=1 << 20, max_request_bytes=1 << 20).memory_bytes == 5 << 20
+
+
+def test_the_former_name_of_memory_bytes_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings(queue_bytes=1 << 30).memory_bytes == 1 << 30
+    monkeypatch.setenv("GANTRY_QUEUE_BYTES", str(1 << 29))
+    assert Settings.read({}).memory_bytes == 1 << 29
+    with pytest.raises(ValueError, match="queue_bytes is the former name of memory_bytes: give only memory_bytes"):
+        Settings.read({"memory_bytes": 1 << 30})
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@
 - {name: GANTRY_TORCHSERVE_MODELS, value: {{ join "," . | quote }}}
 {{- end }}
 {{- end }}
+{{- $limit := dig "limits" "memory" "" .Values.gateway.resources }}
+{{- if and $limit (not (or .Values.gateway.settings.memory_bytes .Values.gateway.settings.queue_bytes)) }}
+{{- /* A quarter: the rest is the process at rest and, in the mode embedded, what models take. The gateway wants no less than 160 MiB. */}}
+- {name: GANTRY_MEMORY_BYTES, value: {{ max 167772160 (divf (include "gantry.bytes" $limit) 4 | floor | int64) | quote }}}
+{{- end }}
 {{- range $name, $value := .Values.gateway.settings }}
 {{- /* Helm reads every number as a float, and would write large ones with an exponent. */}}
 {{- if kindIs "float64" $value }}{{ $value = ternary (int64 $value) $value (eq $value (floor $value)) }}{{ end }}

@@ -194,7 +194,7 @@ class Refused:
     [
         pytest.param(60, 0, 0.1, id="as long as it takes to be sure"),
         pytest.param(60, 3, 0.1 + 3 * 0.06, id="longer while callers come"),
-        pytest.param(60, 1000, 1.0, id="not for ever"),
+        pytest.param(60, 1000, 0.5, id="not for ever"),
         pytest.param(0.3, 1000, 0.3, id="not beyond the grace"),
     ],
 )

@@ -1,7 +1,7 @@
 """The stream's order of things, with pictures that are made when the test says so: nothing waits for time to pass."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
@@ -15,29 +15,32 @@ from gantry.v1.generation_pb2 import (
     TranslateStreamRequest,
     TranslateStreamResponse,
 )
-from services.gateway.errors import InvalidRequestError, QueueFullError, ShuttingDownError
+from services.gateway.budget import Budget
+from services.gateway.errors import InvalidRequestError, QueueFullError, ShuttingDownError, StreamIdleError
 from services.gateway.interceptors.drain import Moment
 from services.gateway.servicers.translate_stream import TranslateStream, split_answer
 from services.gateway.servicers.uploads import StreamLimits
+from services.gateway.telemetry.metrics import Metrics
 from tests.services.gateway.cards import limits_of
 from tests.services.gateway.fakes import settled
 
 PICTURES = 3
+Pause = Callable[[float], Awaitable[None]]
 
 
 class Call:
     """A stream whose caller and whose maker are both the test."""
 
-    def __init__(self, size: int = 100) -> None:
+    def __init__(self, size: int = 100, budget: Budget | None = None, pause: Pause = asyncio.sleep) -> None:
         self.sent: asyncio.Queue[TranslateStreamRequest | None] = asyncio.Queue()
         self.making: dict[bytes, asyncio.Future[TranslateResponse]] = {}
         self.begun: list[bytes] = []
         self.answers: list[TranslateStreamResponse] = []
         self.stopping = Moment()
-        limits = StreamLimits(PICTURES, size)
-        self._responses = TranslateStream(self._translate, limits, limits_of(max_image_bytes=50), self.stopping, 4).run(
-            self._requests()
-        )
+        limits = StreamLimits(PICTURES, size, idle_seconds=60.0)
+        self._responses = TranslateStream(
+            self._translate, budget, limits, limits_of(max_image_bytes=50), self.stopping, 4, pause
+        ).run(self._requests())
         self.reading = asyncio.create_task(self._read())
 
     async def _requests(self) -> AsyncIterator[TranslateStreamRequest]:
@@ -173,7 +176,7 @@ async def test_errors_that_nobody_reads_stop_reading_too() -> None:
     async def never(request: TranslateRequest) -> TranslateResponse:
         raise AssertionError
 
-    responses = TranslateStream(never, StreamLimits(PICTURES, 100), limits_of(), Moment()).run(requests())
+    responses = TranslateStream(never, None, StreamLimits(PICTURES, 100), limits_of(), Moment()).run(requests())
     assert (await anext(responses)).error.code == 3
     await settled()
     assert sent <= PICTURES + 2
@@ -278,3 +281,50 @@ def test_an_answer_is_put_together_again(image: bytes, cycled: bytes | None, chu
         if message.cycled_chunk:
             together.cycled.data += message.cycled_chunk
     assert together == whole
+
+
+async def test_a_picture_that_waits_for_memory_too_long_is_refused_and_the_stream_goes_on() -> None:
+    patience = asyncio.Event()
+
+    async def pause(_: float) -> None:
+        await patience.wait()
+
+    call = Call(budget=Budget(80, 2.0, Metrics(), pause))
+    await call.send(first("a", b"1" * 10, more=True), first("b", b"2" * 9))
+    assert not call.begun, "a has 40 of the 70 bytes that pictures may have"
+    patience.set()
+    await call.send(chunk("a", b"3"))
+    assert reason(call.errors()["b"]) == "MEMORY_FULL"
+    retry = error_details_pb2.RetryInfo()
+    assert call.errors()["b"].details[1].Unpack(retry)
+    await call.make(b"1" * 10 + b"3")
+    await call.send(first("b", b"2" * 9), None)
+    await call.make(b"2" * 9)
+    assert [answer.id for answer in call.answers] == ["b", "a", "b"]
+
+
+async def test_what_a_stream_leaves_is_given_back() -> None:
+    budget = Budget(800, 2.0, Metrics())
+    call = Call(budget=budget)
+    await call.send(first("a", b"1" * 10, more=True), first("b", b"2"), first("c", b"", more=True))
+    assert budget.taken == 4 * 11
+    call.reading.cancel()
+    await settled()
+    assert budget.taken == 0
+
+
+async def test_a_stream_in_which_nothing_happens_ends() -> None:
+    idle = asyncio.Event()
+
+    async def pause(_: float) -> None:
+        await idle.wait()
+
+    call = Call(pause=pause)
+    await call.send(first("a", b"1"))
+    idle.set()
+    await settled()
+    assert not call.reading.done(), "a picture is under way"
+    await call.make(b"1")
+    with pytest.raises(StreamIdleError, match="no message has come for 60 s"):
+        await call.reading
+    assert [answer.id for answer in call.answers] == ["a"]

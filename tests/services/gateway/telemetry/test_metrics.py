@@ -58,6 +58,7 @@ def test_every_promised_metric_exists() -> None:
         "gantry_draining": "gauge",
         "gantry_connections_total": "counter",
         "gantry_tls_handshakes_total": "counter",
+        "gantry_memory_bytes": "gauge",
         "gantry_tls_certificate_expiry_timestamp_seconds": "gauge",
     }
     for name, kind in promised.items():

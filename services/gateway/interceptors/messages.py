@@ -1,0 +1,113 @@
+"""Reads and writes the messages of a call: when there is memory for them, in time, and decoded.
+
+grpc would read the request of a call before the gateway sees the call, however little memory is left. Too many bytes
+it would refuse without a reason, a metric or a line in the log; of what is no message grpc.aio would log a stack
+trace, and answer UNKNOWN with the decoder's text.
+"""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Collection
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from services.gateway.budget import PICTURE_COPIES, Budget, Hold
+from services.gateway.errors import InvalidRequestError, MessageTooLargeError, StreamIdleError, Violation, answered
+from services.gateway.interceptors.base import Handler, Wrapping
+
+# Taken for a call before it is read where its requests are small; a larger one is paid for once it is there.
+SMALL_BYTES = 64 << 10
+
+
+class MessageReader(Wrapping):
+    """Stands next to the handlers, inside of all other interceptors: what these refuse is never read."""
+
+    def __init__(self, budget: Budget, max_bytes: int, idle_seconds: float, uploads: Collection[str]) -> None:
+        """Keep the limits.
+
+        Args:
+            budget: What messages are paid from.
+            max_bytes: The most bytes of one message.
+            idle_seconds: The most seconds that one takes to come, or to be taken by the caller.
+            uploads: Paths of the methods whose one request has a picture.
+        """
+        self._budget, self._max_bytes, self._idle_seconds, self._uploads = budget, max_bytes, idle_seconds, uploads
+
+    def wrapped(self, handler: Handler, method: str) -> Handler:
+        """Take reading, decoding and writing over from grpc, for methods that return or yield their answers."""
+        is_upload = method in self._uploads
+
+        async def answer(requests: AsyncIterator[bytes], context: Any) -> None:
+            with Hold(self._budget, pictures=is_upload) as hold:
+                request = await self._only(handler, requests, context, hold)
+                await self._write(context, await handler.unary_unary(request, context))
+
+        async def stream(requests: AsyncIterator[bytes], context: Any) -> None:
+            with Hold(self._budget, pictures=False) as hold:
+                request = await self._only(handler, requests, context, hold)
+                async with aclosing(handler.unary_stream(request, context)) as responses:
+                    await self._write_all(context, responses)
+
+        async def converse(requests: AsyncIterator[bytes], context: Any) -> None:
+            with Hold(self._budget, pictures=False) as hold:
+                async with answered(context):
+                    await hold.grow(SMALL_BYTES)
+                hold.use()
+                decoded = (self._decode(handler, raw) async for raw in requests)
+                async with answered(context), aclosing(handler.stream_stream(decoded, context)) as responses:
+                    await self._write_all(context, responses)
+
+        async def watch(requests: AsyncIterator[bytes], context: Any) -> None:
+            with Hold(self._budget, pictures=False) as hold:
+                await handler.unary_stream(await self._only(handler, requests, context, hold), context)
+
+        if handler.unary_unary:
+            return handler._replace(request_deserializer=None, unary_unary=answer)
+        if handler.unary_stream:
+            by_hand = inspect.iscoroutinefunction(handler.unary_stream)
+            return handler._replace(request_deserializer=None, unary_stream=watch if by_hand else stream)
+        if inspect.isasyncgenfunction(handler.stream_stream):
+            return handler._replace(request_deserializer=None, stream_stream=converse)
+        return handler
+
+    async def _only(self, handler: Handler, requests: AsyncIterator[bytes], context: Any, hold: Hold) -> Any:
+        """Read the one request of a call, once there is memory for the largest that it can be."""
+        async with answered(context):
+            copies = PICTURE_COPIES if hold.pictures else 1
+            await hold.grow(copies * self._max_bytes if hold.pictures else SMALL_BYTES)
+            async with self._soon("no request has come"):
+                raw = await anext(requests, None)
+            if raw is None:
+                raise InvalidRequestError(Violation("request", "required: one message"))
+            await hold.resize(copies * len(raw))
+            hold.use()
+            return self._decode(handler, raw)
+
+    def _decode(self, handler: Handler, raw: bytes) -> Any:
+        if len(raw) > self._max_bytes:
+            raise MessageTooLargeError(f"a message has {len(raw)} bytes; the most is {self._max_bytes}")
+        try:
+            return handler.request_deserializer(raw)
+        except DecodeError as error:
+            raise InvalidRequestError(Violation("request", "not a message of this method's type")) from error
+
+    async def _write(self, context: Any, response: Any) -> None:
+        async with answered(context), self._soon("the answer is not read"):
+            await context.write(response)
+
+    async def _write_all(self, context: Any, responses: AsyncIterator[Any]) -> None:
+        async for response in responses:
+            await self._write(context, response)
+
+    @asynccontextmanager
+    async def _soon(self, fault: str) -> AsyncIterator[None]:
+        block = asyncio.timeout(self._idle_seconds)
+        try:
+            async with block:
+                yield
+        except TimeoutError:
+            if not block.expired():
+                raise
+            raise StreamIdleError(f"{fault} for {self._idle_seconds:g} s") from None
