@@ -20,6 +20,7 @@ from services.backends.torchserve.installed import find_java, find_torchserve
 from services.gateway.settings import Settings
 from tests.archives import write_tiny_archive
 from tests.images.dockerfile import DOCKERFILE, ROOT
+from tests.services.backends.torchserve.scripted import probe
 
 TARGET = DOCKERFILE.targets["torchserve"]
 SOURCE = ROOT / "services/backends/torchserve_image"
@@ -146,7 +147,7 @@ async def outlive_connections(backend: TorchServeBackend, port: int) -> None:
 
     async def call() -> None:
         while len(seen) < CONNECTIONS:
-            await backend.probe(ModelKey("tiny", "1.0.0"))
+            await probe(backend, ModelKey("tiny", "1.0.0"))
             connections = psutil.Process().net_connections("tcp")
             seen.update(each.laddr.port for each in connections if each.raddr and each.raddr.port == port)
 

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from google.protobuf import json_format
 
 from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_PNG
-from services.backends.base import ModelKey
+from services.backends.base import ModelKey, try_out
 from services.backends.torchserve.backend import TorchServeBackend
 from services.worker.handler import ENVELOPE_FIELD
 from torchserve import inference_pb2, inference_pb2_grpc, management_pb2, management_pb2_grpc
@@ -160,6 +161,11 @@ def backend_at(
         pause=rounds or asyncio.sleep,
         look_pause=looks or asyncio.sleep,
     )
+
+
+async def probe(backend: TorchServeBackend, key: ModelKey) -> None:
+    """Make one picture with a model."""
+    await try_out(backend.models[key].card, partial(backend.run, key))
 
 
 def failing(tiny: Answer, *failures: tuple[grpc.StatusCode, str]) -> Answer:

@@ -36,6 +36,7 @@ from tests.services.backends.torchserve.scripted import (
     envelope_of,
     failing,
     kept,
+    probe,
     showing,
 )
 
@@ -359,7 +360,7 @@ async def test_running_torchserve_is_attached_to(
         assert list(backend.models) == [KEY]
         assert backend.models[KEY].digest == card_digest(open_archive(archive).card_json)
         assert {refused.archive for refused in backend.refused} == {"broken 1.0.0", "strange 1.0"}
-        await backend.probe(KEY)
+        await probe(backend, KEY)
         reply = await backend.run(KEY, Envelope(envelope_of(20), PATIENCE_SECONDS))
         assert list(reply.results) == list(runner.run(envelope_of(20)).results)
     finally:

@@ -33,6 +33,7 @@ from tests.services.backends.torchserve.scripted import (
     envelope_of,
     failing,
     kept,
+    probe,
     showing,
 )
 
@@ -93,7 +94,7 @@ async def test_named_models_are_served_without_the_management_api(tiny: Answer) 
         assert [(refused.archive, refused.reason) for refused in backend.refused] == [
             ("gone", "TorchServe does not have the model")
         ]
-        await backend.probe(KEY)
+        await probe(backend, KEY)
 
     assert scripted.calls[0].model_version == ""
     assert scripted.calls[-1].model_version == "1.0.0"
@@ -113,7 +114,7 @@ async def test_models_that_come_and_go_are_noticed(tiny: Answer) -> None:
         assert not backend.refused
         with pytest.raises(BackendUnavailableError, match="not loaded any more"):
             await backend.run(ModelKey("left", "1.0.0"), Envelope(envelope_of(1), 10.0))
-        await backend.probe(ModelKey("new", "1.0.0"))
+        await probe(backend, ModelKey("new", "1.0.0"))
         await rounds.next()
         assert changes == [2], "where nothing changes nothing is told"
         assert set(rounds.seconds) == {15.0}
@@ -255,7 +256,7 @@ async def test_models_of_a_running_torchserve_come_and_go(
             await asyncio.to_thread(manage, running, "POST", "/models?url=other.mar&initial_workers=1&synchronous=true")
             await rounds.next()
             assert sorted(backend.models) == [other, KEY]
-            await backend.probe(other)
+            await probe(backend, other)
 
             await asyncio.to_thread(manage, running, "DELETE", "/models/tiny/1.0.0")
             await rounds.next()
