@@ -152,12 +152,22 @@ async def try_out(
         raise BackendFailedError("the probe brought no picture back")
 
 
-def probe_item(card: models_pb2.ModelCard) -> worker_pb2.WorkItem:
-    """Return the least work that a model can be asked for."""
+def probe_item(card: models_pb2.ModelCard, side: int = LEAST_SIDE) -> worker_pb2.WorkItem:
+    """Return the least work that a model can be asked for.
+
+    Args:
+        card: The model's card.
+        side: Height and width of the picture that it is given, where it takes one.
+    """
     if takes(card, PICTURE):
-        grey = encode(np.full((LEAST_SIDE, LEAST_SIDE, 3), 128, np.uint8), generation_pb2.IMAGE_FORMAT_PNG, 0, {})
+        grey = encode(np.full((side, side, 3), 128, np.uint8), generation_pb2.IMAGE_FORMAT_PNG, 0, {})
+        pixels = side * side
         work = worker_pb2.TranslateWork(
-            image=grey.data, direction=next(iter(ways_of(card))), max_pixels=LEAST_SIDE * LEAST_SIDE
+            image=grey.data,
+            direction=next(iter(ways_of(card))),
+            max_pixels=pixels,
+            pixels=pixels,
+            graph_pixels=pixels,
         )
         return worker_pb2.WorkItem(translate=work, format=generation_pb2.IMAGE_FORMAT_RAW)
     generate = worker_pb2.GenerateWork(seed=0, condition=neutral_condition(card), truncation=1.0)

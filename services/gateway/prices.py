@@ -22,6 +22,8 @@ _FIRST_ENCODING: Mapping[int, float] = {
     IMAGE_FORMAT_RAW: 0.002,
 }
 _LEAST_SECONDS = 1e-6
+# An envelope of another size is so many times as large, or as small.
+_OTHER_SIZE = 2.0
 _MEGA = 1e6
 
 
@@ -67,6 +69,9 @@ class Prices:
         self.fixed, self.deviation = 0.0, 0.0
         self._unit, self._scale = 0.0, 0.0
         self._encoding: dict[int, float] = {}
+        # Until envelopes of two sizes are back, nobody can tell the fixed part from the others.
+        self._is_split = False
+        self._last = 0.0
 
     def seconds(self, work: Work) -> float:
         """Predict the seconds that an item adds to an envelope."""
@@ -87,10 +92,8 @@ class Prices:
         units = sum(work.units for work in works)
         self._learn_encoding(works, encode_seconds)
         graph_seconds = max(seconds - encode_seconds, 0.0)
-        if not self._scale:
-            # Half each, until envelopes of another size tell them apart.
-            self._scale = units
-            self.fixed, self._unit = graph_seconds / 2, graph_seconds / (2 * units)
+        if not self._is_split:
+            self._split(units, graph_seconds)
             return
         expected = max(self.fixed + self._unit * units, _LEAST_SECONDS)
         error = min(graph_seconds, _MOST_TIMES * expected) - expected
@@ -100,6 +103,16 @@ class Prices:
         step = _STEP * error / (1 + size * size)
         self.fixed = max(self.fixed + step, 0.0)
         self._unit = max(self._unit + step * size / self._scale, 0.01 * expected / units)
+
+    def _split(self, units: float, seconds: float) -> None:
+        """Tell the two parts apart by two envelopes of different sizes; half and half until there are two."""
+        if self._scale and not 1 / _OTHER_SIZE < units / self._scale < _OTHER_SIZE:
+            self._unit = max((seconds - self._last) / (units - self._scale), 0.01 * seconds / units)
+            self.fixed = max(seconds - self._unit * units, 0.0)
+            self._is_split = True
+        else:
+            self.fixed, self._unit, self._last = seconds / 2, seconds / (2 * units), seconds
+        self._scale = units
 
     def _encoding_rate(self, image_format: int) -> float:
         return self._encoding.get(image_format, _FIRST_ENCODING.get(image_format, 0.0)) if self._scale else 0.0

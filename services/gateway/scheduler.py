@@ -13,6 +13,7 @@ import heapq
 import logging
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -43,9 +44,13 @@ from services.gateway.poison import MOST_LOSSES, Poison
 from services.gateway.prices import Work, work_of
 from services.gateway.queues import Away, Item, Line, ModelQueue, Output, Share, abandon, key_of
 from services.gateway.telemetry.metrics import Metrics
+from services.worker.decoding import LEAST_SIDE
+from services.worker.inputs import PICTURE, takes
 
 # The longest envelope of several items, in predicted seconds: what another caller has to wait for at most.
 _LONGEST_ENVELOPE_SECONDS = 0.05
+# Of the picture that tells what a pixel costs.
+_MEASURED_SIDE = 256
 _LEAST_RETRY_SECONDS = 0.05
 _LONGEST_RETRY_SECONDS = 60.0
 # Shares of callers who have nothing waiting are looked through when there are more than so many.
@@ -111,13 +116,15 @@ class Scheduler:
         self._served = 0.0
         self._poison = Poison(clock)
         self._awaited: set[asyncio.Future[Output]] = set()
+        self._measuring: set[asyncio.Task[None]] = set()
         self._is_open, self._is_started, self._is_due = True, False, False
         self.follow(backend.models)
 
     def start(self) -> None:
         """Begin to run work; needs a running event loop."""
         self._is_started = True
-        self._dispatch_soon()
+        for key in self._queues:
+            self._start_to_measure(key)
 
     def follow(self, models: Mapping[ModelKey, models_pb2.LoadedModel]) -> None:
         """Take work for these models from now on, and for no others.
@@ -135,6 +142,8 @@ class Scheduler:
             if key not in self._queues:
                 self._queues[key] = ModelQueue(loaded)
                 self._note(self._queues[key])
+                if self._is_started:
+                    self._start_to_measure(key)
 
     def submit(
         self,
@@ -197,11 +206,24 @@ class Scheduler:
         self._dispatch_soon()
         return outputs
 
-    async def probe(self, key: ModelKey) -> None:
+    async def measure(self, key: ModelKey) -> None:
+        """Learn what a model costs; one that does not work stays without a price.
+
+        Args:
+            key: A model of the backend.
+        """
+        # The first of a size is slow; of a translation one size alone does not tell what a pixel costs.
+        sides = (LEAST_SIDE, LEAST_SIDE, *([_MEASURED_SIDE] * 2 if self._takes_pictures(key) else []))
+        with suppress(BackendError):
+            for side in sides:
+                await self.probe(key, side)
+
+    async def probe(self, key: ModelKey, side: int = LEAST_SIDE) -> None:
         """Make one picture, the only proof that a model works: before all others, and alone.
 
         Args:
             key: A model of the backend.
+            side: Height and width of the picture that it is given, where it takes one.
 
         Raises:
             BackendError: The model does not work.
@@ -210,7 +232,7 @@ class Scheduler:
             raise BackendUnavailableError("the model is not loaded any more")
         self._backend.check(key)
         card = queue.loaded.card
-        item = probe_item(card)
+        item = probe_item(card, side)
         entry = self._admit(queue, Line(Caller(), Share(1.0, 0.0)), item, work_of(card, item), math.inf, 1)
         queue.singles.append(entry)
         self._dispatch_soon()
@@ -235,6 +257,15 @@ class Scheduler:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start_to_measure(self, key: ModelKey) -> None:
+        task = asyncio.create_task(self.measure(key))
+        self._measuring.add(task)
+        task.add_done_callback(self._measuring.discard)
+
+    def _takes_pictures(self, key: ModelKey) -> bool:
+        queue = self._queues.get(key)
+        return queue is not None and takes(queue.loaded.card, PICTURE)
 
     # Admission.
 
