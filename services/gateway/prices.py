@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_JPEG, IMAGE_FORMAT_PNG, IMAGE_FORMAT_RAW, IMAGE_FORMAT_WEBP
 
-# Share of an error that one envelope mends.
+# Share of an error that one envelope mends; the first few mend more.
 _STEP = 0.2
 # One that takes so many times as long as expected says more of the machine than of the model.
 _MOST_TIMES = 3.0
@@ -69,9 +69,14 @@ class Prices:
         self.fixed, self.deviation = 0.0, 0.0
         self._unit, self._scale = 0.0, 0.0
         self._encoding: dict[int, float] = {}
-        # Until envelopes of two sizes are back, nobody can tell the fixed part from the others.
+        # Half of an envelope is held to be the fixed part, until one of another size is back.
         self._is_split = False
-        self._last = 0.0
+        self._seen = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether an envelope is back."""
+        return bool(self._scale)
 
     def seconds(self, work: Work) -> float:
         """Predict the seconds that an item adds to an envelope."""
@@ -92,30 +97,34 @@ class Prices:
         units = sum(work.units for work in works)
         self._learn_encoding(works, encode_seconds)
         graph_seconds = max(seconds - encode_seconds, 0.0)
-        if not self._is_split:
+        self._seen += 1
+        if not self.is_known:
+            self.fixed, self._unit, self._scale = graph_seconds / 2, graph_seconds / (2 * units), units
+        elif not self._is_split and not 1 / _OTHER_SIZE < units / self._scale < _OTHER_SIZE:
             self._split(units, graph_seconds)
-            return
+        else:
+            self._step(units, graph_seconds)
+
+    def _split(self, units: float, seconds: float) -> None:
+        """Tell the two parts apart, by an envelope of another size than all before."""
+        before = self.fixed + self._unit * self._scale
+        self._unit = max((seconds - before) / (units - self._scale), 0.01 * seconds / units)
+        self.fixed = max(seconds - self._unit * units, 0.0)
+        self._scale, self._is_split = units, True
+
+    def _step(self, units: float, seconds: float) -> None:
+        """Take a step towards what an envelope took (normalised least mean squares; Widrow & Hoff, 1960)."""
         expected = max(self.fixed + self._unit * units, _LEAST_SECONDS)
-        error = min(graph_seconds, _MOST_TIMES * expected) - expected
-        self.deviation += _STEP * (abs(error) / expected - self.deviation)
-        # Normalised least mean squares (Widrow & Hoff, 1960): a step along what the envelope says of both parts.
+        error = min(seconds, _MOST_TIMES * expected) - expected
+        share = max(_STEP, 1 / self._seen)
+        self.deviation += share * (abs(error) / expected - self.deviation)
         size = units / self._scale
-        step = _STEP * error / (1 + size * size)
+        step = share * error / (1 + size * size)
         self.fixed = max(self.fixed + step, 0.0)
         self._unit = max(self._unit + step * size / self._scale, 0.01 * expected / units)
 
-    def _split(self, units: float, seconds: float) -> None:
-        """Tell the two parts apart by two envelopes of different sizes; half and half until there are two."""
-        if self._scale and not 1 / _OTHER_SIZE < units / self._scale < _OTHER_SIZE:
-            self._unit = max((seconds - self._last) / (units - self._scale), 0.01 * seconds / units)
-            self.fixed = max(seconds - self._unit * units, 0.0)
-            self._is_split = True
-        else:
-            self.fixed, self._unit, self._last = seconds / 2, seconds / (2 * units), seconds
-        self._scale = units
-
     def _encoding_rate(self, image_format: int) -> float:
-        return self._encoding.get(image_format, _FIRST_ENCODING.get(image_format, 0.0)) if self._scale else 0.0
+        return self._encoding.get(image_format, _FIRST_ENCODING.get(image_format, 0.0)) if self.is_known else 0.0
 
     def _learn_encoding(self, works: Sequence[Work], seconds: float) -> None:
         formats, megapixels = {work.format for work in works}, sum(work.megapixels for work in works)

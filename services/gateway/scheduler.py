@@ -13,7 +13,6 @@ import heapq
 import logging
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -116,15 +115,12 @@ class Scheduler:
         self._served = 0.0
         self._poison = Poison(clock)
         self._awaited: set[asyncio.Future[Output]] = set()
-        self._measuring: set[asyncio.Task[None]] = set()
         self._is_open, self._is_started, self._is_due = True, False, False
         self.follow(backend.models)
 
     def start(self) -> None:
         """Begin to run work; needs a running event loop."""
         self._is_started = True
-        for key in self._queues:
-            self._start_to_measure(key)
 
     def follow(self, models: Mapping[ModelKey, models_pb2.LoadedModel]) -> None:
         """Take work for these models from now on, and for no others.
@@ -142,8 +138,6 @@ class Scheduler:
             if key not in self._queues:
                 self._queues[key] = ModelQueue(loaded)
                 self._note(self._queues[key])
-                if self._is_started:
-                    self._start_to_measure(key)
 
     def submit(
         self,
@@ -206,34 +200,30 @@ class Scheduler:
         self._dispatch_soon()
         return outputs
 
-    async def measure(self, key: ModelKey) -> None:
-        """Learn what a model costs; one that does not work stays without a price.
+    async def probe(self, key: ModelKey) -> None:
+        """Make a picture, the only proof that a model works: before all others, and alone.
+
+        The first time some more are made, which tell what the model costs.
 
         Args:
             key: A model of the backend.
-        """
-        # The first of a size is slow; of a translation one size alone does not tell what a pixel costs.
-        sides = (LEAST_SIDE, LEAST_SIDE, *([_MEASURED_SIDE] * 2 if self._takes_pictures(key) else []))
-        with suppress(BackendError):
-            for side in sides:
-                await self.probe(key, side)
-
-    async def probe(self, key: ModelKey, side: int = LEAST_SIDE) -> None:
-        """Make one picture, the only proof that a model works: before all others, and alone.
-
-        Args:
-            key: A model of the backend.
-            side: Height and width of the picture that it is given, where it takes one.
 
         Raises:
             BackendError: The model does not work.
         """
         if (queue := self._queues.get(key)) is None:
             raise BackendUnavailableError("the model is not loaded any more")
-        self._backend.check(key)
-        card = queue.loaded.card
-        item = probe_item(card, side)
-        entry = self._admit(queue, Line(Caller(), Share(1.0, 0.0)), item, work_of(card, item), math.inf, 1)
+        sides = [LEAST_SIDE]
+        if not queue.prices.is_known:
+            # The first of a size is slow; of a translation one size alone does not tell what a pixel costs.
+            sides += [LEAST_SIDE, *([_MEASURED_SIDE] * 2 if takes(queue.loaded.card, PICTURE) else [])]
+        for side in sides:
+            await self._try(queue, probe_item(queue.loaded.card, side))
+
+    async def _try(self, queue: ModelQueue, item: worker_pb2.WorkItem) -> None:
+        self._backend.check(queue.key)
+        line = Line(Caller(), Share(1.0, 0.0))
+        entry = self._admit(queue, line, item, work_of(queue.loaded.card, item), math.inf, 1)
         queue.singles.append(entry)
         self._dispatch_soon()
         try:
@@ -257,15 +247,6 @@ class Scheduler:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _start_to_measure(self, key: ModelKey) -> None:
-        task = asyncio.create_task(self.measure(key))
-        self._measuring.add(task)
-        task.add_done_callback(self._measuring.discard)
-
-    def _takes_pictures(self, key: ModelKey) -> bool:
-        queue = self._queues.get(key)
-        return queue is not None and takes(queue.loaded.card, PICTURE)
 
     # Admission.
 

@@ -69,8 +69,11 @@ class Gate(Backend):
     async def stop(self) -> None:
         """The backend behind goes on."""
 
-    async def probe(self, key: ModelKey) -> None:
-        await self._behind.probe(key)
+    def slots(self, key: ModelKey) -> int:
+        return 1
+
+    def check(self, key: ModelKey) -> None:
+        self._behind.check(key)
 
     def admit(self, envelopes: int) -> None:
         """Let so many envelopes through, those that wait first."""
@@ -89,7 +92,6 @@ def gated(served: Served, loop: EventLoop, store: Path) -> Iterator[Served]:
         port=0,
         metrics_port=0,
         model_store=store,
-        envelopes_in_flight=1,
         queue_items=QUEUE_ITEMS,
         max_images=QUEUE_ITEMS,
     )

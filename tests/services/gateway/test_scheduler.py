@@ -589,7 +589,7 @@ async def test_a_caller_learns_of_its_deadline_on_time_whatever_hangs(bench: Ben
 
 
 async def test_a_probe_goes_before_all_others_and_alone(bench: Bench) -> None:
-    away = await bench.occupy()
+    away = await bench.occupy(seconds=0.02)
     bench.submit(1, 2, 3)
     probing = asyncio.create_task(bench.scheduler.probe(TINY))
     await settled()
@@ -598,6 +598,17 @@ async def test_a_probe_goes_before_all_others_and_alone(bench: Bench) -> None:
     assert envelope.seeds == [0]
     envelope.come_back()
     await probing
+
+
+async def test_the_first_probe_tells_what_a_model_costs(bench: Bench) -> None:
+    probing = asyncio.create_task(bench.scheduler.probe(TINY))
+    for _ in range(2):
+        envelope = await bench.backend.away.get()
+        bench.clock.now += 2.0
+        envelope.come_back()
+    await probing
+    with pytest.raises(TooExpensiveError, match=r"this takes about 2\.000 s"):
+        bench.submit(1, deadline=1.5)
 
 
 async def test_a_probe_without_a_picture_has_failed(bench: Bench) -> None:
@@ -710,7 +721,7 @@ def _act(bench: Bench, kind: str, number: int, submitted: list[tuple[float | Non
         seeds = range(len(submitted) * 100, len(submitted) * 100 + number % 7 + 1)
         try:
             submitted.append((deadline, bench.submit(*seeds, deadline=deadline)))
-        except QueueFullError:
+        except (QueueFullError, TooExpensiveError):
             submitted.append((deadline, []))
     elif kind == "abandon" and submitted:
         abandon(submitted[number % len(submitted)][1])
