@@ -313,7 +313,7 @@ def _finish(source: Path, out: Path, names: set[str], model: str, address: str) 
     with Client(address) as client:
         loaded = client.model(model)
         (first,) = client.translate_many(model, [source / min(names)], direction="a_to_b")
-    maker = settle(Request(model=model, direction="a_to_b"), loaded).maker
+    provenance = settle(Request(model=model, direction="a_to_b"), loaded).provenance
     data = first.result.data  # type: ignore[union-attr]
     journal = Path(out) / ".gantry" / f"{journal_name(Shard())}.jsonl"
     _write(journal, b"")
@@ -326,13 +326,13 @@ def _finish(source: Path, out: Path, names: set[str], model: str, address: str) 
                 input=found.input,
                 output=found.name,
                 status="done",
-                options=maker.options,
+                options=provenance.options,
                 fingerprint=found.fingerprint,
                 input_digest=hashlib.sha256((source / found.name).read_bytes()).hexdigest(),
                 output_digest=hashlib.sha256(data).hexdigest(),
                 output_bytes=len(data),
                 milliseconds=1.0,
-                model=maker.model,
+                model=provenance.model,
                 version=maker.version,
                 digest=maker.digest,
                 time=now(),

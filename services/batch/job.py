@@ -35,7 +35,7 @@ Ending = Literal["finished", "stopped", "too many failures"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Maker:
+class Provenance:
     """What makes a job's outputs, as its records tell it.
 
     Attributes:
@@ -69,7 +69,7 @@ class Maker:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class Output:
     """An output that was made.
 
     Attributes:
@@ -87,7 +87,7 @@ class Made:
 
 # Makes an item. Gets the digest of the input that a finished output was made from, None where there is no such output;
 # returns None where the input still has that digest. Raises ItemError, JobError or StoppedError.
-Make = Callable[[Item, str | None], Awaitable[Made | None]]
+Make = Callable[[Item, str | None], Awaitable[Output | None]]
 
 
 @dataclass
@@ -151,7 +151,7 @@ class Job:
         self,
         items: Iterable[Item],
         make: Make,
-        maker: Maker,
+        provenance: Provenance,
         store: Store,
         manifest: Manifest,
         *,
@@ -165,7 +165,7 @@ class Job:
         Args:
             items: The shard's items, no two with the same key; taken, on another thread, only as there is room.
             make: Makes one item.
-            maker: What its records tell of the model and options.
+            provenance: What its records tell of the model and options.
             store: Where outputs go.
             manifest: The shard's.
             width: The most items that are under way at once, with what they hold in memory.
@@ -173,7 +173,7 @@ class Job:
             only_failed: Whether only items that failed before are taken, and those again.
             max_failures: The number of failed items at which the run ends; None: it does not.
         """
-        self._items, self._make, self._maker = iter(items), make, maker
+        self._items, self._make, self._provenance = iter(items), make, provenance
         self._store, self._manifest = store, manifest
         self._width, self._overwrite, self._only_failed = width, overwrite, only_failed
         self._max_failures = max_failures
@@ -264,7 +264,7 @@ class Job:
             return None
         in_place = self._is_in_place(record)
         mended = record if in_place and record.status == "staged" else None
-        current = record if in_place and record.options == self._maker.options else None
+        current = record if in_place and record.options == self._provenance.options else None
         if current is not None and mended is None and self._is_same(item, record):
             return None
         return _Todo(item, mended, current, owns=entry.owns or in_place)
@@ -272,7 +272,7 @@ class Job:
     def _is_same(self, item: Item, record: Record) -> bool:
         """Say whether a record is of the same input, model and options, as far as can be told without reading."""
         return (
-            record.options == self._maker.options
+            record.options == self._provenance.options
             and record.input == item.input
             and item.fingerprint is not None
             and record.fingerprint == item.fingerprint
@@ -326,7 +326,7 @@ class Job:
     def _may_replace(self, todo: _Todo) -> bool:
         return self._overwrite or todo.owns
 
-    def _keep(self, todo: _Todo, made: Made) -> None:
+    def _keep(self, todo: _Todo, made: Output) -> None:
         """Let an output appear and record it; the order is the module's. Blocks: one thread does it all."""
         item = todo.item
         assert item.output is not None
@@ -364,10 +364,10 @@ class Job:
             input=item.input,
             output=item.output,
             fingerprint=item.fingerprint,
-            options=self._maker.options,
-            model=self._maker.model,
-            version=self._maker.version,
-            digest=self._maker.digest,
+            options=self._provenance.options,
+            model=self._provenance.model,
+            version=self._provenance.version,
+            digest=self._provenance.digest,
             time=now(),
             **fields,
         )

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from gantry.v1 import models_pb2
 from services.batch.faults import JobError
-from services.batch.job import Maker
+from services.batch.job import Provenance
 from services.batch.sample_plan import DataSet, plan_data_set
 from services.client import SampleOptions
 from services.client.arguments import read_attributes, read_codes
@@ -59,12 +59,12 @@ class Settled:
     """A request as the loaded model understands it.
 
     Attributes:
-        maker: What records tell of it.
+        provenance: What records tell of it.
         data_set: The pictures.
         options: What is asked for with every picture, besides its class and seed.
     """
 
-    maker: Maker
+    provenance: Provenance
     data_set: DataSet
     options: SampleOptions
 
@@ -97,4 +97,4 @@ def settle(request: SampleRequest, loaded: models_pb2.LoadedModel) -> Settled:
         options["quality"] = request.quality
     if attributes:
         options["attributes"] = attributes
-    return Settled(Maker.of(loaded, {"codes": codes, **options}), data_set, options)
+    return Settled(Provenance.of(loaded, {"codes": codes, **options}), data_set, options)

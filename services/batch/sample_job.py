@@ -68,7 +68,7 @@ async def _carry_out(request: SampleRequest, store: Store, run: Run, address: st
             job = Job(
                 sampler.items(run.shard),
                 sampler.make,
-                settled.maker,
+                settled.provenance,
                 store,
                 manifest,
                 width=run.width,
@@ -79,7 +79,7 @@ async def _carry_out(request: SampleRequest, store: Store, run: Run, address: st
             total = sum(pictures.count for pictures in settled.data_set.runs(run.shard))
             code = await carry_out(job, total, run, clean_up=manifest.close)
     if job.tally.settled == total:
-        await in_thread(write_labels, store, settled.data_set, run.shard, loaded.card, settled.maker.options)
+        await in_thread(write_labels, store, settled.data_set, run.shard, loaded.card, settled.provenance.options)
     return code
 
 

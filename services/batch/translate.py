@@ -12,7 +12,7 @@ from services.batch.calling import Caller
 from services.batch.faults import ItemError, JobError
 from services.batch.inputs import Input
 from services.batch.items import Item
-from services.batch.job import Made, Maker
+from services.batch.job import Output, Provenance
 from services.client import AsyncClient, Direction, Format, GantryError, TranslateOptions
 from services.client.cards import summarise_inputs
 from services.client.pictures import DIRECTION_NAMES
@@ -61,11 +61,11 @@ class Settled:
     """A request as the loaded model understands it.
 
     Attributes:
-        maker: What records tell of it.
+        provenance: What records tell of it.
         options: What is asked of every picture, with nothing left open.
     """
 
-    maker: Maker
+    provenance: Provenance
     options: TranslateOptions
 
 
@@ -87,7 +87,7 @@ def settle(request: Request, loaded: models_pb2.LoadedModel) -> Settled:
         options["quality"] = request.quality
     if request.max_side is not None:
         options["max_side"] = request.max_side
-    return Settled(Maker.of(loaded, options), options)
+    return Settled(Provenance.of(loaded, options), options)
 
 
 def _direction(request: Request, card: models_pb2.ModelCard) -> Direction:
@@ -107,7 +107,7 @@ class PictureTranslator:
     """Makes the items of a translation job; see `services.batch.job.Make`."""
 
     def __init__(
-        self, inputs: Sequence[Input], translators: Sequence[Translator], caller: Caller, maker: Maker
+        self, inputs: Sequence[Input], translators: Sequence[Translator], caller: Caller, provenance: Provenance
     ) -> None:
         """Bring together what it takes; `translating` is the usual way.
 
@@ -115,12 +115,12 @@ class PictureTranslator:
             inputs: Where the items were found.
             translators: The streams to share out the pictures among.
             caller: Makes the calls.
-            maker: The model that must have made every picture.
+            provenance: The model that must have made every picture.
         """
         self._inputs, self._translators = inputs, translators
-        self._caller, self._maker = caller, maker
+        self._caller, self._provenance = caller, provenance
 
-    async def __call__(self, item: Item, known: str | None) -> Made | None:
+    async def __call__(self, item: Item, known: str | None) -> Output | None:
         """Make one item."""
         data, digest = await self._read(item)
         if digest == known:
@@ -130,9 +130,9 @@ class PictureTranslator:
             translation, milliseconds = await self._caller(lambda: translator.translate(data))
         except GantryError as error:
             raise ItemError(error.reason or error.code.name, error.message, digest) from error
-        if translation.digest != self._maker.digest:
+        if translation.digest != self._provenance.digest:
             raise JobError(f"model {translation.model} was replaced while the job ran; start it again")
-        return Made(data=translation.data, milliseconds=milliseconds, input_digest=digest)
+        return Output(data=translation.data, milliseconds=milliseconds, input_digest=digest)
 
     async def _read(self, item: Item) -> tuple[bytes, str]:
         source = self._inputs[item.source]
@@ -158,10 +158,10 @@ async def translating(
     async with AsyncExitStack() as opened:
         translators = []
         for _ in range(-(-concurrency // PICTURES_PER_STREAM)):
-            translator = client.translator(settled.maker.model, **settled.options)
+            translator = client.translator(settled.provenance.model, **settled.options)
             opened.push_async_callback(translator.close)
             translators.append(translator)
-        yield PictureTranslator(inputs, translators, caller, settled.maker)
+        yield PictureTranslator(inputs, translators, caller, settled.provenance)
 
 
 def _read(source: Input, locator: str) -> tuple[bytes, str]:

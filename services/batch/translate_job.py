@@ -94,7 +94,7 @@ async def _carry_out(
             job = Job(
                 plan,
                 make,
-                settled.maker,
+                settled.provenance,
                 store,
                 manifest,
                 width=run.width,

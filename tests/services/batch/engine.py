@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from services.batch.items import Item
-from services.batch.job import Job, Made, Maker
+from services.batch.job import Job, Output, Provenance
 from services.batch.local_store import LocalStore
 from services.batch.manifest import Record, open_manifest
 from services.batch.shards import Shard
 from services.batch.storage import Store
 from tests.waiting import wait_until
 
-MAKER = Maker(model="m", version="1.0.0", digest="d" * 64, options="options")
+PROVENANCE = Provenance(model="m", version="1.0.0", digest="d" * 64, options="options")
 
 
 def output_for(item: Item) -> bytes:
@@ -34,21 +34,21 @@ class CountingMake:
         self.made: Counter[str] = Counter()
         self._before = before
 
-    async def __call__(self, item: Item, known: str | None) -> Made | None:
+    async def __call__(self, item: Item, known: str | None) -> Output | None:
         digest = hashlib.sha256(f"{item.input} {item.fingerprint}".encode()).hexdigest()
         self._before(item)
         if digest == known:
             return None
         self.made[item.key] += 1
-        return Made(data=output_for(item), milliseconds=1.0, input_digest=digest)
+        return Output(data=output_for(item), milliseconds=1.0, input_digest=digest)
 
 
 async def run_job(root: Path | Store, items: Iterable[Item], make: Any, **options: Any) -> tuple[Job, str]:
     """Run a job on a folder and return it with how it ended."""
     store = LocalStore(root) if isinstance(root, Path) else root
-    maker, width = options.pop("maker", MAKER), options.pop("width", 4)
+    provenance, width = options.pop("provenance", PROVENANCE), options.pop("width", 4)
     manifest = open_manifest(store, options.pop("shard", Shard()))
-    job = Job(items, make, maker, store, manifest, width=width, **options)
+    job = Job(items, make, provenance, store, manifest, width=width, **options)
     try:
         return job, await job.run()
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gantry.v1 import worker_pb2
 from services.backends.base import Backend, ModelKey
+from services.backends.envelope import Envelope
 from services.gateway.server import make_backend
 from tests.conformance.harness import EventLoop, embedded_settings, serving
 
@@ -34,14 +35,12 @@ class Gate:
         self._changed.set()
         self._left, self._changed = items, asyncio.Event()
 
-    async def _pass(
-        self, key: ModelKey, request: worker_pb2.WorkRequest, timeout: float | None
-    ) -> worker_pb2.WorkReply:
+    async def _pass(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         if self._left > 0:
-            self._left -= len(request.items)
+            self._left -= len(envelope.request.items)
         else:
             await self._changed.wait()
-        return await self._run(key, request, timeout)
+        return await self._run(key, envelope)
 
 
 @contextmanager

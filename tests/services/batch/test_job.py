@@ -18,7 +18,7 @@ import pytest
 from services.batch.faults import ItemError, JobError, StoppedError
 from services.batch.items import Item
 from services.batch.local_store import LocalStore
-from tests.services.batch.engine import MAKER, CountingMake, assert_whole, items_of, lines_of, output_for, run_job
+from tests.services.batch.engine import PROVENANCE, CountingMake, assert_whole, items_of, lines_of, output_for, run_job
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -53,17 +53,17 @@ async def test_a_touched_input_is_read_and_not_made_again(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("items", "maker"),
+    ("items", "provenance"),
     [
-        (items_of(5, "v2"), MAKER),
-        (items_of(5), replace(MAKER, options="others")),
-        ([replace(item, fingerprint=None) for item in items_of(5, "v2")], MAKER),
+        (items_of(5, "v2"), PROVENANCE),
+        (items_of(5), replace(PROVENANCE, options="others")),
+        ([replace(item, fingerprint=None) for item in items_of(5, "v2")], PROVENANCE),
     ],
     ids=["input", "options or model", "no fingerprint"],
 )
-async def test_what_changed_is_made_anew(tmp_path: Path, items: list[Item], maker: Any) -> None:
+async def test_what_changed_is_made_anew(tmp_path: Path, items: list[Item], provenance: Any) -> None:
     await run_job(tmp_path, items_of(5), CountingMake())
-    job, _ = await run_job(tmp_path, items, CountingMake(), maker=maker)
+    job, _ = await run_job(tmp_path, items, CountingMake(), provenance=provenance)
     assert (job.tally.done, job.tally.skipped) == (5, 0)
     assert {(tmp_path / str(item.output)).read_bytes() for item in items} == {output_for(item) for item in items}
 
@@ -193,7 +193,7 @@ async def test_it_stops_when_it_is_told_to(tmp_path: Path) -> None:
     stopped: list[bool] = []
     store = LocalStore(tmp_path)
     manifest = open_manifest(store, Shard())
-    job_of = [Job(items_of(300), CountingMake(stop), MAKER, store, manifest, width=4)]
+    job_of = [Job(items_of(300), CountingMake(stop), PROVENANCE, store, manifest, width=4)]
     job_of[0].on_stop(lambda: stopped.append(True))
     assert await job_of[0].run() == "stopped"
     manifest.close()
@@ -343,7 +343,7 @@ async def test_what_changed_since_a_kill_is_no_foreign_output(
     if not is_committed:
         store = LocalStore(tmp_path)
         (tmp_path / "sub0/0.png").rename(store._part("sub0/0.png"))
-    job, _ = await run_job(tmp_path, items, CountingMake(), maker=replace(MAKER, options=options))
+    job, _ = await run_job(tmp_path, items, CountingMake(), provenance=replace(PROVENANCE, options=options))
     assert (job.tally.done, job.tally.failed, job.tally.skipped) == (made, 0, 1 - made)
     assert (tmp_path / "sub0/0.png").read_bytes() == output_for(items[0])
 

@@ -12,11 +12,11 @@ import pytest
 from services.batch import running
 from services.batch.faults import JobError
 from services.batch.items import Item
-from services.batch.job import Job, Made, Tally
+from services.batch.job import Job, Output, Tally
 from services.batch.local_store import LocalStore
 from services.batch.manifest import open_manifest
 from services.batch.shards import Shard
-from tests.services.batch.engine import MAKER, CountingMake, items_of, lines_of, wait_for_lines
+from tests.services.batch.engine import PROVENANCE, CountingMake, items_of, lines_of, wait_for_lines
 
 REPOSITORY = Path(__file__).parents[3]
 # A job of four items, of which the first is made and the others wait for ever.
@@ -28,7 +28,7 @@ WAITING = textwrap.dedent(
     from services.batch.manifest import open_manifest
     from services.batch.running import Run, carry_out, exit_code_of
     from services.batch.shards import Shard
-    from tests.services.batch.engine import MAKER, CountingMake, items_of
+    from tests.services.batch.engine import PROVENANCE, CountingMake, items_of
 
     make = CountingMake()
 
@@ -40,7 +40,7 @@ WAITING = textwrap.dedent(
     async def run():
         store = LocalStore(sys.argv[1])
         manifest = open_manifest(store, Shard())
-        job = Job(items_of(4), wait, MAKER, store, manifest, width=4)
+        job = Job(items_of(4), wait, PROVENANCE, store, manifest, width=4)
         return await carry_out(job, 4, Run(progress=False), clean_up=manifest.close)
 
     sys.exit(exit_code_of("batch test", lambda: asyncio.run(run())))
@@ -70,14 +70,14 @@ async def test_the_last_report_follows_those_on_the_way(tmp_path: Path, monkeypa
     begun = asyncio.Event()
     slow, make = Slow(asyncio.get_running_loop(), begun), CountingMake()
 
-    async def wait_for_report(item: Item, known: str | None) -> Made | None:
+    async def wait_for_report(item: Item, known: str | None) -> Output | None:
         await begun.wait()
         return await make(item, known)
 
     monkeypatch.setattr(running, "_reporters", lambda run, total: [slow])
     store = LocalStore(tmp_path)
     manifest = open_manifest(store, Shard())
-    job = Job(items_of(1), wait_for_report, MAKER, store, manifest, width=1)
+    job = Job(items_of(1), wait_for_report, PROVENANCE, store, manifest, width=1)
     assert await running.carry_out(job, 1, running.Run(), clean_up=manifest.close) == running.DONE
     assert slow.told[-2:] == ["on the way", "at the end"]
     assert slow.told.count("at the end") == 1

@@ -35,7 +35,7 @@ from services.gateway.errors import QueueFullError, status_of
 from services.gateway.server import make_backend
 from tests.archives import write_tiny_translation_archive
 from tests.conformance.harness import EventLoop, embedded_settings, serving
-from tests.services.batch.engine import MAKER, lines_of, run_job, wait_for_lines
+from tests.services.batch.engine import PROVENANCE, lines_of, run_job, wait_for_lines
 from tests.services.batch.gate import Gate, gated
 from tests.services.client.refusing import listening
 from tests.waiting import wait_until
@@ -256,7 +256,7 @@ async def test_a_gateway_without_room_fails_no_item(tmp_path: Path) -> None:
     inputs = [open_input(str(tmp_path / "in"))]
     window, servicer = Window(8), FullServicer()
     caller = Caller(window)
-    settled = Settled(MAKER, TranslateOptions(direction="a_to_b"))
+    settled = Settled(PROVENANCE, TranslateOptions(direction="a_to_b"))
     with listening(servicer) as address:
         async with AsyncClient(address) as client, translating(client, inputs, settled, caller, 8) as make:
             plan = make_plan(inputs, str(tmp_path / "out"), Shard(), "png")

@@ -82,10 +82,10 @@ class DrivenBackend(Backend):
         self.replace(*cards)
         self.answers_at_once = answers_at_once
         self._slots, self._workers, self._encode_seconds = slots, workers, encode_seconds
+        self.probe_fault: Exception | None = None
         self.check_fault: BackendUnavailableError | None = None
         self.picture_bytes = 1
         self.refused_archives: list[models_pb2.RefusedArchive] = []
-        self.probe_fault: Exception | None = None
         self.away: asyncio.Queue[Away] = asyncio.Queue()
         self.envelopes: list[Away] = []
         self.is_running = False

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from services.gateway.call import (
+    BatchRun,
     Call,
     Caller,
-    Ride,
     _current,
     address_of,
     caller_may_use,
@@ -88,16 +88,16 @@ def test_refusals_are_counted_by_method_and_reason() -> None:
 
 def test_an_envelope_counts_once_however_many_pictures_rode_in_it() -> None:
     call = Call()
-    first, second = Ride(1.0, 0.25), Ride(1.0, 0.25)
-    for queue_seconds, ride in ((0.1, first), (0.3, first), (0.2, second), (0.0, first)):
-        call.note_picture(queue_seconds, ride)
+    first, second = BatchRun(1.0, 0.25), BatchRun(1.0, 0.25)
+    for queue_seconds, run in ((0.1, first), (0.3, first), (0.2, second), (0.0, first)):
+        call.note_picture(queue_seconds, run)
     assert (call.images, call.queue_seconds, call.backend_seconds, call.encode_seconds) == (4, 0.3, 2.0, 0.5)
 
 
 def test_a_call_of_any_length_remembers_few_envelopes() -> None:
     call = Call()
     for _ in range(1000):
-        call.note_picture(0.0, Ride(1.0, 0.0))
+        call.note_picture(0.0, BatchRun(1.0, 0.0))
     gc.collect()
     assert len(call._rides) == 0
     assert call.backend_seconds == 1000
