@@ -45,10 +45,6 @@ class WorkerLostError(BackendError):
     """The worker crashed, or was stopped, while it ran the envelope."""
 
 
-class BackendTimeoutError(BackendError):
-    """The envelope did not come back in its time."""
-
-
 def _ignore(reason: str) -> None:
     """Take no note."""
 

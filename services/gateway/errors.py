@@ -17,7 +17,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from services.backends.base import BackendFailedError, BackendTimeoutError, BackendUnavailableError
+from services.backends.base import BackendFailedError, BackendUnavailableError, WorkerLostError
 from services.gateway.call import current_call
 from services.worker.decoding import ImageTooLargeError
 
@@ -127,7 +127,7 @@ TABLE: dict[type[Exception], _Row] = {
     ShuttingDownError: _Row(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", 1.0),
     ItemFailedError: _Row(grpc.StatusCode.INTERNAL, "ITEM_FAILED"),
     BackendUnavailableError: _Row(grpc.StatusCode.UNAVAILABLE, "BACKEND_UNAVAILABLE", 2.0),
-    BackendTimeoutError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "BACKEND_TIMEOUT"),
+    WorkerLostError: _Row(grpc.StatusCode.UNAVAILABLE, "WORKER_LOST", 1.0),
     BackendFailedError: _Row(grpc.StatusCode.INTERNAL, "BACKEND_FAILED"),
 }
 _UNEXPECTED = _Row(grpc.StatusCode.INTERNAL, "INTERNAL")

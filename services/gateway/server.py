@@ -234,6 +234,7 @@ class Gateway:
             _log.warning("no longer serving %s %s (%.12s)", labels.model, labels.version, labels.digest)
         for labels in now - self._noted:
             self.metrics.model_info.labels(*labels).set(1)
+            self.metrics.unawaited.labels(labels.model)
             _log.info("serving %s %s (%.12s)", labels.model, labels.version, labels.digest)
         refused = {(refused.archive, refused.reason) for refused in self._backend.refused}
         for fault in sorted(refused - self._refused):

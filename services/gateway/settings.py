@@ -11,6 +11,8 @@ from services.gateway.explaining import explain
 from services.loopback import is_loopback
 
 _LAST_PORT = 65535
+# Still accepted.
+_FORMER_NAMES = {"queue_bytes": "memory_bytes", "worker_threads": "workers"}
 
 
 class Settings(BaseSettings):
@@ -64,6 +66,8 @@ class Settings(BaseSettings):
     """Folder of .mar archives, for the embedded backend and for a TorchServe of the gateway's own."""
     workers: int | None = Field(default=None, ge=1, le=256)
     """Worker processes of the embedded backend. Default: one more than there are CPU cores; on GPUs one each."""
+    worker_threads: int | None = Field(default=None, ge=1, le=256)
+    """The former name of workers."""
     worker_memory_bytes: int = Field(default=3 << 30, ge=1 << 28, le=1 << 40)
     """The most memory that such a worker may hold, torch and the models included; one that holds more is replaced."""
     execution: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -214,12 +218,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _take_the_former_name(cls, given: dict[str, Any]) -> dict[str, Any]:
-        if given.get("queue_bytes") is None:
-            return given
-        if given.get("memory_bytes") is not None:
-            raise ValueError("queue_bytes is the former name of memory_bytes: give only memory_bytes")
-        return {**given, "queue_bytes": None, "memory_bytes": given["queue_bytes"]}
+    def _take_former_names(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for former, name in _FORMER_NAMES.items():
+            if given.get(former) is None:
+                continue
+            if given.get(name) is not None:
+                raise ValueError(f"{former} is the former name of {name}: give only {name}")
+            given = {**given, former: None, name: given[former]}
+        return given
 
     @model_validator(mode="after")
     def _memory_holds_what_it_must(self) -> Self:

@@ -61,6 +61,21 @@ def refusals(minutes: int, reason: str, per_minute: float, method: str = "Sample
     return {series: f"0+{per_minute}x{minutes}"}
 
 
+def items(minutes: int, *, unawaited: float, **per_minute: float) -> Series:
+    """Counters of items by outcome, and of those that ran although nobody awaited them, so many a minute."""
+    return {
+        f'gantry_unawaited_items_total{{{GATEWAY}, model="tiny"}}': f"0+{unawaited}x{minutes}",
+        **{
+            f'gantry_items_total{{{GATEWAY}, model="tiny", outcome="{outcome}"}}': f"0+{rate}x{minutes}"
+            for outcome, rate in per_minute.items()
+        },
+    }
+
+
+def losses(reason: str, values: str, target: str = GATEWAY) -> Series:
+    return {f'gantry_workers_lost_total{{{target}, reason="{reason}"}}': values}
+
+
 def durations(minutes: int, *, fast: float, slow: float) -> Series:
     """Counters of calls that took at most 2.5 s, and longer, so many a minute."""
     bucket = f"grpc_server_handling_seconds_bucket{{{GATEWAY}, {CALL}"
@@ -92,6 +107,7 @@ BACKEND_UP = f'gantry_backend_up{{{GATEWAY}, backend="embedded", {MODEL}}}'
 SECOND_POD = GATEWAY.replace("10.0.0.1", "10.0.0.3").replace("gantry-1", "gantry-2")
 SECOND_BACKEND_UP = BACKEND_UP.replace(GATEWAY, SECOND_POD)
 MODEL_INFO = f'gantry_model_info{{{GATEWAY}, {MODEL}, kind="class_conditional", digest="0"}}'
+SET_ASIDE = f"gantry_model_set_aside{{{GATEWAY}, {MODEL}}}"
 QUEUE_WAIT = f"gantry_queue_wait_seconds{{{GATEWAY}, {MODEL}}}"
 FAILED_ITEMS = f'gantry_job_items{{{BATCH}, status="failed"}}'
 HEALTH = 'grpc_service="grpc.health.v1.Health", grpc_method="Check", grpc_type="unary"'
@@ -138,6 +154,13 @@ CASES = [
     Case("GantryRefusesWork", "streams that fill the queue", False, 30,
          {**calls(30, OK=1, call=CALL.replace("Sample", "TranslateStream").replace("unary", "bidi_stream")),
           **refusals(30, "QUEUE_FULL", 100, "TranslateStream")}),
+    Case("GantryWorkIsWasted", "2 % run for nobody", True, 30, items(30, unawaited=2, answered=90, abandoned=10)),
+    Case("GantryWorkIsWasted", "0.9 % run for nobody", False, 30, items(30, unawaited=0.9, answered=90, abandoned=10)),
+    Case("GantryWorkIsWasted", "refused items do not count", True, 30,
+         items(30, unawaited=2, answered=100, refused=900)),
+    Case("GantryWorkIsWasted", "too few items to judge by", False, 30, items(30, unawaited=0.5, answered=1)),
+    Case("GantryWorkIsWasted", "it has ended", False, 30,
+         {**items(30, unawaited=0, answered=90), **dict.fromkeys(items(1, unawaited=1), "0+9x9 81x20")}),
     Case("GantryDown", "no gateway answers", True, 10, constant(UP, 0, 10)),
     Case("GantryDown", "there is only another release", True, 10, constant(f"up{{{OTHER_RELEASE}}}", 1, 10)),
     Case("GantryDown", "one of two answers", False, 10,
@@ -152,6 +175,14 @@ CASES = [
     Case("GantryModelNotReady", "the model fails in one of two gateways", True, 10,
          {**constant(BACKEND_UP, 0, 10), **constant(SECOND_BACKEND_UP, 1, 10)}),
     Case("GantryModelNotReady", "the model failed for a moment", False, 10, {BACKEND_UP: "1 1 0 0 1x7"}),
+    Case("GantryModelSetAside", "a model is aside", True, 10, constant(SET_ASIDE, 1, 10)),
+    Case("GantryModelSetAside", "it is tried now and then", True, 12, {SET_ASIDE: "0 0 1 0 0 1 0 0 1 0 0 0 0"}),
+    Case("GantryModelSetAside", "it was aside long ago", False, 12, {SET_ASIDE: "0 1 0x11"}),
+    Case("GantryWorkersLost", "four of one gateway, whatever ended them", True, 10,
+         {**losses("crashed", "0 0 1 2x8"), **losses("overdue", "0 0 1 2x8")}),
+    Case("GantryWorkersLost", "one", False, 10, losses("crashed", "0 0 1x9")),
+    Case("GantryWorkersLost", "two of each of two gateways", False, 10,
+         {**losses("memory", "0 0 1 2x8"), **losses("memory", "0 0 1 2x8", SECOND_POD)}),
     Case("GantryNoModel", "a gateway without models", True, 10, constant(UP, 1, 10)),
     Case("GantryNoModel", "a gateway with a model", False, 10,
          {**constant(UP, 1, 10), **constant(MODEL_INFO, 1, 10)}),
@@ -213,7 +244,7 @@ def test_cases_have_only_series_that_are_exposed() -> None:
     for series in {series for case in CASES for series in case.series if not series.startswith("up{")}:
         ((sample,),) = (family.samples for family in text_string_to_metric_families(f"{series} 0\n"))
         assert set(sample.labels) - {"job", "namespace", "instance", "pod", "shard"} in exposed[sample.name], series
-        assert sample.labels.get("reason") in {None, *reasons}
+        assert sample.name != "gantry_refusals_total" or sample.labels["reason"] in reasons
         assert sample.labels.get("grpc_code") in {None, *(code.name for code in StatusCode)}
 
 

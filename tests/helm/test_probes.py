@@ -8,7 +8,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.backends.base import BackendFailedError
+from services.backends.base import BackendUnavailableError
 from services.gateway.server import Gateway
 from services.gateway.settings import Settings
 from tests.helm.core import TLS, container_of
@@ -47,6 +47,6 @@ async def test_sound_gateway_passes_all(container: dict[str, Any]) -> None:
 @pytest.mark.parametrize("container", [_PLAIN, _TLS], ids=["grpc", "http"])
 async def test_broken_model_takes_the_pod_out_of_the_service_but_does_not_restart_it(container: dict[str, Any]) -> None:
     backend = DrivenBackend(tiny_card(), answers_at_once=True)
-    backend.probe_fault = BackendFailedError("it broke")
+    backend.check_fault = BackendUnavailableError("it broke")
     async with Gateway(Settings(port=0, metrics_port=0), backend) as gateway:
         assert [name for name in (*_ALIVE, *_READY) if not await _passes(gateway, container[name])] == [*_READY]

@@ -46,6 +46,19 @@ def test_messages_may_take_a_quarter_of_the_memory(limit: str | int, memory_byte
     assert given["GANTRY_MEMORY_BYTES"] == str(memory_bytes)
 
 
+@pytest.mark.parametrize(("limit", "worker_bytes"), [("2Gi", 1 << 30), ("0.4Gi", 256 << 20), (4 << 30, 2 << 30)])
+def test_a_worker_may_hold_half_of_the_memory(limit: str | int, worker_bytes: int) -> None:
+    limits = {"gateway": {"resources": {"limits": {"memory": limit}}}}
+    assert environment_of(limits)["GANTRY_WORKER_MEMORY_BYTES"] == str(worker_bytes)
+    assert "GANTRY_WORKER_MEMORY_BYTES" not in environment_of(merged(OWN, limits))
+
+
+def test_what_a_worker_may_hold_can_be_said() -> None:
+    assert "GANTRY_WORKER_MEMORY_BYTES" not in environment_of({"gateway": {"resources": {"limits": {"memory": None}}}})
+    given = environment_of({"gateway": {"settings": {"worker_memory_bytes": 3 << 29}}})
+    assert given["GANTRY_WORKER_MEMORY_BYTES"] == str(3 << 29)
+
+
 def test_what_the_memory_is_can_be_said() -> None:
     assert "GANTRY_MEMORY_BYTES" not in environment_of({"gateway": {"resources": {"limits": {"memory": None}}}})
     given = environment_of({"gateway": {"settings": {"memory_bytes": 1 << 30}}})
@@ -62,7 +75,7 @@ def test_schema_describes_the_settings_that_no_other_value_decides() -> None:
     }
     decided |= {"host", "torchserve_management_address"}
     assert set(described) | decided == set(Settings.model_fields)
-    assert set(described) & decided == {"log_format", "memory_bytes"}, "set by default only"
+    assert set(described) & decided == {"log_format", "memory_bytes", "worker_memory_bytes"}, "set by default only"
     for name, described_as in described.items():
         assert described_as["description"] == Settings.model_fields[name].description
 

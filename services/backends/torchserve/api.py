@@ -17,7 +17,6 @@ from gantry.v1 import worker_pb2
 from services.backends.base import (
     BackendError,
     BackendFailedError,
-    BackendTimeoutError,
     BackendUnavailableError,
     ModelKey,
 )
@@ -205,8 +204,6 @@ def error_of(code: grpc.StatusCode, details: str) -> BackendError:
     if "no worker to serve inference request" in details:
         return BackendUnavailableError("TorchServe has no worker with room for the envelope")
     match code:
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return BackendTimeoutError("the time was over before the pictures were made")
         case grpc.StatusCode.UNAVAILABLE if "Prediction failed" not in details:
             return BackendUnavailableError("TorchServe cannot be reached")
         case grpc.StatusCode.PERMISSION_DENIED | grpc.StatusCode.UNAUTHENTICATED:

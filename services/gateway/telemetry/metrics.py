@@ -40,6 +40,9 @@ class Metrics:
             "Worker processes of the gateway that were lost: crashed, overdue, silent or memory.",
             ("reason",),
         )
+        # What counts from 0 on shows its first increase.
+        for reason in ("crashed", "overdue", "silent", "memory"):
+            self.workers_lost.labels(reason)
         self.set_aside = self._gauge(
             "gantry_model_set_aside",
             "1 while a model is set aside that keeps losing workers.",

@@ -7,7 +7,7 @@ import torch
 
 from gantry.v1 import worker_pb2
 from gantry.v1.generation_pb2 import DIRECTION_B_TO_A
-from services.backends.base import BackendTimeoutError, BackendUnavailableError, ModelKey, probe_item
+from services.backends.base import BackendUnavailableError, ModelKey, probe_item
 from services.backends.embedded import EmbeddedBackend
 from services.backends.envelope import Envelope
 from tests.archives import (
@@ -73,17 +73,6 @@ def test_a_probe_goes_the_way_that_there_is() -> None:
     card = tiny_one_way_card()
     card.graphs[0].source_domain, card.graphs[0].target_domain = "photo", "sketch"
     assert probe_item(card).translate.direction == DIRECTION_B_TO_A
-
-
-async def test_envelope_that_takes_too_long_is_a_timeout(tmp_path: Path) -> None:
-    write_tiny_archive(tmp_path)
-    backend = EmbeddedBackend(tmp_path, threads=1)
-    await backend.start()
-    try:
-        with pytest.raises(BackendTimeoutError):
-            await backend.run(KEY, Envelope(ENVELOPE, 0.0))
-    finally:
-        await backend.stop()
 
 
 async def test_store_that_is_no_folder_is_named(tmp_path: Path) -> None:

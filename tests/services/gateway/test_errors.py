@@ -19,6 +19,7 @@ from services.gateway.errors import (
     MessageTooLargeError,
     QueueFullError,
     ShuttingDownError,
+    TooExpensiveError,
     UnknownModelError,
     Violation,
     answered,
@@ -85,9 +86,9 @@ def test_reasons_are_distinct_and_shaped_as_google_asks() -> None:
 def test_unavailable_always_says_when_to_retry() -> None:
     retriable = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
     for kind, row in TABLE.items():
-        # What is too large stays so.
-        is_too_large = kind in (ImageTooLargeError, MessageTooLargeError)
-        assert (row.code in retriable and not is_too_large) == (row.retry_seconds is not None)
+        # What is too large or too expensive stays so.
+        is_too_much = kind in (ImageTooLargeError, MessageTooLargeError, TooExpensiveError)
+        assert (row.code in retriable and not is_too_much) == (row.retry_seconds is not None)
 
 
 async def test_violations_come_with_their_fields() -> None:

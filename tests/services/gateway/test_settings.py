@@ -27,13 +27,13 @@ def test_the_environment_sets_every_kind_of_field(monkeypatch: pytest.MonkeyPatc
         "GANTRY_BACKEND": "torchserve",
         "GANTRY_REFLECTION": "false",
         "GANTRY_PROBE_SECONDS": "2.5",
-        "GANTRY_WORKER_THREADS": "3",
+        "GANTRY_WORKERS": "3",
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     settings = Settings()
     assert (settings.port, settings.model_store, settings.backend) == (6000, Path("/models"), "torchserve")
-    assert (settings.reflection, settings.probe_seconds, settings.worker_threads) == (False, 2.5, 3)
+    assert (settings.reflection, settings.probe_seconds, settings.workers) == (False, 2.5, 3)
 
 
 def test_the_file_of_keys_is_found_under_its_former_name_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,10 +67,12 @@ def test_a_flag_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         ("metrics_port", -1),
         ("backend", "tensorflow"),
         ("log_level", "LOUD"),
-        ("worker_threads", 0),
+        ("workers", 0),
+        ("worker_memory_bytes", (1 << 28) - 1),
         ("max_images", 0),
         ("queue_items", 0),
-        ("envelopes_in_flight", 0),
+        ("default_deadline_seconds", 0),
+        ("max_request_seconds", "inf"),
         ("max_response_bytes", 1),
         ("execution", "float16"),
         ("max_image_bytes", 0),
@@ -109,12 +111,15 @@ def test_memory_must_hold_the_largest_picture_and_message() -> None:
     assert Settings(memory_bytes=5 << 20, max_image_bytes=1 << 20, max_request_bytes=1 << 20).memory_bytes == 5 << 20
 
 
-def test_the_former_name_of_memory_bytes_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings(queue_bytes=1 << 30).memory_bytes == 1 << 30
-    monkeypatch.setenv("GANTRY_QUEUE_BYTES", str(1 << 29))
-    assert Settings.read({}).memory_bytes == 1 << 29
-    with pytest.raises(ValueError, match="queue_bytes is the former name of memory_bytes: give only memory_bytes"):
-        Settings.read({"memory_bytes": 1 << 30})
+@pytest.mark.parametrize(
+    ("former", "name", "value"), [("queue_bytes", "memory_bytes", 1 << 30), ("worker_threads", "workers", 3)]
+)
+def test_former_names_are_accepted(monkeypatch: pytest.MonkeyPatch, former: str, name: str, value: int) -> None:
+    assert getattr(Settings.read({former: value}), name) == value
+    monkeypatch.setenv(f"GANTRY_{former.upper()}", str(value))
+    assert getattr(Settings.read({}), name) == value
+    with pytest.raises(ValueError, match=f"{former} is the former name of {name}: give only {name}"):
+        Settings.read({name: value})
 
 
 @pytest.mark.parametrize(

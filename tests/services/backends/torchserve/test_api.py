@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from gantry.v1 import worker_pb2
-from services.backends.base import BackendError, BackendFailedError, BackendTimeoutError, BackendUnavailableError
+from services.backends.base import BackendError, BackendFailedError, BackendUnavailableError
 from services.backends.torchserve import api as torchserve_api
 from services.backends.torchserve.api import (
     DEFAULT_MESSAGE_BYTES,
@@ -36,7 +36,6 @@ from tests.services.backends.torchserve.scripted import (
         ("INTERNAL", 'Model "m" has no worker to serve inference request. Please', BackendUnavailableError),
         ("INTERNAL", "Model not found: m\norg.pytorch.serve.X", ModelUnknownError),
         ("INTERNAL", "Model version: 2 does not exist for model: m\norg.pytorch.serve.X", ModelUnknownError),
-        ("DEADLINE_EXCEEDED", "Deadline Exceeded", BackendTimeoutError),
         ("PERMISSION_DENIED", "Token Authorization failed.", BackendUnavailableError),
         ("UNAUTHENTICATED", "", BackendUnavailableError),
         ("CANCELLED", "RST_STREAM closed stream. HTTP/2 error code: CANCEL", BackendFailedError),
