@@ -11,7 +11,7 @@ import pytest
 from services.backends.base import BackendFailedError, ModelKey, WorkerLostError
 from services.backends.embedded.loader import Loader
 from services.backends.embedded.process import WorkerProcess
-from tests.services.backends.embedded.work import KEY, MANY, children, outcomes, until, work
+from tests.services.backends.embedded.work import KEY, MANY, children, descriptors, outcomes, until, work
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -151,16 +151,14 @@ async def test_it_shares_the_memory_of_its_loader(loader: Loader) -> None:
 
 
 async def test_ends_leave_no_descriptor_and_no_process(loader: Loader) -> None:
-    await end(await loader.fork())
-    descriptors, processes = len(os.listdir("/proc/self/fd")), len(psutil.Process().children(recursive=True))
+    open_before, running_before = descriptors(), len(children())
     for _ in range(50):
         worker = await loader.fork()
         running = asyncio.create_task(worker.run(KEY, work()))
         await asyncio.sleep(0)
         await end(worker)
         await asyncio.gather(running, return_exceptions=True)
-    await until(lambda: len(psutil.Process().children(recursive=True)) == processes)
-    await until(lambda: len(os.listdir("/proc/self/fd")) == descriptors)
+    await until(lambda: len(children()) <= running_before and descriptors() <= open_before)
 
 
 async def test_one_that_has_been_let_go_is_not_killed_by_its_number(loader: Loader) -> None:

@@ -1,6 +1,7 @@
 """Envelopes of the tiny model, and what the tests of worker processes wait for."""
 
 import asyncio
+import os
 from collections.abc import Callable
 
 import psutil
@@ -36,7 +37,11 @@ async def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
             await asyncio.sleep(0.01)
 
 
-def children() -> list[psutil.Process]:
-    """The processes that this one, and those below it, have started and that still run."""
-    below = psutil.Process().children(recursive=True)
-    return [process for process in below if process.status() != psutil.STATUS_ZOMBIE]
+def children(process: psutil.Process | None = None) -> list[psutil.Process]:
+    """The processes that one, by default this one, and those below it have started, and that have not been buried."""
+    return (process or psutil.Process()).children(recursive=True)
+
+
+def descriptors() -> int:
+    """How many files and sockets this process has open."""
+    return len(os.listdir("/proc/self/fd"))
