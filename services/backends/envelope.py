@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from gantry.v1 import worker_pb2
 
 
-def _nobody_listens(place: int) -> None:
+def nobody_listens(place: int) -> None:
     """A backend that cannot tell its worker lets it go on."""
 
 
@@ -27,7 +27,7 @@ class Envelope:
     request: worker_pb2.WorkRequest
     seconds_wanted: float | None = None
     expected_seconds: float = 0.0
-    on_abandon: Callable[[int], None] = _nobody_listens
+    on_abandon: Callable[[int], None] = nobody_listens
     abandoned: set[int] = field(default_factory=set)
     deserted: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -8,11 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from gantry.v1 import models_pb2, worker_pb2
-from services.backends.base import Backend, BackendUnavailableError, ModelKey, WorkerLostError
+from services.backends.base import (
+    Backend,
+    BackendFailedError,
+    BackendUnavailableError,
+    ModelKey,
+    WorkerLostError,
+)
 from services.backends.embedded.loader import Loader
 from services.backends.embedded.process import WorkerProcess
 from services.backends.embedded.quarantine import Quarantine
-from services.backends.embedded.workers import Vigilance, Workers
+from services.backends.embedded.workers import DesertedError, Vigilance, Workers
 from services.backends.envelope import Envelope
 from services.worker.cores import count_cores
 from services.worker.execution import Device, Execution
@@ -50,7 +56,9 @@ class EmbeddedBackend(Backend):
         self._quarantine = Quarantine(clock)
         # The libraries of other systems, and of GPUs, do not survive a fork.
         self._forks = device == "cpu" and sys.platform == "linux"
-        self._loader: Loader | None = None
+        # By place where each is a worker itself; else there is one.
+        self._loaders: dict[int, Loader] = {}
+        self._forking = asyncio.Lock()
         self._models: dict[ModelKey, models_pb2.LoadedModel] = {}
         self._refused: list[models_pb2.RefusedArchive] = []
         self._workers: Workers | None = None
@@ -126,8 +134,13 @@ class EmbeddedBackend(Backend):
         self._quarantine.check(key)
         try:
             reply = await self._workers.run(key, envelope)
+        except DesertedError:
+            raise
         except WorkerLostError:
             self._set_aside(key)
+            raise
+        except BackendFailedError:
+            self._quarantine.note_answer(key)
             raise
         self._quarantine.note_answer(key)
         return reply
@@ -136,26 +149,47 @@ class EmbeddedBackend(Backend):
         """End all processes."""
         if self._workers:
             await self._workers.stop()
-        if self._loader:
-            self._loader.kill()
+        for loader in self._loaders.values():
+            loader.kill()
+        self._loaders.clear()
 
     def _default_count(self) -> int:
         if self._device == "cpu":
             return count_cores() + 1
-        assert self._loader
-        return self._loader.report.gpus
+        return self._gpus
+
+    @property
+    def _gpus(self) -> int:
+        """How many GPUs there are, as far as is known; at least one."""
+        return max([1, *(loader.report.gpus for loader in self._loaders.values())])
 
     async def _start_worker(self, place: int) -> WorkerProcess:
-        """Start the worker of a place, which on GPUs is the number of one."""
-        if not self._forks:
-            device = self._device if self._device == "cpu" else f"{self._device}:{place}"
-            self._loader = await Loader.start(self._model_store, self._execution, device, is_worker=True)
-            self._take_over(self._loader.report)
-            return await self._loader.become_worker()
-        if self._loader is None or self._loader.has_ended:
-            self._loader = await Loader.start(self._model_store, self._execution, self._device)
-            self._take_over(self._loader.report)
-        return await self._loader.fork()
+        """Start the worker of a place; on GPUs they take turns."""
+        if self._forks:
+            return await self._fork()
+        device = self._device if self._device == "cpu" else f"{self._device}:{place % self._gpus}"
+        loader = await self._load(place, device, is_worker=True)
+        return loader.become_worker()
+
+    async def _fork(self) -> WorkerProcess:
+        """Fork a worker; a loader that cannot is replaced."""
+        async with self._forking:
+            if loader := self._loaders.get(0):
+                try:
+                    return await loader.fork()
+                except BackendUnavailableError as error:
+                    _log.error("the models are loaded again: %s", error)
+            return await (await self._load(0, self._device)).fork()
+
+    async def _load(self, place: int, device: str, *, is_worker: bool = False) -> Loader:
+        """Start a loader in the place of one that is of no more use."""
+        if former := self._loaders.pop(place, None):
+            former.kill()
+        loader = self._loaders[place] = await Loader.start(
+            self._model_store, self._execution, device, is_worker=is_worker
+        )
+        self._take_over(loader.report)
+        return loader
 
     def _take_over(self, report: worker_pb2.LoaderReport) -> None:
         models = {ModelKey(loaded.card.name, loaded.card.version): loaded for loaded in report.models}

@@ -45,7 +45,11 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     connection = socket.socket(fileno=given.connection)
     report, runners = load(given.model_store, given.execution, given.device)
-    connection.sendall(pack(report))
+    try:
+        connection.sendall(pack(report))
+    except OSError:
+        # The gateway has gone meanwhile.
+        return
     if given.is_worker:
         Worker(connection, runners).serve()
     else:

@@ -5,7 +5,7 @@ import socket
 import struct
 from typing import TypeVar
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 _LENGTH = struct.Struct("!I")
 
@@ -26,12 +26,12 @@ def receive(connection: socket.socket, kind: type[Received]) -> Received | None:
         kind: The type of the message.
 
     Returns:
-        The message; None where the other side has gone.
+        The message; None where the other side has gone, or says what is none.
     """
     try:
         length = _read(connection, _LENGTH.size)
         return kind.FromString(_read(connection, *_LENGTH.unpack(length)))
-    except (EOFError, OSError):
+    except (EOFError, OSError, DecodeError):
         return None
 
 
@@ -40,7 +40,7 @@ async def read(stream: asyncio.StreamReader, kind: type[Received]) -> Received |
     try:
         length = await stream.readexactly(_LENGTH.size)
         return kind.FromString(await stream.readexactly(*_LENGTH.unpack(length)))
-    except (EOFError, OSError):
+    except (EOFError, OSError, DecodeError):
         return None
 
 

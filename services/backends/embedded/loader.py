@@ -8,15 +8,18 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from gantry.v1 import worker_pb2
 from services.backends.base import BackendUnavailableError
-from services.backends.embedded.frames import Received, receive
+from services.backends.embedded.frames import Received, read
 from services.backends.embedded.process import WorkerProcess
 from services.worker.execution import Execution
 
 _END_SECONDS = 5.0
+# A fork takes milliseconds; a process that is stopped never answers.
+_FORK_SECONDS = 5.0
 
 
 class Loader:
@@ -26,9 +29,15 @@ class Loader:
         report: What it loaded.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        connection: socket.socket,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         """Keep what `start` has started."""
-        self._process, self._connection = process, connection
+        self._process, self._connection, self._reader, self._writer = process, connection, reader, writer
         self._ordering = asyncio.Lock()
         self.report = worker_pb2.LoaderReport()
 
@@ -45,15 +54,20 @@ class Loader:
         Raises:
             BackendUnavailableError: It ended, or nothing can be loaded at all.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
-            options = ["--is-worker"] if is_worker else []
-            process = subprocess.Popen(
-                [sys.executable, "-m", "services.backends.embedded.child", str(theirs.fileno()),
-                 str(model_store), execution, device, *options],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=_environment(),
-            )  # fmt: skip
-        loader = cls(process, ours)
+        options = ["--is-worker"] if is_worker else []
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                # What a terminal sends to the gateway and all around it does not reach another session.
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "services.backends.embedded.child", str(theirs.fileno()),
+                     str(model_store), execution, device, *options],
+                    pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=_environment(), start_new_session=True,
+                )  # fmt: skip
+            ours.setblocking(False)
+            loader = cls(process, ours, *await asyncio.open_connection(sock=ours))
+        except OSError as error:
+            raise BackendUnavailableError(f"the process that loads the models cannot start: {error}") from error
         try:
             loader.report = await loader._receive(worker_pb2.LoaderReport)
             if loader.report.fault:
@@ -63,40 +77,42 @@ class Loader:
             raise
         return loader
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether it is over."""
-        return self._process.poll() is not None
-
     async def fork(self) -> WorkerProcess:
         """Fork a worker.
 
         Raises:
-            BackendUnavailableError: The loader has ended.
+            BackendUnavailableError: The loader has ended, or does not answer; it is of no more use.
         """
-        ours, theirs = socket.socketpair()
         try:
-            async with self._ordering:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise BackendUnavailableError(f"no socket for a worker: {error}") from error
+        try:
+            async with self._ordering, asyncio.timeout(_FORK_SECONDS):
                 with theirs:
                     socket.send_fds(self._connection, [b"\0"], [theirs.fileno()])
                 forked = await self._receive(worker_pb2.ForkedWorker)
             return await WorkerProcess.of(forked.pid, ours)
-        except OSError as error:
+        except OSError as error:  # TimeoutError is one
             ours.close()
-            raise BackendUnavailableError("the process that holds the models has ended") from error
+            raise BackendUnavailableError("the process that holds the models forks no worker") from error
+        except BaseException:
+            ours.close()
+            raise
 
-    async def become_worker(self) -> WorkerProcess:
+    def become_worker(self) -> WorkerProcess:
         """Return the worker that this process is itself."""
-        return await WorkerProcess.of(self._process.pid, self._connection)
+        return WorkerProcess(self._process.pid, self._reader, self._writer)
 
     def kill(self) -> None:
         """End it; workers that were forked from it go on."""
-        self._connection.close()
+        self._writer.close()
         self._process.kill()
-        self._process.wait(_END_SECONDS)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
 
     async def _receive(self, kind: type[Received]) -> Received:
-        received = await asyncio.to_thread(receive, self._connection, kind)
+        received = await read(self._reader, kind)
         if received is None:
             raise BackendUnavailableError("the process that loads the models has ended; its last lines say why")
         return received

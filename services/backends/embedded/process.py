@@ -11,7 +11,7 @@ from pathlib import Path
 from gantry.v1 import worker_pb2
 from services.backends.base import BackendFailedError, ModelKey, WorkerLostError
 from services.backends.embedded.frames import pack, read
-from services.backends.envelope import Envelope
+from services.backends.envelope import Envelope, nobody_listens
 
 _log = logging.getLogger(__name__)
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -37,6 +37,7 @@ class WorkerProcess:
         self.pid, self.unanswered, self.end = pid, 0, ""
         self._reader, self._writer = reader, writer
         self._answer: asyncio.Future[worker_pb2.WorkReply] | None = None
+        self._is_closed = False
         # Unlike its number, this never comes to mean another process.
         self._handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
         self._listening = asyncio.create_task(self._listen())
@@ -50,7 +51,7 @@ class WorkerProcess:
             connection: The gateway's end of its socket.
 
         Raises:
-            ProcessLookupError: It has ended already.
+            OSError: It has ended already.
         """
         connection.setblocking(False)
         return cls(pid, *await asyncio.open_connection(sock=connection))
@@ -79,7 +80,7 @@ class WorkerProcess:
             WorkerLostError: The worker ended.
         """
         if self.has_ended:
-            raise WorkerLostError("the worker has ended")
+            raise WorkerLostError("the worker was lost")
         self._answer = asyncio.get_running_loop().create_future()
         run = worker_pb2.RunEnvelope(model=key.name, version=key.version, request=envelope.request)
         self._send(worker_pb2.WorkerCommand(run=run))
@@ -90,6 +91,8 @@ class WorkerProcess:
             return await self._answer
         finally:
             self._answer = None
+            # The next envelope has the same places.
+            envelope.on_abandon = nobody_listens
 
     def ping(self) -> None:
         """Ask whether it is there."""
@@ -108,6 +111,8 @@ class WorkerProcess:
         Args:
             reason: Why, in one word.
         """
+        if self._is_closed:
+            return
         self.end = self.end or reason
         with suppress(ProcessLookupError):
             if self._handle is None:
@@ -116,25 +121,32 @@ class WorkerProcess:
                 signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def close(self) -> None:
-        """Let go of one that has ended."""
+        """Let go of one that has ended, or at least says nothing any more."""
+        self.kill("closed")
+        self._is_closed = True
         self._listening.cancel()
         self._writer.close()
         if self._handle is not None:
             os.close(self._handle)
-            self._handle = None
 
     async def _listen(self) -> None:
-        while answer := await read(self._reader, worker_pb2.WorkerAnswer):
-            match answer.WhichOneof("answer"):
-                case "pong":
-                    self.unanswered = 0
-                case "reply" if self._answer:
-                    self._answer.set_result(answer.reply)
-                case "failure" if self._answer:
-                    _log.error("worker %d: an envelope failed: %s", self.pid, answer.failure)
-                    self._answer.set_exception(BackendFailedError("the model failed"))
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(WorkerLostError("the worker was lost"))
+        try:
+            while answer := await read(self._reader, worker_pb2.WorkerAnswer):
+                self._take(answer)
+        finally:
+            if self._answer and not self._answer.done():
+                self._answer.set_exception(WorkerLostError("the worker was lost"))
+
+    def _take(self, answer: worker_pb2.WorkerAnswer) -> None:
+        waiting = self._answer if self._answer and not self._answer.done() else None
+        match answer.WhichOneof("answer"):
+            case "pong":
+                self.unanswered = 0
+            case "reply" if waiting:
+                waiting.set_result(answer.reply)
+            case "failure" if waiting:
+                _log.error("worker %d: an envelope failed: %s", self.pid, answer.failure)
+                waiting.set_exception(BackendFailedError("the model failed"))
 
     def _send(self, command: worker_pb2.WorkerCommand) -> None:
         # Where it has ended, that shows in `ended`.

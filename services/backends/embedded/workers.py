@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from gantry.v1 import worker_pb2
-from services.backends.base import BackendUnavailableError, ModelKey
+from services.backends.base import BackendUnavailableError, ModelKey, WorkerLostError
 from services.backends.embedded.process import WorkerProcess
 from services.backends.envelope import Envelope
 
@@ -15,8 +15,17 @@ GRACE_SECONDS = 1.0
 # A worker that takes so much longer than expected hangs, even where somebody is patient.
 _TIMES_EXPECTED = 10.0
 _LEAST_LIMIT_SECONDS = 10.0
+# A model is to blame for an envelope that was deserted only where it took so much longer than expected.
+_BLAMED_TIMES_EXPECTED = 2.0
+# A wait for a worker that is being replaced, not for one that is idle.
+_NOTABLE_WAIT_SECONDS = 0.005
+_LEAST_WANTED_SECONDS = 1e-9
 
 _log = logging.getLogger(__name__)
+
+
+class DesertedError(WorkerLostError):
+    """The worker was killed only because nobody awaited its envelope any more; the model is not at fault."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,8 @@ class Workers:
         """
         self._start, self._vigilance, self._on_loss = start, vigilance, on_loss
         self._idle: asyncio.LifoQueue[WorkerProcess] = asyncio.LifoQueue()
-        self._all: dict[WorkerProcess, asyncio.Task[None]] = {}
+        self._all: set[WorkerProcess] = set()
+        self._replacing: set[asyncio.Task[None]] = set()
         self._running: dict[WorkerProcess, ModelKey] = {}
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -63,8 +73,11 @@ class Workers:
             BackendUnavailableError: It cannot be started.
         """
         worker = await self._start(place)
-        self._all[worker] = asyncio.create_task(self._replace_at_end(worker, place))
+        self._all.add(worker)
         self._idle.put_nowait(worker)
+        replacing = asyncio.create_task(self._replace_at_end(worker, place))
+        self._replacing.add(replacing)
+        replacing.add_done_callback(self._replacing.discard)
 
     async def watch(self) -> None:
         """Look at every worker again and again, and kill those that are silent or hold too much memory.
@@ -85,9 +98,13 @@ class Workers:
 
     async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         """Run an envelope on the next worker that is free; errors as of `Backend.run`."""
+        began = _now()
         worker = await self._lease()
+        _age(envelope, _now() - began)
         self._running[worker] = key
         try:
+            if envelope.deserted.is_set() or (envelope.seconds_wanted is not None and envelope.seconds_wanted <= 0):
+                return worker_pb2.WorkReply(results=[worker_pb2.WorkResult(unrun=True)] * len(envelope.request.items))
             return await self._run_in_time(worker, key, envelope)
         finally:
             del self._running[worker]
@@ -96,12 +113,17 @@ class Workers:
 
     async def stop(self) -> None:
         """Kill all workers."""
-        for worker, watching in self._all.items():
-            watching.cancel()
+        replacing = list(self._replacing)
+        for task in replacing:
+            task.cancel()
+        # None is started any more once these have ended.
+        await asyncio.gather(*replacing, return_exceptions=True)
+        for worker in self._all:
             worker.kill("stopped")
         await asyncio.gather(*(worker.ended() for worker in self._all))
         for worker in self._all:
             worker.close()
+        self._all.clear()
 
     async def _lease(self) -> WorkerProcess:
         while (worker := await self._idle.get()).has_ended or worker.end:
@@ -112,19 +134,25 @@ class Workers:
         """Run an envelope; kill the worker where it goes on with it after its time."""
         running = asyncio.create_task(worker.run(key, envelope))
         deserted = asyncio.create_task(envelope.deserted.wait())
+        started = _now()
         try:
             await asyncio.wait({running, deserted}, timeout=_limit(envelope), return_when=asyncio.FIRST_COMPLETED)
             if deserted.done():
                 await asyncio.wait({running}, timeout=GRACE_SECONDS)
-            if not running.done():
-                self._kill(worker, "overdue")
-            return await running
+            if running.done():
+                return running.result()
+            self._kill(worker, "overdue")
+            await asyncio.wait({running})
+            if deserted.done() and _now() - started < _BLAMED_TIMES_EXPECTED * envelope.expected_seconds:
+                raise DesertedError("nobody awaited the envelope")
+            return running.result()
         except asyncio.CancelledError:
             # The gateway stops, or the model has left.
             self._kill(worker, "overdue")
             raise
         finally:
             deserted.cancel()
+            running.cancel()
 
     def _kill(self, worker: WorkerProcess, reason: str) -> None:
         if not worker.end:
@@ -138,13 +166,37 @@ class Workers:
         if not worker.end:
             _log.error("worker %d has ended by itself", worker.pid)
         self._on_loss(worker.end or "crashed")
-        del self._all[worker]
+        self._all.remove(worker)
+        self._forget(worker)
         worker.close()
         try:
             await self.add(place)
         except BackendUnavailableError as error:
             if not self._failed.done():
                 self._failed.set_exception(error)
+
+    def _forget(self, worker: WorkerProcess) -> None:
+        """Take a worker that has ended out of the idle ones, whose order stays."""
+        idle = [self._idle.get_nowait() for _ in range(self._idle.qsize())]
+        for other in reversed(idle):
+            if other is not worker:
+                self._idle.put_nowait(other)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _age(envelope: Envelope, seconds: float) -> None:
+    """Take the seconds that an envelope waited for a worker off those for which it and its items are wanted."""
+    if seconds < _NOTABLE_WAIT_SECONDS:
+        return
+    if envelope.seconds_wanted is not None:
+        envelope.seconds_wanted -= seconds
+    for item in envelope.request.items:
+        if item.wanted_seconds:
+            # 0 would stand for no limit.
+            item.wanted_seconds = max(item.wanted_seconds - seconds, _LEAST_WANTED_SECONDS)
 
 
 def _limit(envelope: Envelope) -> float | None:

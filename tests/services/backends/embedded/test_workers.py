@@ -1,0 +1,217 @@
+"""Workers are leased, watched, killed where they hang or swell, and replaced."""
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+
+from services.backends.base import BackendUnavailableError, WorkerLostError
+from services.backends.embedded.loader import Loader
+from services.backends.embedded.process import WorkerProcess
+from services.backends.embedded.workers import DesertedError, Vigilance, Workers
+from tests.services.backends.embedded.conftest import Crew
+from tests.services.backends.embedded.work import BLIND, KEY, MANY, children, descriptors, outcomes, until, work
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+QUICK = Vigilance(heartbeat_seconds=0.1)
+
+
+def pids() -> set[int]:
+    return {process.pid for process in children()}
+
+
+@pytest.fixture
+def fresh(loader: Loader) -> set[int]:
+    """What runs beside the workers of a test."""
+    return pids()
+
+
+async def the_worker(fresh: set[int]) -> int:
+    await until(lambda: len(pids() - fresh) == 1)
+    return (pids() - fresh).pop()
+
+
+async def test_envelopes_run_side_by_side_and_wait_for_a_worker(crew: Crew) -> None:
+    async with crew(2) as (workers, losses):
+        replies = await asyncio.gather(*(workers.run(KEY, work(8)) for _ in range(6)))
+    assert [outcomes(reply) for reply in replies] == [{"image"}] * 6
+    assert losses.empty()
+
+
+async def test_worker_that_is_killed_with_an_envelope_is_replaced(crew: Crew, fresh: set[int]) -> None:
+    async with crew() as (workers, losses):
+        running = asyncio.create_task(workers.run(KEY, work(MANY)))
+        worker = await the_worker(fresh)
+        began = time.monotonic()
+        os.kill(worker, signal.SIGKILL)
+        with pytest.raises(WorkerLostError):
+            await running
+        assert outcomes(await workers.run(KEY, work())) == {"image"}
+        assert time.monotonic() - began < 3.0
+        assert losses.get_nowait() == "crashed"
+
+
+async def test_idle_worker_that_is_killed_is_replaced(crew: Crew, fresh: set[int]) -> None:
+    async with crew() as (workers, losses):
+        os.kill(await the_worker(fresh), signal.SIGKILL)
+        assert await losses.get() == "crashed"
+        assert outcomes(await workers.run(KEY, work())) == {"image"}
+
+
+async def test_worker_that_is_stopped_is_found_by_the_pings_that_it_misses(crew: Crew, fresh: set[int]) -> None:
+    async with crew(vigilance=QUICK) as (workers, losses):
+        running = asyncio.create_task(workers.run(KEY, work(MANY)))
+        os.kill(await the_worker(fresh), signal.SIGSTOP)
+        with pytest.raises(WorkerLostError):
+            await running
+        assert await losses.get() == "silent"
+        assert outcomes(await workers.run(KEY, work())) == {"image"}
+
+
+async def test_worker_that_runs_a_long_envelope_is_not_silent(crew: Crew) -> None:
+    async with crew(vigilance=QUICK) as (workers, losses):
+        assert outcomes(await workers.run(KEY, work(MANY))) == {"image"}
+        assert losses.empty()
+
+
+async def test_worker_that_holds_too_much_memory_is_killed(crew: Crew) -> None:
+    async with crew(vigilance=Vigilance(heartbeat_seconds=0.1, memory_bytes=1)) as (_, losses):
+        assert await losses.get() == "memory"
+        assert await losses.get() == "memory"
+
+
+async def test_worker_that_is_overdue_is_killed_soon_after_the_last_deadline(crew: Crew, fresh: set[int]) -> None:
+    async with crew() as (workers, losses):
+        os.kill(await the_worker(fresh), signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(WorkerLostError) as lost:
+            await workers.run(KEY, work(seconds_wanted=0.1))
+        assert not isinstance(lost.value, DesertedError)
+        assert 1.0 < time.monotonic() - began < 3.0
+        assert await losses.get() == "overdue"
+        assert outcomes(await workers.run(KEY, work())) == {"image"}
+
+
+@pytest.mark.parametrize(("expected_seconds", "is_to_blame"), [(0.0, True), (0.1, True), (60.0, False)])
+async def test_model_is_to_blame_for_a_deserted_envelope_only_where_it_took_long(
+    crew: Crew, fresh: set[int], expected_seconds: float, is_to_blame: bool
+) -> None:
+    async with crew() as (workers, losses):
+        os.kill(await the_worker(fresh), signal.SIGSTOP)
+        envelope = work(expected_seconds=expected_seconds)
+        running = asyncio.create_task(workers.run(KEY, envelope))
+        await asyncio.sleep(0)
+        envelope.abandon(0)
+        with pytest.raises(WorkerLostError) as lost:
+            await running
+        assert isinstance(lost.value, DesertedError) is not is_to_blame
+        assert await losses.get() == "overdue"
+
+
+async def test_deserted_envelope_ends_between_chunks_and_costs_no_worker(crew: Crew) -> None:
+    async with crew() as (workers, losses):
+        envelope = work(MANY)
+        running = asyncio.create_task(workers.run(KEY, envelope))
+        await asyncio.sleep(0.05)
+        for place in range(MANY):
+            envelope.abandon(place)
+        assert "unrun" in outcomes(await running)
+        assert losses.empty()
+
+
+async def test_what_nobody_awaits_once_a_worker_is_free_is_not_sent(crew: Crew) -> None:
+    async with crew() as (workers, losses):
+        long = asyncio.create_task(workers.run(KEY, work(1_000)))
+        await asyncio.sleep(0)
+        late, deserted, awaited = work(seconds_wanted=0.01), work(), work(2, seconds_wanted=60.0)
+        awaited.request.items[0].wanted_seconds, awaited.request.items[1].wanted_seconds = 0.01, 60.0
+        waiting = [asyncio.create_task(workers.run(KEY, envelope)) for envelope in (late, deserted, awaited)]
+        await asyncio.sleep(0)
+        deserted.abandon(0)
+        replies = await asyncio.gather(*waiting)
+        assert [[result.WhichOneof("outcome") for result in reply.results] for reply in replies] == [
+            ["unrun"],
+            ["unrun"],
+            ["unrun", "image"],
+        ]
+        assert outcomes(await long) == {"image"}
+        assert losses.empty()
+
+
+async def test_run_that_is_cancelled_gives_up_its_worker(crew: Crew, fresh: set[int]) -> None:
+    async with crew() as (workers, losses):
+        running = asyncio.create_task(workers.run(KEY, work(MANY)))
+        first = await the_worker(fresh)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await losses.get()
+        assert outcomes(await workers.run(KEY, work())) == {"image"}
+        assert first not in pids()
+
+
+async def test_wait_for_a_worker_that_is_cancelled_takes_none(crew: Crew) -> None:
+    async with crew() as (workers, losses):
+        running = asyncio.create_task(workers.run(KEY, work(500)))
+        waiting = asyncio.create_task(workers.run(KEY, work()))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(running, waiting, return_exceptions=True)
+        assert outcomes(await workers.run(KEY, work())) == {"image"}
+        assert losses.empty()
+
+
+async def test_twenty_kills_under_load_lose_no_worker_and_no_descriptor(crew: Crew, fresh: set[int]) -> None:
+    before = descriptors()
+    async with crew(2) as (workers, losses):
+
+        async def call() -> None:
+            while losses.qsize() < 20:
+                await asyncio.gather(workers.run(KEY, work(16)), return_exceptions=True)
+
+        calls = [asyncio.create_task(call()) for _ in range(2)]
+        while losses.qsize() < 20:
+            lost = losses.qsize()
+            os.kill(next(iter(pids() - fresh)), signal.SIGKILL)
+            await until(lambda lost=lost: losses.qsize() > lost)  # type: ignore[misc]
+        await asyncio.gather(*calls)
+        replies = await asyncio.gather(*(workers.run(KEY, work()) for _ in range(2)))
+        assert [outcomes(reply) for reply in replies] == [{"image"}] * 2
+        await until(lambda: len(pids() - fresh) == 2)
+    await until(lambda: descriptors() <= before and not pids() - fresh)
+
+
+async def test_stop_while_a_worker_is_being_replaced_leaves_none(loader: Loader, fresh: set[int]) -> None:
+    replacing = asyncio.Event()
+
+    async def start(_: int) -> WorkerProcess:
+        if pids() - fresh:
+            replacing.set()
+        return await loader.fork()
+
+    workers = Workers(start, BLIND, lambda _: None)
+    await workers.add(0)
+    await workers.add(1)
+    os.kill(next(iter(pids() - fresh)), signal.SIGKILL)
+    await replacing.wait()
+    await workers.stop()
+    await until(lambda: not pids() - fresh)
+
+
+async def test_worker_that_cannot_be_replaced_ends_the_watch(loader: Loader, fresh: set[int]) -> None:
+    async def start(place: int) -> WorkerProcess:
+        if pids() - fresh:
+            raise BackendUnavailableError("no more")
+        return await loader.fork()
+
+    workers = Workers(start, BLIND, lambda _: None)
+    await workers.add(0)
+    with pytest.raises(BackendUnavailableError, match="no more"):
+        await workers.add(1)
+    watching = asyncio.create_task(workers.watch())
+    os.kill(await the_worker(fresh), signal.SIGSTOP)
+    watching.cancel()
+    await workers.stop()

@@ -1,0 +1,47 @@
+"""Envelopes of the tiny model, and what the tests of worker processes wait for."""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+import psutil
+
+from gantry.v1 import worker_pb2
+from services.backends.base import ModelKey, probe_item
+from services.backends.embedded.workers import Vigilance
+from services.backends.envelope import Envelope
+from tests.archives import tiny_card
+
+KEY = ModelKey("tiny", "1.0.0")
+# Nobody looks while a test runs.
+BLIND = Vigilance(heartbeat_seconds=600.0)
+# Takes seconds, in many chunks.
+MANY = 8_000
+
+
+def work(items: int = 1, seconds_wanted: float | None = None, expected_seconds: float = 0.0) -> Envelope:
+    """An envelope of the tiny model."""
+    request = worker_pb2.WorkRequest(items=[probe_item(tiny_card())] * items)
+    return Envelope(request, seconds_wanted, expected_seconds)
+
+
+def outcomes(reply: worker_pb2.WorkReply) -> set[str | None]:
+    """What came of the items."""
+    return {result.WhichOneof("outcome") for result in reply.results}
+
+
+async def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait for what happens in another process."""
+    async with asyncio.timeout(seconds):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def children(process: psutil.Process | None = None) -> list[psutil.Process]:
+    """The processes that one, by default this one, and those below it have started, and that have not been buried."""
+    return (process or psutil.Process()).children(recursive=True)
+
+
+def descriptors() -> int:
+    """How many files and sockets this process has open."""
+    return len(os.listdir("/proc/self/fd"))
