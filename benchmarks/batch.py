@@ -333,8 +333,8 @@ def _finish(source: Path, out: Path, names: set[str], model: str, address: str) 
                 output_bytes=len(data),
                 milliseconds=1.0,
                 model=provenance.model,
-                version=maker.version,
-                digest=maker.digest,
+                version=provenance.version,
+                digest=provenance.digest,
                 time=now(),
             )
             lines.write(record.to_line())

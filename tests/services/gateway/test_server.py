@@ -354,10 +354,10 @@ async def test_health_follows_a_backend_that_goes_down_at_once(settings: Setting
     ):
         watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
-        backend.probe_fault = BackendUnavailableError("it has ended")
+        backend.check_fault = BackendUnavailableError("it has ended")
         backend.on_change()
         assert (await watching.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
-        backend.probe_fault = None
+        backend.check_fault = None
         backend.on_change()
         assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
 
