@@ -62,6 +62,7 @@ class Item:
     Attributes:
         seconds: What it was predicted to take when it was admitted.
         line: Where it waits.
+        is_probe: Whether no caller asked for it.
         losses: Workers that were lost with it.
         envelope: The envelope that it is away in, and its place there.
     """
@@ -74,6 +75,7 @@ class Item:
     admitted: float
     batch_items: int
     output: asyncio.Future[Output]
+    is_probe: bool = False
     losses: int = 0
     envelope: tuple[Envelope, int] | None = None
 

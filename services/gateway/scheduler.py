@@ -121,6 +121,7 @@ class Scheduler:
     def start(self) -> None:
         """Begin to run work; needs a running event loop."""
         self._is_started = True
+        self._dispatch_soon()
 
     def follow(self, models: Mapping[ModelKey, models_pb2.LoadedModel]) -> None:
         """Take work for these models from now on, and for no others.
@@ -224,6 +225,7 @@ class Scheduler:
         self._backend.check(queue.key)
         line = Line(Caller(), Share(1.0, 0.0))
         entry = self._admit(queue, line, item, work_of(queue.loaded.card, item), math.inf, 1)
+        entry.is_probe = True
         queue.singles.append(entry)
         self._dispatch_soon()
         try:
@@ -373,7 +375,8 @@ class Scheduler:
         elif entry.envelope:
             envelope, place = entry.envelope
             envelope.abandon(place)
-        self._metrics.items.labels(queue.key.name, _outcome(entry.output)).inc()
+        if not entry.is_probe:
+            self._metrics.items.labels(queue.key.name, _outcome(entry.output)).inc()
 
     # Dispatch.
 
