@@ -1,7 +1,6 @@
 """The embedded backend runs real archives in processes of its own, and fails in the ways that the gateway knows."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -147,28 +146,35 @@ async def test_model_that_fails_has_answered(backend: EmbeddedBackend) -> None:
 async def test_loader_that_is_lost_is_replaced_with_the_next_worker(
     backend: EmbeddedBackend, number: signal.Signals
 ) -> None:
-    (loader,) = psutil.Process(os.getpid()).children()
-    workers = loader.children()
+    lost: list[str] = []
+    backend.on_worker_lost = lost.append
+    (loader,) = [process for process in psutil.Process().children() if process.children()]
+    workers, count = loader.children(), len(children())
     loader.send_signal(number)
     assert outcomes(await backend.run(KEY, work())) == {"image"}
     for worker in workers:
         worker.kill()
+    await until(lambda: len(lost) == len(workers))
     assert outcomes(await backend.run(KEY, work())) == {"image"}
-    await until(lambda: len(children()) == 3, 30.0)
+    await until(lambda: len(children()) == count, 60.0)
     assert not loader.is_running()
 
 
 @pytest.mark.slow
+@in_session
 async def test_workers_that_cannot_be_forked_load_for_themselves(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "other")
     backend = EmbeddedBackend(store, workers=2, execution="float32")
     monkeypatch.undo()
+    lost: list[str] = []
+    backend.on_worker_lost = lost.append
     before = {process.pid for process in children()}
     await backend.start()
     assert [outcomes(await backend.run(KEY, work())) for _ in range(2)] == [{"image"}] * 2
     for worker in children():
         if worker.pid not in before:
             worker.kill()
+    await until(lambda: len(lost) == 2)
     assert outcomes(await backend.run(KEY, work())) == {"image"}
     await backend.stop()
     await until(lambda: {process.pid for process in children()} <= before)

@@ -45,6 +45,7 @@ async def test_worker_that_is_killed_with_an_envelope_is_replaced(crew: Crew, fr
     async with crew() as (workers, losses):
         running = asyncio.create_task(workers.run(KEY, work(MANY)))
         worker = await the_worker(fresh)
+        await asyncio.sleep(0.01)
         began = time.monotonic()
         os.kill(worker, signal.SIGKILL)
         with pytest.raises(WorkerLostError):
@@ -145,6 +146,7 @@ async def test_run_that_is_cancelled_gives_up_its_worker(crew: Crew, fresh: set[
     async with crew() as (workers, losses):
         running = asyncio.create_task(workers.run(KEY, work(MANY)))
         first = await the_worker(fresh)
+        await asyncio.sleep(0.01)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
