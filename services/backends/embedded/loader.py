@@ -38,7 +38,7 @@ class Loader:
     ) -> None:
         """Keep what `start` has started."""
         self._process, self._connection, self._reader, self._writer = process, connection, reader, writer
-        self._ordering = asyncio.Lock()
+        self._ordering, self._unread = asyncio.Lock(), 0
         self.report = worker_pb2.LoaderReport()
 
     @classmethod
@@ -91,7 +91,11 @@ class Loader:
             async with self._ordering, asyncio.timeout(_FORK_SECONDS):
                 with theirs:
                     socket.send_fds(self._connection, [b"\0"], [theirs.fileno()])
-                forked = await self._receive(worker_pb2.ForkedWorker)
+                self._unread += 1
+                # Where an order was cancelled, its answer comes first.
+                while self._unread:
+                    forked = await self._receive(worker_pb2.ForkedWorker)
+                    self._unread -= 1
             return await WorkerProcess.of(forked.pid, ours)
         except OSError as error:  # TimeoutError is one
             ours.close()

@@ -122,6 +122,8 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Let go of one that has ended, or at least says nothing any more."""
+        if self._is_closed:
+            return
         self.kill("closed")
         self._is_closed = True
         self._listening.cancel()

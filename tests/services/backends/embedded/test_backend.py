@@ -1,15 +1,27 @@
-"""The embedded backend runs real archives, and fails in the ways that the gateway knows."""
+"""The embedded backend runs real archives in processes of its own, and fails in the ways that the gateway knows."""
 
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
-import torch
+import pytest_asyncio
 
-from gantry.v1 import worker_pb2
 from gantry.v1.generation_pb2 import DIRECTION_B_TO_A
-from services.backends.base import BackendUnavailableError, ModelKey, probe_item
-from services.backends.embedded import EmbeddedBackend
-from services.backends.envelope import Envelope
+from services.backends.base import (
+    BackendFailedError,
+    BackendUnavailableError,
+    ModelKey,
+    WorkerLostError,
+    probe_item,
+    try_out,
+)
+from services.backends.embedded.backend import EmbeddedBackend
+from services.backends.embedded.quarantine import PATIENCE, PAUSES
 from tests.archives import (
     tiny_attribute_card,
     tiny_card,
@@ -22,28 +34,36 @@ from tests.archives import (
     write_tiny_translation_archive,
     write_tiny_unconditional_archive,
 )
+from tests.services.backends.embedded.work import KEY, MANY, children, outcomes, until, work
+from tests.services.gateway.fakes import Clock
 from training.archive.package import write_archive
 
-KEY = ModelKey("tiny", "1.0.0")
-ENVELOPE = worker_pb2.WorkRequest(items=[probe_item(tiny_card())] * 64)
+in_session = pytest.mark.asyncio(loop_scope="session")
 
+GATEWAY = """
+import asyncio, sys
+from pathlib import Path
+from services.backends.embedded.backend import EmbeddedBackend
 
-async def test_models_of_the_store_are_served_and_a_broken_graph_is_refused(tmp_path: Path) -> None:
-    write_tiny_archive(tmp_path)
-    write_archive(tmp_path / "broken.mar", tiny_card("broken"), {"model.pt2": b"no graph"})
-    backend = EmbeddedBackend(tmp_path, threads=1)
+async def main():
+    backend = EmbeddedBackend(Path(sys.argv[1]), workers=2, execution="float32")
     await backend.start()
-    try:
-        assert list(backend.models) == [KEY]
-        assert [refused.archive for refused in backend.refused] == ["broken.mar"]
-        assert backend.refused[0].reason.startswith("model.pt2: not an exported program")
-        await backend.probe(KEY)
-        assert len((await backend.run(KEY, Envelope(ENVELOPE, None))).results) == 64
-    finally:
-        await backend.stop()
+    print("torch" in sys.modules, flush=True)
+    await backend.keep()
+
+asyncio.run(main())
+"""
 
 
-async def test_every_kind_of_model_can_be_probed(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def backend(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> AsyncIterator[EmbeddedBackend]:
+    """Two workers with a model of every kind, and a broken one."""
+    store = tmp_path_factory.mktemp("every")
     for write in (
         write_tiny_archive,
         write_tiny_attribute_archive,
@@ -52,15 +72,125 @@ async def test_every_kind_of_model_can_be_probed(tmp_path: Path) -> None:
         write_tiny_translation_archive,
         write_tiny_unconditional_archive,
     ):
-        write(tmp_path)
-    backend = EmbeddedBackend(tmp_path, threads=1, execution="float32")
+        write(store)
+    write_archive(store / "broken.mar", tiny_card("broken"), {"model.pt2": b"no graph"})
+    running = EmbeddedBackend(store, workers=2, execution="float32", clock=clock)
+    await running.start()
+    keeping = asyncio.create_task(running.keep())
+    yield running
+    keeping.cancel()
+    await running.stop()
+
+
+@in_session
+async def test_every_kind_of_model_makes_a_picture(backend: EmbeddedBackend) -> None:
+    assert len(backend.models) == 6
+    for key, model in backend.models.items():
+        await try_out(model.card, lambda envelope, key=key: backend.run(key, envelope))  # type: ignore[misc]
+
+
+@in_session
+async def test_a_broken_graph_is_refused(backend: EmbeddedBackend) -> None:
+    assert [refused.archive for refused in backend.refused] == ["broken.mar"]
+    assert backend.refused[0].reason.startswith("model.pt2: not an exported program")
+
+
+@in_session
+async def test_one_model_never_holds_all_workers(backend: EmbeddedBackend) -> None:
+    assert backend.workers == 2
+    assert backend.slots(KEY) == 1
+
+
+def kill_workers(backend: EmbeddedBackend) -> None:
+    """Kill all workers, and leave their loader."""
+    for loader in psutil.Process().children():
+        for worker in loader.children():
+            worker.kill()
+
+
+@in_session
+async def test_model_that_keeps_losing_workers_is_set_aside_while_others_serve(
+    backend: EmbeddedBackend, clock: Clock
+) -> None:
+    changes, reasons = [], []
+    backend.on_change, backend.on_worker_lost = lambda: changes.append(clock.now), reasons.append
+    for _ in range(PATIENCE):
+        running = asyncio.create_task(backend.run(KEY, work(MANY)))
+        await asyncio.sleep(0.05)
+        kill_workers(backend)
+        with pytest.raises(WorkerLostError):
+            await running
+    assert changes
+    assert set(reasons) == {"crashed"}
+    with pytest.raises(BackendUnavailableError, match="set aside"):
+        backend.check(KEY)
+    with pytest.raises(BackendUnavailableError, match="set aside"):
+        await backend.run(KEY, work())
+    other = ModelKey("tiny-plain", "1.0.0")
+    await try_out(backend.models[other].card, lambda envelope: backend.run(other, envelope))
+    clock.now += PAUSES[0]
+    assert outcomes(await backend.run(KEY, work())) == {"image"}
+    backend.check(KEY)
+
+
+@in_session
+async def test_model_that_fails_has_answered(backend: EmbeddedBackend) -> None:
+    none = ModelKey("none", "1.0.0")
+    with pytest.raises(BackendFailedError):
+        await backend.run(none, work())
+    backend.check(none)
+
+
+@in_session
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
+async def test_loader_that_is_lost_is_replaced_with_the_next_worker(
+    backend: EmbeddedBackend, number: signal.Signals
+) -> None:
+    lost: list[str] = []
+    backend.on_worker_lost = lost.append
+    (loader,) = [process for process in psutil.Process().children() if process.children()]
+    workers, count = loader.children(), len(children())
+    loader.send_signal(number)
+    assert outcomes(await backend.run(KEY, work())) == {"image"}
+    for worker in workers:
+        worker.kill()
+    await until(lambda: len(lost) == len(workers))
+    assert outcomes(await backend.run(KEY, work())) == {"image"}
+    await until(lambda: len(children()) == count, 60.0)
+    assert not loader.is_running()
+
+
+@pytest.mark.slow
+@in_session
+async def test_workers_that_cannot_be_forked_load_for_themselves(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "other")
+    backend = EmbeddedBackend(store, workers=2, execution="float32")
+    monkeypatch.undo()
+    lost: list[str] = []
+    backend.on_worker_lost = lost.append
+    before = {process.pid for process in children()}
     await backend.start()
-    try:
-        assert len(backend.models) == 6
-        for key in backend.models:
-            await backend.probe(key)
-    finally:
-        await backend.stop()
+    assert [outcomes(await backend.run(KEY, work())) for _ in range(2)] == [{"image"}] * 2
+    for worker in children():
+        if worker.pid not in before:
+            worker.kill()
+    await until(lambda: len(lost) == 2)
+    assert outcomes(await backend.run(KEY, work())) == {"image"}
+    await backend.stop()
+    await until(lambda: {process.pid for process in children()} <= before)
+
+
+def test_gateway_that_is_killed_leaves_no_process_and_never_has_torch(store: Path) -> None:
+    gateway = subprocess.Popen([sys.executable, "-c", GATEWAY, str(store)], stdout=subprocess.PIPE, text=True)
+    assert gateway.stdout
+    with gateway.stdout:
+        assert gateway.stdout.readline() == "False\n"
+        below = children(psutil.Process(gateway.pid))
+        assert len(below) == 3
+        gateway.kill()
+        gateway.wait()
+    _, alive = psutil.wait_procs(below, timeout=5.0)
+    assert not alive
 
 
 def test_a_probe_keeps_to_what_the_model_knows() -> None:
@@ -78,11 +208,3 @@ def test_a_probe_goes_the_way_that_there_is() -> None:
 async def test_store_that_is_no_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailableError, match="none is not a folder"):
         await EmbeddedBackend(tmp_path / "none").start()
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-async def test_a_gpu_that_is_not_there_is_told(tmp_path: Path) -> None:
-    backend = EmbeddedBackend(tmp_path, device="cuda")
-    with pytest.raises(BackendUnavailableError, match="torch finds no GPU"):
-        await backend.start()
-    await backend.stop()

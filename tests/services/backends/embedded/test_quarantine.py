@@ -1,0 +1,43 @@
+"""A model that keeps losing workers is set aside for ever longer, and an answer makes it well."""
+
+import pytest
+
+from services.backends.base import BackendUnavailableError, ModelKey
+from services.backends.embedded.quarantine import PATIENCE, PAUSES, Quarantine
+from tests.services.gateway.fakes import Clock
+
+KEY, OTHER = ModelKey("ill", "1.0.0"), ModelKey("well", "1.0.0")
+
+
+def test_first_losses_are_borne() -> None:
+    quarantine = Quarantine(Clock())
+    assert [quarantine.note_loss(KEY) for _ in range(PATIENCE - 1)] == [0.0] * (PATIENCE - 1)
+    quarantine.check(KEY)
+
+
+def test_model_is_set_aside_until_its_pause_is_over_and_the_others_serve_on() -> None:
+    clock = Clock()
+    quarantine = Quarantine(clock)
+    for _ in range(PATIENCE):
+        pause = quarantine.note_loss(KEY)
+    with pytest.raises(BackendUnavailableError, match="model ill is set aside: it lost 3 workers in a row") as refused:
+        quarantine.check(KEY)
+    assert refused.value.retry_seconds == pause == PAUSES[0]
+    quarantine.check(OTHER)
+    clock.now += pause
+    quarantine.check(KEY)
+
+
+def test_pauses_grow_to_a_longest_one() -> None:
+    quarantine = Quarantine(Clock())
+    pauses = [quarantine.note_loss(KEY) for _ in range(PATIENCE + len(PAUSES) + 1)]
+    assert pauses[PATIENCE - 1 :] == [*PAUSES, PAUSES[-1], PAUSES[-1]]
+
+
+def test_answer_begins_the_row_anew() -> None:
+    quarantine = Quarantine(Clock())
+    for _ in range(PATIENCE):
+        quarantine.note_loss(KEY)
+    quarantine.note_answer(KEY)
+    quarantine.check(KEY)
+    assert quarantine.note_loss(KEY) == 0.0
