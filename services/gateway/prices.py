@@ -95,8 +95,10 @@ class Prices:
             encode_seconds: How much of that went into encoding.
         """
         units = sum(work.units for work in works)
+        # A worker with several threads says what they took together.
+        encode_seconds = min(encode_seconds, seconds)
         self._learn_encoding(works, encode_seconds)
-        graph_seconds = max(seconds - encode_seconds, 0.0)
+        graph_seconds = seconds - encode_seconds
         self._seen += 1
         if not self.is_known:
             self.fixed, self._unit, self._scale = graph_seconds / 2, graph_seconds / (2 * units), units

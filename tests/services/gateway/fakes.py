@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
-from services.backends.base import Backend, BackendUnavailableError, ModelKey
+from services.backends.base import Backend, BackendUnavailableError, ModelKey, probe_item
 from services.backends.envelope import Envelope
 
 EXECUTION = "cpu-float32-eager"
@@ -74,13 +74,14 @@ class DrivenBackend(Backend):
         self,
         *cards: models_pb2.ModelCard,
         answers_at_once: bool = False,
+        answers_probes: bool = True,
         slots: int = 1,
         workers: int | None = None,
         encode_seconds: float = 0.25,
     ) -> None:
         self._models: Mapping[ModelKey, models_pb2.LoadedModel] = {}
         self.replace(*cards)
-        self.answers_at_once = answers_at_once
+        self.answers_at_once, self._answers_probes = answers_at_once, answers_probes
         self._slots, self._workers, self._encode_seconds = slots, workers, encode_seconds
         self.probe_fault: Exception | None = None
         self.check_fault: BackendUnavailableError | None = None
@@ -141,6 +142,8 @@ class DrivenBackend(Backend):
 
     async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         """Keep the envelope until the test ends it."""
+        if self._answers_probes and list(envelope.request.items) == [probe_item(self._models[key].card)]:
+            return reply_to(envelope.request)
         away = Away(key, envelope.request, envelope.seconds_wanted, envelope.abandoned, self._encode_seconds)
         self.envelopes.append(away)
         if self.answers_at_once:

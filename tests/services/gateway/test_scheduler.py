@@ -62,7 +62,7 @@ class Bench:
         request_seconds: float = REQUEST_SECONDS,
     ) -> None:
         self.clock, self.metrics = Clock(), Metrics()
-        self.backend = DrivenBackend(*cards, slots=slots, workers=workers, encode_seconds=0.0)
+        self.backend = DrivenBackend(*cards, slots=slots, workers=workers, answers_probes=False, encode_seconds=0.0)
         self.scheduler = Scheduler(
             self.backend,
             self.metrics,
