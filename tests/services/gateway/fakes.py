@@ -75,7 +75,7 @@ class DrivenBackend(Backend):
         *cards: models_pb2.ModelCard,
         answers_at_once: bool = False,
         answers_probes: bool = True,
-        slots: int = 1,
+        slots: int = 2,
         workers: int | None = None,
         encode_seconds: float = 0.25,
     ) -> None:
