@@ -255,13 +255,13 @@ async def test_an_item_that_failed_is_named_without_internals(
         await call
 
 
-async def test_a_call_without_a_deadline_has_no_timeout(
+async def test_a_call_without_a_deadline_has_the_default_one(
     stub: generation_pb2_grpc.GenerationServiceStub, driven: DrivenBackend
 ) -> None:
     for timeout in (None, 60):
         call = asyncio.ensure_future(stub.Sample(Request(model="tiny"), timeout=timeout))
         envelope = await driven.away.get()
-        assert envelope.timeout is None if timeout is None else 0 < envelope.timeout < timeout + 1
+        assert envelope.timeout == pytest.approx(120.0, abs=1.0) if timeout == pytest.approx(120.0, abs=1.0) else 0 < envelope.timeout < timeout + 1
         envelope.come_back()
         await call
 
