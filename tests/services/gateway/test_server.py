@@ -261,7 +261,7 @@ async def test_a_call_without_a_deadline_has_the_default_one(
     for timeout in (None, 60):
         call = asyncio.ensure_future(stub.Sample(Request(model="tiny"), timeout=timeout))
         envelope = await driven.away.get()
-        assert envelope.timeout == pytest.approx(120.0, abs=1.0) if timeout == pytest.approx(120.0, abs=1.0) else 0 < envelope.timeout < timeout + 1
+        assert envelope.timeout == pytest.approx(timeout or 120.0, abs=2.0)
         envelope.come_back()
         await call
 
