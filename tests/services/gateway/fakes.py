@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gantry.v1 import generation_pb2, models_pb2, worker_pb2
-from services.backends.base import Backend, BackendUnavailableError, ModelKey, probe_item
+from services.backends.base import Backend, BackendUnavailableError, ModelKey
 from services.backends.envelope import Envelope
 
 EXECUTION = "cpu-float32-eager"
@@ -142,7 +142,8 @@ class DrivenBackend(Backend):
 
     async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         """Keep the envelope until the test ends it."""
-        if self._answers_probes and list(envelope.request.items) == [probe_item(self._models[key].card)]:
+        # Whoever calls has a deadline, if only the default one.
+        if self._answers_probes and envelope.seconds_wanted is None:
             return reply_to(envelope.request)
         away = Away(key, envelope.request, envelope.seconds_wanted, envelope.abandoned, self._encode_seconds)
         self.envelopes.append(away)
