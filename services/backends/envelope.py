@@ -1,10 +1,13 @@
 """One envelope on its way to a worker: its items, and who still awaits them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gantry.v1 import worker_pb2
+
+# What is left to an item that waited too long: 0 would stand for no limit.
+_LEAST_WANTED_SECONDS = 1e-6
 
 
 def nobody_listens(place: int) -> None:
@@ -37,3 +40,31 @@ class Envelope:
         self.on_abandon(place)
         if len(self.abandoned) == len(self.request.items):
             self.deserted.set()
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Whether nobody awaits any item any more."""
+        return self.deserted.is_set() or (self.seconds_wanted is not None and self.seconds_wanted <= 0)
+
+    def age(self, seconds: float) -> None:
+        """Take the seconds that it waited for its worker off those for which it and its items are wanted."""
+        if self.seconds_wanted is not None:
+            self.seconds_wanted -= seconds
+        age(self.request.items, seconds)
+
+
+def age(items: Iterable[worker_pb2.WorkItem], seconds: float) -> None:
+    """Take the seconds for which items waited on their way off those for which they are wanted.
+
+    Args:
+        items: The items, which are changed.
+        seconds: How long they waited.
+    """
+    for item in items:
+        if item.wanted_seconds:
+            item.wanted_seconds = max(item.wanted_seconds - seconds, _LEAST_WANTED_SECONDS)
+
+
+def left_unrun(count: int) -> worker_pb2.WorkReply:
+    """Return the answer to an envelope of so many items that was not run, since nobody awaits it any more."""
+    return worker_pb2.WorkReply(results=[worker_pb2.WorkResult(unrun=True)] * count)

@@ -1,4 +1,4 @@
-"""One item of a job: what it is made from, what it becomes, and how a changed one is told."""
+"""One item of a job: its input, its output, and what shows that the input has changed."""
 
 from dataclasses import dataclass
 

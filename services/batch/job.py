@@ -69,7 +69,7 @@ class Provenance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output:
+class OutputFile:
     """An output that was made.
 
     Attributes:
@@ -87,7 +87,7 @@ class Output:
 
 # Makes an item. Gets the digest of the input that a finished output was made from, None where there is no such output;
 # returns None where the input still has that digest. Raises ItemError, JobError or StoppedError.
-Make = Callable[[Item, str | None], Awaitable[Output | None]]
+Make = Callable[[Item, str | None], Awaitable[OutputFile | None]]
 
 
 @dataclass
@@ -326,7 +326,7 @@ class Job:
     def _may_replace(self, todo: _Todo) -> bool:
         return self._overwrite or todo.owns
 
-    def _keep(self, todo: _Todo, made: Output) -> None:
+    def _keep(self, todo: _Todo, made: OutputFile) -> None:
         """Let an output appear and record it; the order is the module's. Blocks: one thread does it all."""
         item = todo.item
         assert item.output is not None

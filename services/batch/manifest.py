@@ -73,7 +73,7 @@ class Record:
         """Read a line.
 
         Returns:
-            The record; None of a line that is torn or none of ours.
+            The record; None where the line is cut off or is no record.
         """
         try:
             found = json.loads(line)

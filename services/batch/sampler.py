@@ -16,7 +16,7 @@ import grpc
 from services.batch.calling import Caller
 from services.batch.faults import ItemError, JobError
 from services.batch.items import Item
-from services.batch.job import Output
+from services.batch.job import OutputFile
 from services.batch.sample import Settled
 from services.batch.sample_plan import CALL_PICTURES
 from services.batch.shards import Shard
@@ -24,7 +24,7 @@ from services.client import AsyncClient, GantryError, SampledImage, SampleOption
 
 # Where a picture stands in the data set: place of its class among the categories, and its number within the class.
 _Key = tuple[int, int]
-_Waiting = tuple[_Key, asyncio.Future[Output]]
+_Waiting = tuple[_Key, asyncio.Future[OutputFile]]
 # True of every picture if of one; a gateway that is full or goes away says so in another way.
 _OF_ALL = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DEADLINE_EXCEEDED}
 
@@ -53,7 +53,7 @@ class Sampler:
         self._client, self._caller = client, caller
         self._data_set, self._provenance, self._options = settled.data_set, settled.provenance, settled.options
         self._calls, self._clock = calls, clock
-        self._waiting: dict[_Key, asyncio.Future[Output]] = {}
+        self._waiting: dict[_Key, asyncio.Future[OutputFile]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving = 0
 
@@ -90,9 +90,9 @@ class Sampler:
         with suppress(ItemError):  # A fault of that one, which the job is to record.
             await self.make(next(self.items(Shard())), None)
 
-    async def make(self, item: Item, _: str | None) -> Output:
+    async def make(self, item: Item, _: str | None) -> OutputFile:
         """Make an item; see `services.batch.job.Make`."""
-        future: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[OutputFile] = asyncio.get_running_loop().create_future()
         self._waiting[item.source, int(item.locator)] = future
         if self._serving < self._calls:
             self._serving += 1
@@ -143,7 +143,7 @@ class Sampler:
             async for picture in pictures:
                 if picture.digest != self._provenance.digest:
                     raise JobError(f"model {picture.model} was replaced while the job ran; start it again")
-                made = Output(
+                made = OutputFile(
                     data=picture.data,
                     milliseconds=1000 * (self._clock() - began),
                     facts=_facts(picture, category.name, category.id),
@@ -171,11 +171,11 @@ class Sampler:
         self._waiting.clear()
 
 
-def _settle(waiting: _Waiting, fate: Output | Exception) -> None:
+def _settle(waiting: _Waiting, fate: OutputFile | Exception) -> None:
     _, future = waiting
     if future.done():  # Whoever waited was cancelled.
         return
-    if isinstance(fate, Output):
+    if isinstance(fate, OutputFile):
         future.set_result(fate)
     else:
         future.set_exception(fate)

@@ -12,7 +12,7 @@ from services.batch.calling import Caller
 from services.batch.faults import ItemError, JobError
 from services.batch.inputs import Input
 from services.batch.items import Item
-from services.batch.job import Output, Provenance
+from services.batch.job import OutputFile, Provenance
 from services.client import AsyncClient, Direction, Format, GantryError, TranslateOptions
 from services.client.cards import summarise_inputs
 from services.client.pictures import DIRECTION_NAMES
@@ -120,7 +120,7 @@ class PictureTranslator:
         self._inputs, self._translators = inputs, translators
         self._caller, self._provenance = caller, provenance
 
-    async def __call__(self, item: Item, known: str | None) -> Output | None:
+    async def __call__(self, item: Item, known: str | None) -> OutputFile | None:
         """Make one item."""
         data, digest = await self._read(item)
         if digest == known:
@@ -132,7 +132,7 @@ class PictureTranslator:
             raise ItemError(error.reason or error.code.name, error.message, digest) from error
         if translation.digest != self._provenance.digest:
             raise JobError(f"model {translation.model} was replaced while the job ran; start it again")
-        return Output(data=translation.data, milliseconds=milliseconds, input_digest=digest)
+        return OutputFile(data=translation.data, milliseconds=milliseconds, input_digest=digest)
 
     async def _read(self, item: Item) -> tuple[bytes, str]:
         source = self._inputs[item.source]

@@ -4,15 +4,15 @@ Pictures never take the last eighth: calls without any, which take little, find 
 """
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from services.gateway.errors import BudgetError
 from services.gateway.telemetry.metrics import Metrics
+from services.waiting import is_done_within
 
 PICTURE_SHARE = 7 / 8
 # Bytes held for each byte of a picture: in the request, in the work item, in the envelope, and in the envelope as it is
@@ -157,19 +157,6 @@ class Hold:
     def use(self) -> None:
         """Have `current_hold` return it in this task, and in tasks that it begins."""
         _current.set(self)
-
-
-async def is_done_within(
-    awaited: asyncio.Future[Any], seconds: float, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
-) -> bool:
-    """Wait for something, not longer than so many seconds; whether it is done, which it may go on to become."""
-    passing = asyncio.ensure_future(pause(seconds)) if seconds < math.inf else None
-    try:
-        await asyncio.wait({awaited, passing} if passing else {awaited}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        if passing:
-            passing.cancel()
-    return awaited.done()
 
 
 _current: ContextVar[Hold | None] = ContextVar("gantry_hold", default=None)

@@ -56,7 +56,7 @@ class Share:
 
 
 @dataclass(eq=False)
-class Item:
+class Entry:
     """One item, from its admission until it has an output.
 
     Attributes:
@@ -86,16 +86,16 @@ class Line:
 
     caller: Caller
     share: Share
-    items: dict[Item, None] = field(default_factory=dict)
+    items: dict[Entry, None] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def join(self, item: Item) -> None:
+    def join(self, item: Entry) -> None:
         """Put an item at the end."""
         self.items[item] = None
         self.seconds += item.seconds
         self.share.waiting += 1
 
-    def leave(self, item: Item) -> None:
+    def leave(self, item: Entry) -> None:
         """Take an item out."""
         del self.items[item]
         # Not what rounding leaves over.
@@ -124,7 +124,7 @@ class ModelQueue:
         self.batch_items = loaded.card.execution.max_batch_items
         self.lines: dict[str, Line] = {}
         # Items whose envelope failed, and probes: each leaves before all others, and alone.
-        self.singles: deque[Item] = deque()
+        self.singles: deque[Entry] = deque()
         self.away: dict[asyncio.Task[None], Away] = {}
         self.end: Exception = BackendUnavailableError("the backend gave the envelope up")
         """Why what is away fails where its run is cancelled."""
@@ -141,7 +141,7 @@ class ModelQueue:
         """How long these will take."""
         return sum(line.seconds for line in self.lines.values())
 
-    def entries(self) -> list[Item]:
+    def entries(self) -> list[Entry]:
         """Return all items that wait."""
         return [*self.singles, *(item for line in self.lines.values() for item in line.items)]
 

@@ -41,7 +41,7 @@ from services.gateway.errors import (
 )
 from services.gateway.poison import MOST_LOSSES, Poison
 from services.gateway.prices import Work, work_of
-from services.gateway.queues import Away, Item, Line, ModelQueue, Output, Share, abandon, key_of
+from services.gateway.queues import Away, Entry, Line, ModelQueue, Output, Share, abandon, key_of
 from services.gateway.telemetry.metrics import Metrics
 from services.worker.decoding import LEAST_SIDE
 from services.worker.inputs import PICTURE, takes
@@ -338,9 +338,9 @@ class Scheduler:
 
     def _admit(
         self, queue: ModelQueue, line: Line, item: worker_pb2.WorkItem, work: Work, deadline: float, batch_items: int
-    ) -> Item:
+    ) -> Entry:
         output: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
-        entry = Item(item, work, queue.prices.seconds(work), line, deadline, self._clock(), batch_items, output)
+        entry = Entry(item, work, queue.prices.seconds(work), line, deadline, self._clock(), batch_items, output)
         self._awaited.add(output)
         output.add_done_callback(lambda _: self._end(queue, entry))
         return entry
@@ -365,7 +365,7 @@ class Scheduler:
         for output in outputs:
             output.add_done_callback(note)
 
-    def _end(self, queue: ModelQueue, entry: Item) -> None:
+    def _end(self, queue: ModelQueue, entry: Entry) -> None:
         """Note that an item has its output, or that nobody awaits it: it is not run, or left by its worker."""
         self._awaited.discard(entry.output)
         self._allowances.give_back(entry.line.caller, 1)
@@ -410,7 +410,7 @@ class Scheduler:
                 ready.append(queue)
         return min(ready, key=ModelQueue.first_share, default=None)
 
-    def _take(self, queue: ModelQueue) -> list[Item]:
+    def _take(self, queue: ModelQueue) -> list[Entry]:
         """Take the items of the next envelope; what cannot meet its deadline any more fails, and is not run."""
         while queue.singles:
             entry = queue.singles.popleft()
@@ -419,7 +419,7 @@ class Scheduler:
         slots = max(self._backend.slots(queue.key) - len(queue.away), 1)
         # The free slots share what waits, in whole chunks.
         room = min(queue.batch_items, _round_up(math.ceil(queue.waiting / slots), queue.chunk_items))
-        batch: list[Item] = []
+        batch: list[Entry] = []
         seconds, tightest = 0.0, math.inf
         lines = [(line.share.served, number, line) for number, line in enumerate(queue.lines.values()) if line.items]
         heapq.heapify(lines)
@@ -441,7 +441,7 @@ class Scheduler:
                 heapq.heappush(lines, (line.share.served, number, line))
         return batch
 
-    def _is_worth_running(self, queue: ModelQueue, entry: Item) -> bool:
+    def _is_worth_running(self, queue: ModelQueue, entry: Entry) -> bool:
         if entry.output.done():
             return False
         if self._end_of(queue, queue.prices.seconds(entry.work)) < entry.deadline:
@@ -453,7 +453,7 @@ class Scheduler:
         """Predict when an envelope would be back that leaves now."""
         return self._clock() + (queue.prices.fixed + seconds) * (1 + queue.prices.deviation)
 
-    def _send(self, queue: ModelQueue, batch: Sequence[Item]) -> None:
+    def _send(self, queue: ModelQueue, batch: Sequence[Entry]) -> None:
         """Let an envelope have a slot."""
         now = self._clock()
         for entry in batch:
@@ -472,14 +472,14 @@ class Scheduler:
         queue.away[task] = Away(now, envelope.expected_seconds)
         task.add_done_callback(lambda _: self._free(queue, task, batch))
 
-    def _free(self, queue: ModelQueue, task: asyncio.Task[None], batch: Sequence[Item]) -> None:
+    def _free(self, queue: ModelQueue, task: asyncio.Task[None], batch: Sequence[Entry]) -> None:
         """Note that a slot is free."""
         del queue.away[task]
         if task.cancelled():
             _fail(batch, queue.end)
         self._dispatch_soon()
 
-    async def _run(self, queue: ModelQueue, batch: Sequence[Item], envelope: Envelope) -> None:
+    async def _run(self, queue: ModelQueue, batch: Sequence[Entry], envelope: Envelope) -> None:
         started = self._clock()
         try:
             reply = await self._backend.run(queue.key, envelope)
@@ -496,7 +496,7 @@ class Scheduler:
         else:
             self._settle(queue, batch, reply, started)
 
-    def _run_again(self, queue: ModelQueue, batch: Sequence[Item], error: BackendError) -> None:
+    def _run_again(self, queue: ModelQueue, batch: Sequence[Entry], error: BackendError) -> None:
         """Run the items of an envelope that failed again, each alone; one that failed alone fails for good."""
         for entry in batch:
             entry.envelope = None
@@ -510,7 +510,7 @@ class Scheduler:
             else:
                 entry.output.set_exception(error)
 
-    def _settle(self, queue: ModelQueue, batch: Sequence[Item], reply: worker_pb2.WorkReply, started: float) -> None:
+    def _settle(self, queue: ModelQueue, batch: Sequence[Entry], reply: worker_pb2.WorkReply, started: float) -> None:
         run = BatchRun(self._clock() - started, reply.encode_seconds)
         self._metrics.backend_seconds.labels(queue.key.name).observe(run.seconds)
         self._metrics.encode_seconds.labels(queue.key.name).observe(run.encode_seconds)
@@ -562,7 +562,7 @@ def _round_up(count: int, step: int) -> int:
     return -(-count // step) * step
 
 
-def _fail(batch: Iterable[Item], error: Exception, cause: Exception | None = None) -> None:
+def _fail(batch: Iterable[Entry], error: Exception, cause: Exception | None = None) -> None:
     error.__cause__ = cause or error.__cause__
     for entry in batch:
         if not entry.output.done():

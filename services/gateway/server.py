@@ -347,9 +347,9 @@ async def serve(settings: Settings) -> None:
         if not await _starts(gateway, stopping):
             _log.info("stopped while it started")
             logging.shutdown()
-            # A thread that loads a model cannot be interrupted, and nobody waits for what it loads.
+            # A thread that reads archives cannot be interrupted, and nobody waits for what it reads.
             os._exit(0)
-        # What has been loaded stays: no collection has to go over all of torch again, nor the one at the process's end.
+        # What has been imported stays: no collection has to go over it again, nor the one at the process's end.
         gc.freeze()
         async with gateway:
             _log.info(

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     """The most images that wait per model."""
     default_deadline_seconds: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Seconds that a caller waits who gives no deadline; in a stream for each picture."""
-    max_request_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    max_request_seconds: float = Field(default=15.0, gt=0, allow_inf_nan=False)
     """The most seconds of one worker that a request, or a picture of a stream, may be expected to take."""
     memory_bytes: int = Field(default=512 << 20, ge=1 << 20, le=1 << 40)
     """The most bytes that messages, pictures and answers take in all, besides what the process takes at rest."""

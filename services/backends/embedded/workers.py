@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gantry.v1 import worker_pb2
 from services.backends.base import BackendUnavailableError, ModelKey, WorkerLostError
 from services.backends.embedded.process import WorkerProcess
-from services.backends.envelope import Envelope
+from services.backends.envelope import Envelope, left_unrun
 
 # How long a worker may go on with what nobody awaits any more.
 GRACE_SECONDS = 1.0
@@ -19,7 +19,6 @@ _LEAST_LIMIT_SECONDS = 10.0
 _BLAMED_TIMES_EXPECTED = 2.0
 # A wait for a worker that is being replaced, not for one that is idle.
 _NOTABLE_WAIT_SECONDS = 0.005
-_LEAST_WANTED_SECONDS = 1e-9
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +56,8 @@ class Workers:
         Args:
             start: Starts the worker of a place, or raises BackendUnavailableError.
             vigilance: How closely they are watched.
-            on_loss: Called where one was lost, with the reason: "crashed", "overdue", "silent" or "memory".
+            on_loss: Called where one was lost, with the reason: "crashed", "overdue",
+                "silent", "memory" or "cancelled".
         """
         self._start, self._vigilance, self._on_loss = start, vigilance, on_loss
         self._idle: asyncio.LifoQueue[WorkerProcess] = asyncio.LifoQueue()
@@ -100,11 +100,12 @@ class Workers:
         """Run an envelope on the next worker that is free; errors as of `Backend.run`."""
         began = _now()
         worker = await self._lease()
-        _age(envelope, _now() - began)
         self._running[worker] = key
+        if (waited := _now() - began) >= _NOTABLE_WAIT_SECONDS:
+            envelope.age(waited)
         try:
-            if envelope.deserted.is_set() or (envelope.seconds_wanted is not None and envelope.seconds_wanted <= 0):
-                return worker_pb2.WorkReply(results=[worker_pb2.WorkResult(unrun=True)] * len(envelope.request.items))
+            if envelope.is_unwanted:
+                return left_unrun(len(envelope.request.items))
             return await self._run_in_time(worker, key, envelope)
         finally:
             del self._running[worker]
@@ -148,7 +149,7 @@ class Workers:
             return running.result()
         except asyncio.CancelledError:
             # The gateway stops, or the model has left.
-            self._kill(worker, "overdue")
+            self._kill(worker, "cancelled")
             raise
         finally:
             deserted.cancel()
@@ -185,18 +186,6 @@ class Workers:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _age(envelope: Envelope, seconds: float) -> None:
-    """Take the seconds that an envelope waited for a worker off those for which it and its items are wanted."""
-    if seconds < _NOTABLE_WAIT_SECONDS:
-        return
-    if envelope.seconds_wanted is not None:
-        envelope.seconds_wanted -= seconds
-    for item in envelope.request.items:
-        if item.wanted_seconds:
-            # 0 would stand for no limit.
-            item.wanted_seconds = max(item.wanted_seconds - seconds, _LEAST_WANTED_SECONDS)
 
 
 def _limit(envelope: Envelope) -> float | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import Backend, BackendUnavailableError, ModelKey, WorkerLostError
-from services.backends.envelope import Envelope
+from services.backends.envelope import Envelope, age, left_unrun
 from services.backends.restarts import Restarts
 from services.backends.store import open_store
 from services.backends.torchserve.api import (
@@ -38,8 +38,8 @@ _RESTART_RETRY_SECONDS = 5.0
 # How often a TorchServe of its own and its workers are looked at, and how long it may take to answer a ping, twice.
 _LOOK_SECONDS = 1.0
 _PING_SECONDS = 2.0
-# What is left of the time of an item that is over, in a part that leaves late.
-_LEAST_AGE_SECONDS = 0.01
+# A part of an envelope that leaves so much later than the envelope.
+_NOTABLE_WAIT_SECONDS = 0.01
 
 _log = logging.getLogger(__name__)
 
@@ -282,9 +282,10 @@ class TorchServeBackend(Backend):
             if isinstance(part, worker_pb2.WorkReply):
                 replies.append(part)
             elif envelope.deserted.is_set():
-                replies.append(worker_pb2.WorkReply(results=[worker_pb2.WorkResult(unrun=True)] * len(part.items)))
+                replies.append(left_unrun(len(part.items)))
             else:
-                _age(part, self._clock() - departed)
+                if (waited := self._clock() - departed) >= _NOTABLE_WAIT_SECONDS:
+                    age(part.items, waited)
                 left = None if limit is None else limit - (self._clock() - began)
                 replies.append(await self._call(served, part, left))
         if len(replies) == 1:
@@ -334,10 +335,3 @@ class TorchServeBackend(Backend):
             except Exception:
                 # Watching must outlive whatever becomes of processes.
                 _log.exception("TorchServe's workers could not be looked at")
-
-
-def _age(request: worker_pb2.WorkRequest, seconds: float) -> None:
-    """Note that a part of an envelope leaves some seconds after the envelope."""
-    for item in request.items if seconds >= _LEAST_AGE_SECONDS else ():
-        if item.wanted_seconds:
-            item.wanted_seconds = max(item.wanted_seconds - seconds, _LEAST_AGE_SECONDS)

@@ -7,6 +7,7 @@ that their calls end at once; those of another are scaled away over REST, where 
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -16,6 +17,7 @@ from services.backends.base import BackendUnavailableError, ModelKey
 from services.backends.envelope import Envelope
 from services.backends.torchserve.recovery import Processes, Recovery, Rest
 from services.backends.torchserve.roster import Served
+from services.waiting import is_done_within
 
 # A worker may end a little after the last caller has gone.
 _GRACE_SECONDS = 1.0
@@ -108,7 +110,7 @@ class Healing:
             return
         waiting = asyncio.ensure_future(recovery.up.wait())
         try:
-            if not await self._is_done(waiting, seconds):
+            if not await is_done_within(waiting, math.inf if seconds is None else seconds, self._pause):
                 raise _being_replaced()
         finally:
             waiting.cancel()
@@ -122,7 +124,7 @@ class Healing:
             limit: Seconds after which its worker counts as hung; None for never.
         """
         limit, replaced = None if limit is None else max(limit, _LATE_SECONDS), 0
-        while not await self._is_done(calling, limit):
+        while not await is_done_within(calling, math.inf if limit is None else limit, self._pause):
             is_new, recovery = served.key not in self._recoveries, self._begin(served)
             if recovery is None:
                 _log.warning("model %s %s: a worker hangs; torchserve_rest_address is not set", *served.key)
@@ -178,16 +180,6 @@ class Healing:
         for served in models if stopped or before.keys() - self._workers.keys() else ():
             # Which model's it was shows when TorchServe is asked.
             self.look_after(served)
-
-    async def _is_done(self, task: asyncio.Future[Any], seconds: float | None) -> bool:
-        """Wait for a task that goes on where the wait ends, and return whether it is done."""
-        over = {asyncio.ensure_future(self._pause(seconds))} if seconds is not None else set()
-        try:
-            await asyncio.wait({task, *over}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in over:
-                one.cancel()
-        return task.done()
 
     async def stop(self) -> None:
         """End what is under way."""

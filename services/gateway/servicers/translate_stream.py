@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 
 from gantry.v1 import generation_pb2
-from services.gateway.budget import PICTURE_COPIES, Budget, Hold, current_hold, is_done_within
+from services.gateway.budget import PICTURE_COPIES, Budget, Hold, current_hold
 from services.gateway.errors import (
     BudgetError,
     InvalidRequestError,
@@ -25,6 +25,7 @@ from services.gateway.errors import (
 from services.gateway.interceptors.drain import Moment
 from services.gateway.planning.output import Limits
 from services.gateway.servicers.uploads import StreamLimits, Uploads, check_id
+from services.waiting import is_done_within
 from services.worker.decoding import ImageTooLargeError
 
 # Of the messages of an answer: well below the 4 MiB that gRPC clients accept unless told otherwise.

@@ -37,7 +37,7 @@ class Metrics:
         )
         self.workers_lost = self._counter(
             "gantry_workers_lost",
-            "Worker processes of the gateway that were lost: crashed, overdue, silent or memory.",
+            "Worker processes of the gateway that were lost: crashed, overdue, silent, memory or cancelled.",
             ("reason",),
         )
         # What counts from 0 on shows its first increase.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from services.batch.items import Item
-from services.batch.job import Job, Output, Provenance
+from services.batch.job import Job, OutputFile, Provenance
 from services.batch.local_store import LocalStore
 from services.batch.manifest import Record, open_manifest
 from services.batch.shards import Shard
@@ -34,13 +34,13 @@ class CountingMake:
         self.made: Counter[str] = Counter()
         self._before = before
 
-    async def __call__(self, item: Item, known: str | None) -> Output | None:
+    async def __call__(self, item: Item, known: str | None) -> OutputFile | None:
         digest = hashlib.sha256(f"{item.input} {item.fingerprint}".encode()).hexdigest()
         self._before(item)
         if digest == known:
             return None
         self.made[item.key] += 1
-        return Output(data=output_for(item), milliseconds=1.0, input_digest=digest)
+        return OutputFile(data=output_for(item), milliseconds=1.0, input_digest=digest)
 
 
 async def run_job(root: Path | Store, items: Iterable[Item], make: Any, **options: Any) -> tuple[Job, str]:

@@ -12,7 +12,7 @@ import pytest
 from services.batch import running
 from services.batch.faults import JobError
 from services.batch.items import Item
-from services.batch.job import Job, Output, Tally
+from services.batch.job import Job, OutputFile, Tally
 from services.batch.local_store import LocalStore
 from services.batch.manifest import open_manifest
 from services.batch.shards import Shard
@@ -70,7 +70,7 @@ async def test_the_last_report_follows_those_on_the_way(tmp_path: Path, monkeypa
     begun = asyncio.Event()
     slow, make = Slow(asyncio.get_running_loop(), begun), CountingMake()
 
-    async def wait_for_report(item: Item, known: str | None) -> Output | None:
+    async def wait_for_report(item: Item, known: str | None) -> OutputFile | None:
         await begun.wait()
         return await make(item, known)
 

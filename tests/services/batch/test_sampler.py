@@ -12,7 +12,7 @@ import pytest
 from services.batch.calling import Caller
 from services.batch.faults import ItemError, JobError, StoppedError
 from services.batch.items import Item
-from services.batch.job import Ending, Job, Output, Tally
+from services.batch.job import Ending, Job, OutputFile, Tally
 from services.batch.manifest import load_shard, open_manifest
 from services.batch.sample import SampleRequest, Settled, settle
 from services.batch.sample_plan import CALL_PICTURES
@@ -123,7 +123,7 @@ async def ask_for_all(
     fail: Callable[[int, int], Exception | None] = lambda *_: None,
     calls: int = 1,
     now: float = 0.0,
-) -> tuple[list[Item], list[Output | BaseException], list[int]]:
+) -> tuple[list[Item], list[OutputFile | BaseException], list[int]]:
     """Ask for all items of a set at once."""
     async with AsyncClient(address, attempts=1) as client:
         settled = await settled_by(client, request)
@@ -140,8 +140,8 @@ async def ask_for_all(
             return items, made, counted.sizes
 
 
-def data_of(results: list[Output | BaseException]) -> list[bytes]:
-    return [result.data for result in results if isinstance(result, Output)]
+def data_of(results: list[OutputFile | BaseException]) -> list[bytes]:
+    return [result.data for result in results if isinstance(result, OutputFile)]
 
 
 async def test_what_is_asked_for_at_once_shares_calls(address: str) -> None:
