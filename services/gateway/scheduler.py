@@ -43,13 +43,14 @@ from services.gateway.poison import MOST_LOSSES, Poison
 from services.gateway.prices import Work, work_of
 from services.gateway.queues import Away, Entry, Line, ModelQueue, Output, Share, abandon, key_of
 from services.gateway.telemetry.metrics import Metrics
-from services.worker.decoding import LEAST_SIDE
 from services.worker.inputs import PICTURE, takes
 
 # The longest envelope of several items, in predicted seconds: what another caller has to wait for at most.
 _LONGEST_ENVELOPE_SECONDS = 0.05
 # Of the picture that tells what a pixel costs.
 _MEASURED_SIDE = 256
+# Whose line probes wait in: no caller's.
+_PROBES = ""
 _LEAST_RETRY_SECONDS = 0.05
 _LONGEST_RETRY_SECONDS = 60.0
 # Shares of callers who have nothing waiting are looked through when there are more than so many.
@@ -177,11 +178,10 @@ class Scheduler:
         self._backend.check(queue.key)
         for item in items:
             self._poison.check(queue.key, item)
-        works = [work_of(loaded.card, item) for item in items]
         share = self._share_of(caller)
         until = math.inf if deadline is None else deadline
         try:
-            self._refuse(queue, share, works, until)
+            self._refuse(queue, share, [work_of(loaded.card, item) for item in items], until)
             self._allowances.take(caller, len(items))
         except (QueueFullError, TooExpensiveError, LimitError):
             self._metrics.items.labels(queue.key.name, "refused").inc(len(items))
@@ -191,8 +191,8 @@ class Scheduler:
             # Nobody saves up shares by asking for nothing.
             share.served = max(share.served, self._served)
         outputs = []
-        for item, work in zip(items, works, strict=True):
-            entry = self._admit(queue, line, item, work, until, batch_items or queue.batch_items)
+        for item in items:
+            entry = self._admit(queue, line, item, until, batch_items or queue.batch_items)
             line.join(entry)
             outputs.append(entry.output)
         if deadline is not None:
@@ -214,30 +214,39 @@ class Scheduler:
         """
         if (queue := self._queues.get(key)) is None:
             raise BackendUnavailableError("the model is not loaded any more")
-        sides = [LEAST_SIDE]
-        if not queue.prices.is_known:
-            # The first of a size is slow; of a translation one size alone does not tell what a pixel costs.
-            sides += [LEAST_SIDE, *([_MEASURED_SIDE] * 2 if takes(queue.loaded.card, PICTURE) else [])]
-        for side in sides:
-            await self._try(queue, probe_item(queue.loaded.card, side))
+        card, least = queue.loaded.card, probe_item(queue.loaded.card)
+        is_new = not queue.prices.is_known
+        await self._try(queue, [least])
+        if is_new:
+            # The first is slow. Envelopes of one size alone do not tell what an item, or a pixel, costs.
+            more = [probe_item(card, _MEASURED_SIDE)] if takes(card, PICTURE) else [least] * (2 * queue.chunk_items)
+            for items in ([least], more, more):
+                await self._try(queue, items)
 
-    async def _try(self, queue: ModelQueue, item: worker_pb2.WorkItem) -> None:
+    async def _try(self, queue: ModelQueue, items: Sequence[worker_pb2.WorkItem]) -> None:
+        """Run items before all others; one is alone in its envelope."""
         self._backend.check(queue.key)
-        line = Line(Caller(), Share(1.0, 0.0))
-        entry = self._admit(queue, line, item, work_of(queue.loaded.card, item), math.inf, 1)
-        entry.is_probe = True
-        queue.singles.append(entry)
+        line = Line(Caller(), Share(1.0, -math.inf))
+        entries = [self._admit(queue, line, item, math.inf, queue.batch_items, is_probe=True) for item in items]
+        if len(entries) == 1:
+            queue.singles.append(entries[0])
+        else:
+            queue.lines[_PROBES] = line
+            for entry in entries:
+                line.join(entry)
         self._dispatch_soon()
+        outputs = [entry.output for entry in entries]
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                output = await entry.output
+                made = await asyncio.gather(*outputs)
         except TimeoutError as error:
             raise BackendUnavailableError(f"no picture came within {PROBE_SECONDS:g} s") from error
         except ItemFailedError as error:
             raise BackendFailedError(str(error)) from error
         finally:
-            abandon([entry.output])
-        if not output.result.HasField("image"):
+            abandon(outputs)
+            queue.lines.pop(_PROBES, None)
+        if not all(output.result.HasField("image") for output in made):
             raise BackendFailedError("the probe brought no picture back")
 
     async def stop(self) -> None:
@@ -337,10 +346,19 @@ class Scheduler:
         return (min(away) if len(away) >= max(slots, 1) else 0.0) + (own + others) / max(slots, 1)
 
     def _admit(
-        self, queue: ModelQueue, line: Line, item: worker_pb2.WorkItem, work: Work, deadline: float, batch_items: int
+        self,
+        queue: ModelQueue,
+        line: Line,
+        item: worker_pb2.WorkItem,
+        deadline: float,
+        batch_items: int,
+        *,
+        is_probe: bool = False,
     ) -> Entry:
         output: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
-        entry = Entry(item, work, queue.prices.seconds(work), line, deadline, self._clock(), batch_items, output)
+        work = work_of(queue.loaded.card, item)
+        seconds, now = queue.prices.seconds(work), self._clock()
+        entry = Entry(item, work, seconds, line, deadline, now, batch_items, output, is_probe)
         self._awaited.add(output)
         output.add_done_callback(lambda _: self._end(queue, entry))
         return entry

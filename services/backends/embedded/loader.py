@@ -15,6 +15,7 @@ from gantry.v1 import worker_pb2
 from services.backends.base import BackendUnavailableError
 from services.backends.embedded.frames import Received, read
 from services.backends.embedded.process import WorkerProcess
+from services.processes import ending_with_this
 from services.worker.execution import Execution
 
 _END_SECONDS = 5.0
@@ -60,8 +61,9 @@ class Loader:
             with theirs:
                 # What a terminal sends to the gateway and all around it does not reach another session.
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "services.backends.embedded.child", str(theirs.fileno()),
-                     str(model_store), execution, device, *options],
+                    # Its socket tells it of the gateway's end; one that is stopped does not hear it.
+                    [*ending_with_this("KILL"), sys.executable, "-m", "services.backends.embedded.child",
+                     str(theirs.fileno()), str(model_store), execution, device, *options],
                     pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=_environment(), start_new_session=True,
                 )  # fmt: skip
             ours.setblocking(False)
