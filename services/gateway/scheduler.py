@@ -447,8 +447,10 @@ class Scheduler:
             added = queue.prices.seconds(entry.work)
             if self._is_worth_running(queue, entry):
                 tightest, seconds = min(tightest, entry.deadline), seconds + added
-                is_long = seconds > _LONGEST_ENVELOPE_SECONDS or len(batch) >= entry.batch_items
-                if batch and (is_long or self._end_of(queue, seconds) > tightest):
+                # A chunk that has begun costs as much as a full one.
+                is_long = seconds > _LONGEST_ENVELOPE_SECONDS and not len(batch) % queue.chunk_items
+                is_full = is_long or len(batch) >= entry.batch_items
+                if batch and (is_full or self._end_of(queue, seconds) > tightest):
                     break
                 batch.append(entry)
                 room = min(room, entry.batch_items)
