@@ -1,6 +1,5 @@
 """One envelope on its way to a worker: its items, and who still awaits them."""
 
-import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -14,6 +13,10 @@ def nobody_listens(place: int) -> None:
     """A backend that cannot tell its worker lets it go on."""
 
 
+def nobody_waits() -> None:
+    """A backend that cannot stop its worker lets it go on."""
+
+
 @dataclass
 class Envelope:
     """One envelope on its way to a worker.
@@ -24,7 +27,7 @@ class Envelope:
         expected_seconds: How long a worker is expected to take; 0 where that is not known.
         on_abandon: Called with the place of an item that nobody awaits any more. Set by the backend that has it.
         abandoned: The places of these items.
-        deserted: Set once nobody awaits any item.
+        on_deserted: Called once nobody awaits any item. Set by the backend too.
     """
 
     request: worker_pb2.WorkRequest
@@ -32,19 +35,24 @@ class Envelope:
     expected_seconds: float = 0.0
     on_abandon: Callable[[int], None] = nobody_listens
     abandoned: set[int] = field(default_factory=set)
-    deserted: asyncio.Event = field(default_factory=asyncio.Event)
+    on_deserted: Callable[[], None] = nobody_waits
 
     def abandon(self, place: int) -> None:
         """Note that nobody awaits an item any more."""
         self.abandoned.add(place)
         self.on_abandon(place)
-        if len(self.abandoned) == len(self.request.items):
-            self.deserted.set()
+        if self.is_deserted:
+            self.on_deserted()
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether the callers of all items have gone."""
+        return len(self.abandoned) == len(self.request.items)
 
     @property
     def is_unwanted(self) -> bool:
         """Whether nobody awaits any item any more."""
-        return self.deserted.is_set() or (self.seconds_wanted is not None and self.seconds_wanted <= 0)
+        return self.is_deserted or (self.seconds_wanted is not None and self.seconds_wanted <= 0)
 
     def age(self, seconds: float) -> None:
         """Take the seconds that it waited for its worker off those for which it and its items are wanted."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import select
 import signal
 import socket
 from contextlib import suppress
@@ -40,6 +41,9 @@ class WorkerProcess:
         self._is_closed = False
         # Unlike its number, this never comes to mean another process.
         self._handle = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+        self._ends = select.poll() if self._handle is not None else None
+        if self._ends and self._handle is not None:
+            self._ends.register(self._handle, select.POLLIN)
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
@@ -58,8 +62,8 @@ class WorkerProcess:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is over."""
-        return self._listening.done()
+        """Whether it is over, though its socket may not have said so yet."""
+        return self._listening.done() or bool(self._ends and self._ends.poll(0))
 
     async def ended(self) -> None:
         """Wait for its end."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gantry.v1 import worker_pb2
 from services.backends.base import BackendUnavailableError, ModelKey, WorkerLostError
 from services.backends.embedded.process import WorkerProcess
-from services.backends.envelope import Envelope, left_unrun
+from services.backends.envelope import Envelope, left_unrun, nobody_waits
 
 # How long a worker may go on with what nobody awaits any more.
 GRACE_SECONDS = 1.0
@@ -133,27 +133,28 @@ class Workers:
 
     async def _run_in_time(self, worker: WorkerProcess, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         """Run an envelope; kill the worker where it goes on with it after its time."""
-        running = asyncio.create_task(worker.run(key, envelope))
-        deserted = asyncio.create_task(envelope.deserted.wait())
-        started = _now()
+        loop, started, timers = asyncio.get_running_loop(), _now(), []
+
+        def kill_in(seconds: float) -> None:
+            timers.append(loop.call_later(seconds, self._kill, worker, "overdue"))
+
+        if (limit := _limit(envelope)) is not None:
+            kill_in(limit)
+        envelope.on_deserted = lambda: kill_in(GRACE_SECONDS)
         try:
-            await asyncio.wait({running, deserted}, timeout=_limit(envelope), return_when=asyncio.FIRST_COMPLETED)
-            if deserted.done():
-                await asyncio.wait({running}, timeout=GRACE_SECONDS)
-            if running.done():
-                return running.result()
-            self._kill(worker, "overdue")
-            await asyncio.wait({running})
-            if deserted.done() and _now() - started < _BLAMED_TIMES_EXPECTED * envelope.expected_seconds:
-                raise DesertedError("nobody awaited the envelope")
-            return running.result()
+            return await worker.run(key, envelope)
+        except WorkerLostError:
+            if envelope.is_deserted and _now() - started < _BLAMED_TIMES_EXPECTED * envelope.expected_seconds:
+                raise DesertedError("nobody awaited the envelope") from None
+            raise
         except asyncio.CancelledError:
             # The gateway stops, or the model has left.
             self._kill(worker, "cancelled")
             raise
         finally:
-            deserted.cancel()
-            running.cancel()
+            envelope.on_deserted = nobody_waits
+            for timer in timers:
+                timer.cancel()
 
     def _kill(self, worker: WorkerProcess, reason: str) -> None:
         if not worker.end:

@@ -281,7 +281,7 @@ class TorchServeBackend(Backend):
         for part in await self._cut(envelope.request, served.loaded.card):
             if isinstance(part, worker_pb2.WorkReply):
                 replies.append(part)
-            elif envelope.deserted.is_set():
+            elif envelope.is_deserted:
                 replies.append(left_unrun(len(part.items)))
             else:
                 if (waited := self._clock() - departed) >= _NOTABLE_WAIT_SECONDS:

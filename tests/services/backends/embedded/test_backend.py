@@ -102,10 +102,11 @@ async def test_one_model_never_holds_all_workers(backend: EmbeddedBackend) -> No
 
 
 def kill_workers(backend: EmbeddedBackend) -> None:
-    """Kill all workers, and leave their loader."""
-    for loader in psutil.Process().children():
-        for worker in loader.children():
-            worker.kill()
+    """Kill all workers for certain, and leave their loader."""
+    workers = [worker for loader in psutil.Process().children() for worker in loader.children()]
+    for worker in workers:
+        worker.kill()
+    psutil.wait_procs(workers)
 
 
 @in_session
