@@ -181,8 +181,9 @@ class Scheduler:
         share = self._share_of(caller)
         until = math.inf if deadline is None else deadline
         try:
-            self._refuse(queue, share, [work_of(loaded.card, item) for item in items], until)
-            self._allowances.take(caller, len(items))
+            price = self._price(queue, [work_of(loaded.card, item) for item in items])
+            self._refuse(queue, share, price, until)
+            self._allowances.take(caller, len(items), max(self._wait(queue, share, price), _LEAST_RETRY_SECONDS))
         except (QueueFullError, TooExpensiveError, LimitError):
             self._metrics.items.labels(queue.key.name, "refused").inc(len(items))
             raise
@@ -282,9 +283,8 @@ class Scheduler:
                 for queue in self._queues.values():
                     queue.lines.pop(name, None)
 
-    def _refuse(self, queue: ModelQueue, share: Share, works: Sequence[Work], deadline: float) -> None:
+    def _refuse(self, queue: ModelQueue, share: Share, price: "_Price", deadline: float) -> None:
         """Raise where work is not to be admitted."""
-        price = self._price(queue, works)
         self._refuse_expensive(queue, price, deadline)
         places, late = self._shortfall(queue, share, price, deadline)
         if places > 0 or late > 0:

@@ -381,8 +381,9 @@ async def test_nobody_saves_up_shares(bench: Bench) -> None:
 async def test_limits_of_a_caller_are_kept(bench: Bench) -> None:
     strict = Caller("strict", limits=CallerLimits(concurrent_images=2))
     results = bench.submit(1, 2, caller=strict)
-    with pytest.raises(LimitError, match="concurrent_images"):
+    with pytest.raises(LimitError, match="concurrent_images") as refusal:
         bench.submit(3, caller=strict)
+    assert refusal.value.retry_seconds == pytest.approx(0.05), "until what it has is expected back"
     (await bench.backend.away.get()).come_back()
     await asyncio.gather(*results)
     bench.submit(3, caller=strict)
