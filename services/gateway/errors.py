@@ -122,7 +122,7 @@ TABLE: dict[type[Exception], _Row] = {
     LimitError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_LIMIT", 1.0),
     BudgetError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "MEMORY_FULL", 1.0),
     TooManyCallsError: _Row(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", 1.0),
-    StreamIdleError: _Row(grpc.StatusCode.ABORTED, "STREAM_IDLE"),
+    StreamIdleError: _Row(grpc.StatusCode.ABORTED, "STREAM_IDLE", 1.0),
     DeadlineError: _Row(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED"),
     ShuttingDownError: _Row(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", 1.0),
     ItemFailedError: _Row(grpc.StatusCode.INTERNAL, "ITEM_FAILED"),
