@@ -27,6 +27,7 @@ class Loader:
     """A process that has loaded a model store.
 
     Attributes:
+        pid: Its process id.
         report: What it loaded.
     """
 
@@ -39,6 +40,7 @@ class Loader:
     ) -> None:
         """Keep what `start` has started."""
         self._process, self._connection, self._reader, self._writer = process, connection, reader, writer
+        self.pid = process.pid
         self._ordering, self._unread = asyncio.Lock(), 0
         self.report = worker_pb2.LoaderReport()
 

@@ -99,5 +99,5 @@ def test_a_call_of_any_length_remembers_few_envelopes() -> None:
     for _ in range(1000):
         call.note_picture(0.0, BatchRun(1.0, 0.0))
     gc.collect()
-    assert len(call._rides) == 0
+    assert len(call._runs) == 0
     assert call.backend_seconds == 1000

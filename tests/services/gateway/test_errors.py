@@ -84,7 +84,7 @@ def test_reasons_are_distinct_and_shaped_as_google_asks() -> None:
 
 
 def test_unavailable_always_says_when_to_retry() -> None:
-    retriable = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    retriable = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED}
     for kind, row in TABLE.items():
         # What is too large or too expensive stays so.
         is_too_much = kind in (ImageTooLargeError, MessageTooLargeError, TooExpensiveError)

@@ -34,7 +34,7 @@ from tests.archives import (
     write_tiny_translation_archive,
     write_tiny_unconditional_archive,
 )
-from tests.services.backends.embedded.work import KEY, MANY, children, outcomes, until, work
+from tests.services.backends.embedded.work import KEY, MANY, Descendants, outcomes, until, work
 from tests.services.gateway.fakes import Clock
 from training.archive.package import write_archive
 
@@ -60,8 +60,18 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="module")
+def started() -> Descendants:
+    """The processes of the backend."""
+    return Descendants()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def backend(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> AsyncIterator[EmbeddedBackend]:
+async def backend(
+    tmp_path_factory: pytest.TempPathFactory,
+    clock: Clock,
+    started: Descendants,
+) -> AsyncIterator[EmbeddedBackend]:
     """Two workers with a model of every kind, and a broken one."""
     store = tmp_path_factory.mktemp("every")
     for write in (
@@ -101,9 +111,14 @@ async def test_one_model_never_holds_all_workers(backend: EmbeddedBackend) -> No
     assert backend.slots(KEY) == 1
 
 
-def kill_workers(backend: EmbeddedBackend) -> None:
+def loader_of(started: Descendants) -> psutil.Process:
+    (loader,) = [process for process in started() if process.children()]
+    return loader
+
+
+def kill_workers(started: Descendants) -> None:
     """Kill all workers for certain, and leave their loader."""
-    workers = [worker for loader in psutil.Process().children() for worker in loader.children()]
+    workers = loader_of(started).children()
     for worker in workers:
         worker.kill()
     psutil.wait_procs(workers)
@@ -111,14 +126,14 @@ def kill_workers(backend: EmbeddedBackend) -> None:
 
 @in_session
 async def test_model_that_keeps_losing_workers_is_set_aside_while_others_serve(
-    backend: EmbeddedBackend, clock: Clock
+    backend: EmbeddedBackend, clock: Clock, started: Descendants
 ) -> None:
     changes, reasons = [], []
     backend.on_change, backend.on_worker_lost = lambda: changes.append(clock.now), reasons.append
     for _ in range(PATIENCE):
         running = asyncio.create_task(backend.run(KEY, work(MANY)))
         await asyncio.sleep(0.05)
-        kill_workers(backend)
+        kill_workers(started)
         with pytest.raises(WorkerLostError):
             await running
     assert changes
@@ -145,19 +160,19 @@ async def test_model_that_fails_has_answered(backend: EmbeddedBackend) -> None:
 @in_session
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 async def test_loader_that_is_lost_is_replaced_with_the_next_worker(
-    backend: EmbeddedBackend, number: signal.Signals
+    backend: EmbeddedBackend, number: signal.Signals, started: Descendants
 ) -> None:
     lost: list[str] = []
     backend.on_worker_lost = lost.append
-    (loader,) = [process for process in psutil.Process().children() if process.children()]
-    workers, count = loader.children(), len(children())
+    loader = loader_of(started)
+    workers, count = loader.children(), len(started())
     loader.send_signal(number)
     assert outcomes(await backend.run(KEY, work())) == {"image"}
     for worker in workers:
         worker.kill()
     await until(lambda: len(lost) == len(workers))
     assert outcomes(await backend.run(KEY, work())) == {"image"}
-    await until(lambda: len(children()) == count, 60.0)
+    await until(lambda: len(started()) == count, 60.0)
     assert not loader.is_running()
 
 
@@ -169,16 +184,15 @@ async def test_workers_that_cannot_be_forked_load_for_themselves(store: Path, mo
     monkeypatch.undo()
     lost: list[str] = []
     backend.on_worker_lost = lost.append
-    before = {process.pid for process in children()}
+    begun = Descendants()
     await backend.start()
     assert [outcomes(await backend.run(KEY, work())) for _ in range(2)] == [{"image"}] * 2
-    for worker in children():
-        if worker.pid not in before:
-            worker.kill()
+    for worker in begun():
+        worker.kill()
     await until(lambda: len(lost) == 2)
     assert outcomes(await backend.run(KEY, work())) == {"image"}
     await backend.stop()
-    await until(lambda: {process.pid for process in children()} <= before)
+    await until(lambda: not begun())
 
 
 def test_gateway_that_is_killed_leaves_no_process_and_never_has_torch(store: Path) -> None:
@@ -186,7 +200,7 @@ def test_gateway_that_is_killed_leaves_no_process_and_never_has_torch(store: Pat
     assert gateway.stdout
     with gateway.stdout:
         assert gateway.stdout.readline() == "False\n"
-        below = children(psutil.Process(gateway.pid))
+        below = psutil.Process(gateway.pid).children(recursive=True)
         assert len(below) == 3
         gateway.kill()
         gateway.wait()

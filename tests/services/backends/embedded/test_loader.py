@@ -9,7 +9,7 @@ import torch
 
 from services.backends.base import BackendUnavailableError
 from services.backends.embedded.loader import Loader
-from tests.services.backends.embedded.work import KEY, children, descriptors, outcomes, until, work
+from tests.services.backends.embedded.work import KEY, Descendants, descriptors, outcomes, until, work
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -20,7 +20,7 @@ async def test_it_reports_its_models(loader: Loader) -> None:
 
 
 async def test_without_forks_it_is_the_worker_itself(store: Path) -> None:
-    before, open_before = len(children()), descriptors()
+    started, open_before = Descendants(), descriptors()
     loader = await Loader.start(store, "float32", "cpu", is_worker=True)
     worker = loader.become_worker()
     worker.ping()
@@ -30,7 +30,7 @@ async def test_without_forks_it_is_the_worker_itself(store: Path) -> None:
     await worker.ended()
     worker.close()
     loader.kill()
-    await until(lambda: len(children()) <= before and descriptors() <= open_before)
+    await until(lambda: not started() and descriptors() <= open_before)
 
 
 async def test_workers_outlive_it_and_it_forks_no_more(store: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from services.backends.base import BackendFailedError, ModelKey, WorkerLostError
 from services.backends.embedded.loader import Loader
 from services.backends.embedded.process import WorkerProcess
-from tests.services.backends.embedded.work import KEY, MANY, children, descriptors, outcomes, until, work
+from tests.services.backends.embedded.work import KEY, MANY, Descendants, descriptors, outcomes, until, work
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -134,9 +134,8 @@ async def test_answer_that_comes_as_its_caller_is_cancelled_is_dropped(loader: L
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_what_asks_a_process_to_end_does_not_end_it(loader: Loader, number: signal.Signals) -> None:
     worker = await loader.fork()
-    os.kill(worker.pid, number)
-    for process in children():
-        process.send_signal(number)
+    for pid in (worker.pid, loader.pid):
+        os.kill(pid, number)
     assert outcomes(await worker.run(KEY, work())) == {"image"}
     await end(worker)
     await end(await loader.fork())
@@ -151,14 +150,14 @@ async def test_it_shares_the_memory_of_its_loader(loader: Loader) -> None:
 
 
 async def test_ends_leave_no_descriptor_and_no_process(loader: Loader) -> None:
-    open_before, running_before = descriptors(), len(children())
+    open_before, forked = descriptors(), Descendants(loader.pid)
     for _ in range(50):
         worker = await loader.fork()
         running = asyncio.create_task(worker.run(KEY, work()))
         await asyncio.sleep(0)
         await end(worker)
         await asyncio.gather(running, return_exceptions=True)
-    await until(lambda: len(children()) <= running_before and descriptors() <= open_before)
+    await until(lambda: not forked() and descriptors() <= open_before)
 
 
 async def test_one_that_has_been_let_go_is_not_killed_by_its_number(loader: Loader) -> None:

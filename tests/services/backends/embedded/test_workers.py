@@ -4,9 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from contextlib import suppress
 
-import psutil
 import pytest
 
 from services.backends.base import BackendUnavailableError, WorkerLostError
@@ -14,36 +12,17 @@ from services.backends.embedded.loader import Loader
 from services.backends.embedded.process import WorkerProcess
 from services.backends.embedded.workers import DesertedError, Vigilance, Workers
 from tests.services.backends.embedded.conftest import Crew
-from tests.services.backends.embedded.work import BLIND, KEY, MANY, children, descriptors, outcomes, until, work
+from tests.services.backends.embedded.work import BLIND, KEY, MANY, Descendants, descriptors, outcomes, until, work
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 QUICK = Vigilance(heartbeat_seconds=0.1)
 
 
-def pids() -> set[int]:
-    return {process.pid for process in children()}
-
-
 @pytest.fixture
-def fresh(loader: Loader) -> set[int]:
-    """What runs beside the workers of a test."""
-    return pids()
-
-
-def kill_one(fresh: set[int]) -> bool:
-    """Kill a worker that runs, and return whether there was one."""
-    for process in children():
-        with suppress(psutil.NoSuchProcess):
-            if process.pid not in fresh and process.status() != psutil.STATUS_ZOMBIE:
-                process.kill()
-                return True
-    return False
-
-
-async def the_worker(fresh: set[int]) -> int:
-    await until(lambda: len(pids() - fresh) == 1)
-    return (pids() - fresh).pop()
+def forked(loader: Loader) -> Descendants:
+    """The workers of a test."""
+    return Descendants(loader.pid)
 
 
 async def test_envelopes_run_side_by_side_and_wait_for_a_worker(crew: Crew) -> None:
@@ -53,10 +32,10 @@ async def test_envelopes_run_side_by_side_and_wait_for_a_worker(crew: Crew) -> N
     assert losses.empty()
 
 
-async def test_worker_that_is_killed_with_an_envelope_is_replaced(crew: Crew, fresh: set[int]) -> None:
+async def test_worker_that_is_killed_with_an_envelope_is_replaced(crew: Crew, forked: Descendants) -> None:
     async with crew() as (workers, losses):
         running = asyncio.create_task(workers.run(KEY, work(MANY)))
-        worker = await the_worker(fresh)
+        worker = await forked.only()
         await asyncio.sleep(0.01)
         began = time.monotonic()
         os.kill(worker, signal.SIGKILL)
@@ -67,17 +46,17 @@ async def test_worker_that_is_killed_with_an_envelope_is_replaced(crew: Crew, fr
         assert losses.get_nowait() == "crashed"
 
 
-async def test_idle_worker_that_is_killed_is_replaced(crew: Crew, fresh: set[int]) -> None:
+async def test_idle_worker_that_is_killed_is_replaced(crew: Crew, forked: Descendants) -> None:
     async with crew() as (workers, losses):
-        os.kill(await the_worker(fresh), signal.SIGKILL)
+        os.kill(await forked.only(), signal.SIGKILL)
         assert await losses.get() == "crashed"
         assert outcomes(await workers.run(KEY, work())) == {"image"}
 
 
-async def test_worker_that_is_stopped_is_found_by_the_pings_that_it_misses(crew: Crew, fresh: set[int]) -> None:
+async def test_worker_that_is_stopped_is_found_by_the_pings_that_it_misses(crew: Crew, forked: Descendants) -> None:
     async with crew(vigilance=QUICK) as (workers, losses):
         running = asyncio.create_task(workers.run(KEY, work(MANY)))
-        os.kill(await the_worker(fresh), signal.SIGSTOP)
+        os.kill(await forked.only(), signal.SIGSTOP)
         with pytest.raises(WorkerLostError):
             await running
         assert await losses.get() == "silent"
@@ -96,9 +75,9 @@ async def test_worker_that_holds_too_much_memory_is_killed(crew: Crew) -> None:
         assert await losses.get() == "memory"
 
 
-async def test_worker_that_is_overdue_is_killed_soon_after_the_last_deadline(crew: Crew, fresh: set[int]) -> None:
+async def test_worker_that_is_overdue_is_killed_soon_after_the_last_deadline(crew: Crew, forked: Descendants) -> None:
     async with crew() as (workers, losses):
-        os.kill(await the_worker(fresh), signal.SIGSTOP)
+        os.kill(await forked.only(), signal.SIGSTOP)
         began = time.monotonic()
         with pytest.raises(WorkerLostError) as lost:
             await workers.run(KEY, work(seconds_wanted=0.1))
@@ -110,10 +89,10 @@ async def test_worker_that_is_overdue_is_killed_soon_after_the_last_deadline(cre
 
 @pytest.mark.parametrize(("expected_seconds", "is_to_blame"), [(0.0, True), (0.1, True), (60.0, False)])
 async def test_model_is_to_blame_for_a_deserted_envelope_only_where_it_took_long(
-    crew: Crew, fresh: set[int], expected_seconds: float, is_to_blame: bool
+    crew: Crew, forked: Descendants, expected_seconds: float, is_to_blame: bool
 ) -> None:
     async with crew() as (workers, losses):
-        os.kill(await the_worker(fresh), signal.SIGSTOP)
+        os.kill(await forked.only(), signal.SIGSTOP)
         envelope = work(expected_seconds=expected_seconds)
         running = asyncio.create_task(workers.run(KEY, envelope))
         await asyncio.sleep(0)
@@ -154,17 +133,17 @@ async def test_what_nobody_awaits_once_a_worker_is_free_is_not_sent(crew: Crew) 
         assert losses.empty()
 
 
-async def test_run_that_is_cancelled_gives_up_its_worker(crew: Crew, fresh: set[int]) -> None:
+async def test_run_that_is_cancelled_gives_up_its_worker(crew: Crew, forked: Descendants) -> None:
     async with crew() as (workers, losses):
         running = asyncio.create_task(workers.run(KEY, work(MANY)))
-        first = await the_worker(fresh)
+        first = await forked.only()
         await asyncio.sleep(0.01)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
         await losses.get()
         assert outcomes(await workers.run(KEY, work())) == {"image"}
-        assert first not in pids()
+        assert first not in forked.pids()
 
 
 async def test_wait_for_a_worker_that_is_cancelled_takes_none(crew: Crew) -> None:
@@ -178,7 +157,7 @@ async def test_wait_for_a_worker_that_is_cancelled_takes_none(crew: Crew) -> Non
         assert losses.empty()
 
 
-async def test_twenty_kills_under_load_lose_no_worker_and_no_descriptor(crew: Crew, fresh: set[int]) -> None:
+async def test_twenty_kills_under_load_lose_no_worker_and_no_descriptor(crew: Crew, forked: Descendants) -> None:
     before = descriptors()
     async with crew(2) as (workers, losses):
 
@@ -188,16 +167,16 @@ async def test_twenty_kills_under_load_lose_no_worker_and_no_descriptor(crew: Cr
 
         calls = [asyncio.create_task(call()) for _ in range(2)]
         for count in range(20):
-            await until(lambda: kill_one(fresh))
+            await until(lambda: forked.kill_one())
             await until(lambda count=count: losses.qsize() > count)  # type: ignore[misc]
         await asyncio.gather(*calls)
         replies = await asyncio.gather(*(workers.run(KEY, work()) for _ in range(2)))
         assert [outcomes(reply) for reply in replies] == [{"image"}] * 2
-        await until(lambda: len(pids() - fresh) == 2)
-    await until(lambda: descriptors() <= before and not pids() - fresh)
+        await until(lambda: len(forked.pids()) == 2)
+    await until(lambda: descriptors() <= before and not forked.pids())
 
 
-async def test_stop_while_a_worker_is_being_replaced_leaves_none(loader: Loader, fresh: set[int]) -> None:
+async def test_stop_while_a_worker_is_being_replaced_leaves_none(loader: Loader, forked: Descendants) -> None:
     starts = 0
     replacing = asyncio.Event()
 
@@ -210,18 +189,18 @@ async def test_stop_while_a_worker_is_being_replaced_leaves_none(loader: Loader,
 
     workers = Workers(start, BLIND, lambda _: None)
     await workers.add(0)
-    os.kill(await the_worker(fresh), signal.SIGKILL)
+    os.kill(await forked.only(), signal.SIGKILL)
     await replacing.wait()
     await workers.stop()
-    await until(lambda: not pids() - fresh)
+    await until(lambda: not forked.pids())
     # The answer to the order that was cancelled is not taken for that of the next one.
     worker = await loader.fork()
-    assert worker.pid == await the_worker(fresh)
+    assert worker.pid == await forked.only()
     assert outcomes(await worker.run(KEY, work())) == {"image"}
     worker.close()
 
 
-async def test_worker_that_cannot_be_replaced_ends_the_watch(loader: Loader, fresh: set[int]) -> None:
+async def test_worker_that_cannot_be_replaced_ends_the_watch(loader: Loader, forked: Descendants) -> None:
     starts = iter([loader.fork])
 
     async def start(_: int) -> WorkerProcess:
@@ -231,7 +210,7 @@ async def test_worker_that_cannot_be_replaced_ends_the_watch(loader: Loader, fre
 
     workers = Workers(start, BLIND, lambda _: None)
     await workers.add(0)
-    os.kill(await the_worker(fresh), signal.SIGKILL)
+    os.kill(await forked.only(), signal.SIGKILL)
     with pytest.raises(BackendUnavailableError, match="no more"):
         await workers.watch()
     await workers.stop()

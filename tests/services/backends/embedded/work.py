@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 
@@ -37,9 +38,37 @@ async def until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
             await asyncio.sleep(0.01)
 
 
-def children(process: psutil.Process | None = None) -> list[psutil.Process]:
-    """The processes that one, by default this one, and those below it have started, and that have not been buried."""
-    return (process or psutil.Process()).children(recursive=True)
+class Descendants:
+    """The processes that one, by default this one, and those below it start from now on.
+
+    Beside the tests of this folder other gateways may run in this process, whose workers are none of theirs.
+    """
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._process = psutil.Process(pid)
+        self._before = {process.pid for process in self._process.children(recursive=True)}
+
+    def __call__(self) -> list[psutil.Process]:
+        """Those that run, or have not been buried."""
+        return [each for each in self._process.children(recursive=True) if each.pid not in self._before]
+
+    def pids(self) -> set[int]:
+        """Their numbers."""
+        return {process.pid for process in self()}
+
+    async def only(self) -> int:
+        """The number of the one that there is, or is soon."""
+        await until(lambda: len(self.pids()) == 1)
+        return self.pids().pop()
+
+    def kill_one(self) -> bool:
+        """Kill one that runs, and return whether there was one."""
+        for process in self():
+            with suppress(psutil.NoSuchProcess):
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    process.kill()
+                    return True
+        return False
 
 
 def descriptors() -> int:

@@ -88,7 +88,13 @@ def test_everything_reaches_the_worker() -> None:
     planned = plan(image=image, max_side=16, cycle=True, format=IMAGE_FORMAT_WEBP, quality=77)
     assert planned.item == worker_pb2.WorkItem(
         translate=worker_pb2.TranslateWork(
-            image=image, direction=DIRECTION_A_TO_B, max_side=16, cycle=True, max_pixels=10_000
+            image=image,
+            direction=DIRECTION_A_TO_B,
+            max_side=16,
+            cycle=True,
+            max_pixels=10_000,
+            pixels=20 * 16,
+            graph_pixels=205,
         ),
         format=IMAGE_FORMAT_WEBP,
         quality=77,
