@@ -64,12 +64,15 @@ class WrappedOnce(grpc.aio.ServerInterceptor):
 
 
 def _read_late(handler: Handler) -> Handler:
-    """Have the handler of a call read its one request, and write its one answer; grpc reads before it runs one."""
+    """Have the handler of a call read its one request, which grpc would read before it runs one.
+
+    One answer stays one: grpc sends it together with the status, so a proxy can try another gateway until it has both.
+    """
     if handler.request_streaming:
         return handler
     (kind,) = (kind for kind in _KINDS if getattr(handler, kind))
-    late = dict.fromkeys(_KINDS) | {"stream_stream": getattr(handler, kind)}
-    return handler._replace(request_streaming=True, response_streaming=True, **late)
+    late = dict.fromkeys(_KINDS) | {kind.replace("unary_", "stream_", 1): getattr(handler, kind)}
+    return handler._replace(request_streaming=True, **late)
 
 
 def wrap(handler: Handler, around: Around) -> Handler:

@@ -7,7 +7,7 @@ trace, and answer UNKNOWN with the decoder's text.
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -39,10 +39,13 @@ class MessageReader(Wrapping):
         """Take reading, decoding and writing over from grpc, for methods that return or yield their answers."""
         is_upload = method in self._uploads
 
-        async def answer(requests: AsyncIterator[bytes], context: Any) -> None:
-            with Hold(self._budget, pictures=is_upload) as hold:
-                request = await self._only(handler, requests, context, hold)
-                await self._write(context, await handler.unary_unary(request, context))
+        async def answer(requests: AsyncIterator[bytes], context: Any) -> Any:
+            hold = Hold(self._budget, pictures=is_upload)
+            _at_end_of_call(lambda: hold.shrink(hold.bytes))
+            request = await self._only(handler, requests, context, hold)
+            response = await handler.unary_unary(request, context)
+            self._end_unless_read()
+            return response
 
         async def stream(requests: AsyncIterator[bytes], context: Any) -> None:
             with Hold(self._budget, pictures=False) as hold:
@@ -101,6 +104,12 @@ class MessageReader(Wrapping):
         async for response in responses:
             await self._write(context, response)
 
+    def _end_unless_read(self) -> None:
+        """End the call that is being served where grpc, which writes its answer, cannot for too long."""
+        task = asyncio.current_task()
+        assert task
+        _at_end_of_call(asyncio.get_running_loop().call_later(self._idle_seconds, task.cancel).cancel)
+
     @asynccontextmanager
     async def _soon(self, fault: str) -> AsyncIterator[None]:
         block = asyncio.timeout(self._idle_seconds)
@@ -111,3 +120,10 @@ class MessageReader(Wrapping):
             if not block.expired():
                 raise
             raise StreamIdleError(f"{fault} for {self._idle_seconds:g} s") from None
+
+
+def _at_end_of_call(act: Callable[[], object]) -> None:
+    """Act when the call that is being served is over, its answer written; grpc serves each in a task of its own."""
+    task = asyncio.current_task()
+    assert task
+    task.add_done_callback(lambda _: act())
