@@ -329,21 +329,31 @@ class Scheduler:
         wait = self._wait_for([queue], self._backend.slots(queue.key), share, price)
         if (workers := self._backend.workers) is None:
             return wait
-        return max(wait, self._wait_for(self._queues.values(), workers, share, price))
+        others = [other for other in self._queues.values() if other is not queue]
+        rivals = [other for other in others if self._has_slot(other)]
+        # A model that has no slot left keeps its workers, and what waits for it takes no other.
+        kept = sum(len(other.away) for other in others if other not in rivals)
+        return max(wait, self._wait_for([queue, *rivals], workers - kept, share, price))
 
-    def _wait_for(self, queues: Iterable[ModelQueue], slots: int, share: Share, price: "_Price") -> float:
-        now, waiting = self._clock(), [line for queue in queues for line in queue.lines.values() if line.items]
+    def _wait_for(self, queues: Sequence[ModelQueue], slots: int, share: Share, price: "_Price") -> float:
+        """Predict the wait for slots that some queues share, the first of which is to get the work."""
+        now, slots = self._clock(), max(slots, 1)
         away = [away.remaining(now) for queue in queues for away in queue.away.values()]
+        waiting = [line for queue in queues for line in queue.lines.values() if line.items]
         if len(away) < slots and not waiting:
             return 0.0
-        own = sum(line.seconds for line in waiting if line.share is share)
+        before = [line for line in queues[0].lines.values() if line.share is share]
+        own = sum(line.seconds for line in before)
         # While the caller's own is served, another is served as much times its weight.
         others = sum(
             min(line.seconds, (own + price.seconds) * line.share.weight / share.weight)
             for line in waiting
-            if line.share is not share
+            if line not in before
         )
-        return (min(away) if len(away) >= max(slots, 1) else 0.0) + (own + others) / max(slots, 1)
+        return (min(away) if len(away) >= slots else 0.0) + (own + others) / slots
+
+    def _has_slot(self, queue: ModelQueue) -> bool:
+        return len(queue.away) < self._backend.slots(queue.key)
 
     def _admit(
         self,
@@ -420,7 +430,7 @@ class Scheduler:
             return None
         now, ready = self._clock(), []
         for queue in self._queues.values():
-            if not queue.waiting or len(queue.away) >= self._backend.slots(queue.key):
+            if not queue.waiting or not self._has_slot(queue):
                 continue
             if held := queue.held_seconds(now):
                 self._dispatch_soon(held)

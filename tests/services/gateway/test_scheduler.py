@@ -360,6 +360,24 @@ async def test_a_caller_waits_for_its_fair_share_of_what_waits_only(bench: Bench
     abandon([result])
 
 
+async def test_work_that_waits_for_another_models_slots_refuses_nobody() -> None:
+    """Nor work of the same caller: it may be all who come from one address."""
+    bench = Bench(slots=2, workers=3)
+    bench.scheduler.start()
+    await bench.learn(5.0, OTHER)
+    await bench.learn(0.02)
+    slow = bench.submit(*range(4), key=OTHER, batch_items=1)
+    for _ in range(2):
+        assert (await bench.backend.away.get()).key == OTHER
+    results = bench.submit(5, deadline=0.5)
+    envelope = await bench.backend.away.get()
+    assert envelope.key == TINY
+    envelope.come_back()
+    await asyncio.gather(*results)
+    abandon(slow)
+    await bench.scheduler.stop()
+
+
 async def test_nobody_saves_up_shares(bench: Bench) -> None:
     idle = Caller("idle")
     envelope = await bench.occupy(seconds=0.02)
