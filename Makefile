@@ -1,7 +1,7 @@
 # Gantry's commands. Each makes its own .venv from pinned versions first; nothing is installed by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve bench lint protos lock clean
+.PHONY: help demo test serve bench faults lint protos lock clean
 
 PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3.11)
 BIN := .venv/bin
@@ -40,6 +40,9 @@ serve: .venv/installed ## Run the gateway on model_store/ until Ctrl-C; settings
 
 bench: .venv/installed ## Measure the gateway against TorchServe and write docs/benchmarks.md.
 	@$(BIN)/python -m benchmarks
+
+faults: .venv/installed ## Provoke what goes wrong under load, on both backends, and write docs/faults.md; takes hours.
+	@$(BIN)/python -m benchmarks.faults
 
 lint: .venv/installed ## Check style, types, protos, and that the generated stubs are up to date.
 	@echo "==> ruff"

@@ -140,8 +140,8 @@ def measure_batch(store: Path, model: str, *, items: int, kills: int, rounds: in
                 _kill_with_s3(model, address, images, items, kills),
             ]
             peaks = {length: _peak(folder / f"listed-{length}", model, address, length) for length in LISTED}
-        with running_gateway(folder / "fast.log", *gateway) as address:
-            speeds = [_speed(folder / f"speed-{side}", model, address, side, rounds) for side in SPEED_SIDES]
+        with running_gateway(folder / "fast.log", *gateway) as fast:
+            speeds = [_speed(folder / f"speed-{side}", model, fast.address, side, rounds) for side in SPEED_SIDES]
         return BatchFigures(killed, speeds, peaks)
 
 
@@ -160,8 +160,8 @@ class _Images:
 @contextmanager
 def _measured_gateway(log: Path, *arguments: str) -> Iterator[tuple[str, _Images]]:
     port = free_port()
-    with running_gateway(log, *arguments, f"--metrics-port={port}") as address:
-        yield address, _Images(port)
+    with running_gateway(log, *arguments, f"--metrics-port={port}") as gateway:
+        yield gateway.address, _Images(port)
 
 
 def _kill_locally(folder: Path, model: str, address: str, images: _Images, items: int, kills: int) -> Killed:

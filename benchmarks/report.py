@@ -1,15 +1,13 @@
 """The page that a benchmark run leaves: protocol, machine, targets and figures."""
 
-import os
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.batch import LISTED_ANEW, LISTED_SIDE, BatchFigures, Killed, Speed
 from benchmarks.load import Figures, Load
+from benchmarks.pages import machine, table
 from benchmarks.targets import DIRECT, EMBEDDED, TORCHSERVE
 from benchmarks.translation import BARE, Agreement
 
@@ -66,7 +64,7 @@ All targets run at the same time on one machine and are pressed in turn by one c
 the cores with them, so ratios say more than absolute figures. "TorchServe direct" is its gRPC API called with one image
 per call, as its own clients do; where a request is of 16 images, it takes 16 calls one after another.
 
-Machine: {_machine()}."""
+Machine: {machine()}."""
 
 
 def _targets(figures: Mapping[tuple[str, Load], Figures]) -> str:
@@ -79,7 +77,7 @@ def _targets(figures: Mapping[tuple[str, Load], Figures]) -> str:
         (f"images/s of {TORCHSERVE} to {DIRECT}, the same", "≥ 2×", f"{torchserve:.2f}×", torchserve >= 2),
         (f"p50 that {TORCHSERVE} adds at concurrency 1", "≤ 2 ms", f"{added:.2f} ms", added <= 2),
     ]
-    return _table(
+    return table(
         ("target", "wanted", "measured", ""),
         [(what, wanted, measured, _verdict(met)) for what, wanted, measured, met in rows],
     )
@@ -91,7 +89,7 @@ def _throughput(figures: Mapping[tuple[str, Load], Figures], loads: Iterable[Loa
         rates = [figures[name, load].images_per_second for name in (EMBEDDED, TORCHSERVE, DIRECT)]
         ratios = [f"{rate:,.0f} ({rate / rates[-1]:.2f}×)" for rate in rates]
         rows.append((str(load.concurrency), str(load.images), *ratios))
-    return "## Images/s, and the ratio to TorchServe direct\n\n" + _table(
+    return "## Images/s, and the ratio to TorchServe direct\n\n" + table(
         ("concurrency", "images a request", EMBEDDED, TORCHSERVE, DIRECT), rows
     )
 
@@ -102,7 +100,7 @@ def _latency(figures: Mapping[tuple[str, Load], Figures], loads: Iterable[Load])
         cells = [figures[name, load] for name in (EMBEDDED, TORCHSERVE, DIRECT)]
         latencies = [f"{cell.p50_ms:.1f} / {cell.p99_ms:.1f}" for cell in cells]
         rows.append((str(load.concurrency), str(load.images), *latencies))
-    return "## Latency of a request, p50 / p99 in ms\n\n" + _table(
+    return "## Latency of a request, p50 / p99 in ms\n\n" + table(
         ("concurrency", "images a request", EMBEDDED, TORCHSERVE, DIRECT), rows
     )
 
@@ -129,9 +127,9 @@ Model `{protocol.translator}`, PNG in and out, execution plan `{agreement.execut
 "{BARE}" runs the archive's own graph in a Python loop on all cores, without decoding or
 encoding. The difference is the mean over {agreement.pictures} pictures of 8-bit outputs.
 
-{_table(("target", "wanted", "measured", ""), targets)}
+{table(("target", "wanted", "measured", ""), targets)}
 
-{_table(("", "concurrency", "images/s", "p50 / p99 in ms"), rows)}"""
+{table(("", "concurrency", "images/s", "p50 / p99 in ms"), rows)}"""
 
 
 def _batch(protocol: Protocol, figures: BatchFigures) -> str:
@@ -161,19 +159,19 @@ answer of an online `Translate`. "Repeated" are translations of pictures whose o
 Pictures that the gateway had answered, but whose output was not yet in place, are made again by design and counted
 apart. With S3, each run waits 15 s for the lock of the killed one to run out.
 
-{_table(("target", "wanted", "measured", ""), targets)}
+{table(("target", "wanted", "measured", ""), targets)}
 
-{_table(("killed", "pictures", "kills", "under way at a kill", "seconds in all"), kills)}
+{table(("killed", "pictures", "kills", "under way at a kill", "seconds in all"), kills)}
 
 Speed: the job reads files, translates, writes outputs and records them; the client's `translate_many` over the same
 files drops what it gets. They run in turn, {protocol.rounds} rounds after one of warm-up.
 
-{_table(("pictures of", "a round", "images/s of the job", "of TranslateStream alone"), speeds)}
+{table(("pictures of", "a round", "images/s of the job", "of TranslateStream alone"), speeds)}
 
 Memory: peak resident memory of the job's process, which lists a folder and reads a manifest of that length. Outputs
 and lines of all but {LISTED_ANEW} of the pictures ({LISTED_SIDE}×{LISTED_SIDE}) are laid out beforehand.
 
-{_table(("listed pictures", "MiB"), peaks)}"""
+{table(("listed pictures", "MiB"), peaks)}"""
 
 
 def _kept(killed: Killed) -> Iterable[tuple[str, str, str, str]]:
@@ -189,21 +187,3 @@ def _speed(speed: Speed) -> tuple[str, str, str, str]:
 
 def _verdict(met: bool) -> str:
     return "met" if met else "**not met**"
-
-
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _machine() -> str:
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        cpu = names[0] if names else cpu
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}, "
-        f"torch {version('torch')}, TorchServe {version('torchserve')}, grpcio {version('grpcio')}"
-    )

@@ -43,8 +43,8 @@ async def gateway(name: str, model: str, log: Path, *arguments: str) -> AsyncIte
     Yields:
         The target.
     """
-    with running_gateway(log, *arguments) as address:
-        async with grpc.aio.insecure_channel(address) as channel:
+    with running_gateway(log, *arguments) as started:
+        async with grpc.aio.insecure_channel(started.address) as channel:
             yield Target(name, _gateway_request(generation_pb2_grpc.GenerationServiceStub(channel), model))
 
 

@@ -96,14 +96,14 @@ async def translating_gateway(
         The target, and its address.
     """
     asked = generation_pb2.TranslateRequest(model=model, direction=generation_pb2.DIRECTION_A_TO_B, image=picture)
-    with running_gateway(log, *arguments) as address:
-        async with grpc.aio.insecure_channel(address) as channel:
+    with running_gateway(log, *arguments) as gateway:
+        async with grpc.aio.insecure_channel(gateway.address) as channel:
             stub: generation_pb2_grpc.GenerationServiceAsyncStub = generation_pb2_grpc.GenerationServiceStub(channel)
 
             async def request(_images: int, _seed: int) -> None:
                 await stub.Translate(asked)
 
-            yield Target(EMBEDDED, request), address
+            yield Target(EMBEDDED, request), gateway.address
 
 
 @asynccontextmanager

@@ -124,9 +124,9 @@ def gateway_for(run: Run) -> Iterator[tuple[str, Credentials]]:
     store = f"--model-store={run.model_store}"
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_gateway(Path(folder) / "gateway.log", "--backend=embedded", store) as address,
+        running_gateway(Path(folder) / "gateway.log", "--backend=embedded", store) as gateway,
     ):
-        yield address, Credentials()
+        yield gateway.address, Credentials()
 
 
 @asynccontextmanager

@@ -77,10 +77,10 @@ def main(
             # A translator would be compiled first, for a minute or so, where the processor multiplies in bfloat16.
             running_gateway(
                 log, "--backend=embedded", f"--model-store={model_store}", "--execution=float32"
-            ) as address,
-            Client(address) as client,
+            ) as gateway,
+            Client(gateway.address) as client,
         ):
-            typer.echo(f"==> the gateway serves at {address}")
+            typer.echo(f"==> the gateway serves at {gateway.address}")
             rows = [show(client, loaded, out) for loaded in client.models()]
             refused = client.refused_archives()
         typer.echo("==> the gateway has stopped\n")

@@ -1,12 +1,14 @@
 """A gateway of one's own: start `gantry serve` as a process on loopback, wait until it serves, stop it."""
 
+import os
 import random
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +31,30 @@ class LocalGatewayError(Exception):
     """The gateway does not come to serve; the message says why."""
 
 
+@dataclass(frozen=True)
+class LocalGateway:
+    """A gateway that runs.
+
+    Attributes:
+        address: host:port that it listens on.
+        process: Its process.
+    """
+
+    address: str
+    process: "subprocess.Popen[bytes]"
+
+
 @contextmanager
-def running_gateway(log: Path, *arguments: str) -> Iterator[str]:
+def running_gateway(log: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> Iterator[LocalGateway]:
     """Run `gantry serve` as a process of its own.
 
     Args:
         log: File for what the process says.
         *arguments: Arguments of `gantry serve`, but for its addresses.
+        variables: Its environment. Default: this process's own.
 
     Yields:
-        host:port of the gateway, once it serves.
+        The gateway, once it serves.
 
     Raises:
         LocalGatewayError: It does not come to serve.
@@ -52,11 +68,12 @@ def running_gateway(log: Path, *arguments: str) -> Iterator[str]:
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env=os.environ if variables is None else variables,
             start_new_session=True,  # Ctrl-C is for the program that started it, which then ends it.
         )
     try:
         wait_until_serving(address, process, log)
-        yield address
+        yield LocalGateway(address, process)
     finally:
         stop(process)
 

@@ -36,8 +36,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     write_tiny_archive(folder)
     write_tiny_translation_archive(folder)
     write_tiny_one_way_archive(folder)
-    with running_gateway(folder / "log.txt", "--model-store", str(folder), "--execution", "float32") as address:
-        yield address
+    with running_gateway(folder / "log.txt", "--model-store", str(folder), "--execution", "float32") as gateway:
+        yield gateway.address
 
 
 def test_health_passes(address: str) -> None:

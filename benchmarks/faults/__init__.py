@@ -1,0 +1,1 @@
+"""What goes wrong under load, provoked from outside: real callers, real models, real processes that stop and die."""
