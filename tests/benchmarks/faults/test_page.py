@@ -1,3 +1,5 @@
+"""The page of `make faults`."""
+
 from pathlib import Path
 
 from benchmarks.faults.case import Case, Finding, at_least, at_most, beside
