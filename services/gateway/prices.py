@@ -1,10 +1,11 @@
 """What work costs: the predicted seconds of an item and of an envelope, learnt for each model on this machine.
 
 An envelope costs a fixed part, and a part for each unit of work: a picture from a latent is one unit, a translation as
-many as it has megapixels each way. To that comes the encoding, by format. All are learnt from envelopes that come back.
+many as it has megapixels each way. The graph runs on whole chunks, so an empty place of the last one is a unit too. To
+that comes the encoding, by format. All are learnt from envelopes that come back.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gantry.v1 import models_pb2, worker_pb2
@@ -60,12 +61,18 @@ class Prices:
     """What one model costs.
 
     Attributes:
+        chunk_items: Places of a chunk.
         fixed: Seconds of an envelope, whatever is in it.
         deviation: How far predictions are off, as a share of them.
     """
 
-    def __init__(self) -> None:
-        """Begin without knowing: everything is free until an envelope is back."""
+    def __init__(self, chunk_items: int = 1) -> None:
+        """Begin without knowing: everything is free until an envelope is back.
+
+        Args:
+            chunk_items: Places of a chunk.
+        """
+        self.chunk_items = chunk_items
         self.fixed, self.deviation = 0.0, 0.0
         self._unit, self._scale = 0.0, 0.0
         self._encoding: dict[int, float] = {}
@@ -82,9 +89,13 @@ class Prices:
         """Predict the seconds that an item adds to an envelope."""
         return self._unit * work.units + self._encoding_rate(work.format) * work.megapixels
 
-    def envelope(self, works: Iterable[Work]) -> float:
+    def padding(self, items: int) -> float:
+        """Predict the seconds that the empty places of the last chunk take, beside so many items."""
+        return self._unit * self._empty_places(items)
+
+    def envelope(self, works: Collection[Work]) -> float:
         """Predict the seconds of an envelope."""
-        return self.fixed + sum(map(self.seconds, works))
+        return self.fixed + sum(map(self.seconds, works)) + self.padding(len(works))
 
     def learn(self, works: Sequence[Work], seconds: float, encode_seconds: float) -> None:
         """Take note of an envelope that is back.
@@ -94,7 +105,7 @@ class Prices:
             seconds: How long it was away.
             encode_seconds: How much of that went into encoding.
         """
-        units = sum(work.units for work in works)
+        units = sum(work.units for work in works) + self._empty_places(len(works))
         # A worker with several threads says what they took together.
         encode_seconds = min(encode_seconds, seconds)
         self._learn_encoding(works, encode_seconds)
@@ -106,6 +117,9 @@ class Prices:
             self._split(units, graph_seconds)
         else:
             self._step(units, graph_seconds)
+
+    def _empty_places(self, items: int) -> int:
+        return -items % self.chunk_items
 
     def _split(self, units: float, seconds: float) -> None:
         """Tell the two parts apart, by an envelope of another size than all before."""

@@ -119,8 +119,8 @@ class ModelQueue:
     """What waits for one model, and what is away for it."""
 
     def __init__(self, loaded: models_pb2.LoadedModel) -> None:
-        self.loaded, self.key, self.prices = loaded, key_of(loaded), Prices()
-        self.chunk_items = max(loaded.card.execution.chunk_items, 1)
+        self.loaded, self.key = loaded, key_of(loaded)
+        self.prices = Prices(max(loaded.card.execution.chunk_items, 1))
         self.batch_items = loaded.card.execution.max_batch_items
         self.lines: dict[str, Line] = {}
         # Items whose envelope failed, and probes: each leaves before all others, and alone.
@@ -158,15 +158,15 @@ class ModelQueue:
         return min((line.share.served for line in self.lines.values() if line.items), default=math.inf)
 
     def held_seconds(self, now: float) -> float:
-        """Return how long to wait for more to fill a chunk: while an envelope is away that is back before this one.
+        """Return how long to wait for more to fill a chunk: while an envelope is away that is soon back.
 
         The rule that keeps small packets from filling a network (Nagle, 1984): an envelope of less than a chunk costs
-        as much as a full one, so it leaves only where none is away, or none is soon back.
+        as much as a full one. It leaves where none is away, or none is back before the time that its empty places cost.
         """
-        if self.singles or not self.away or self.waiting >= self.chunk_items:
+        if self.singles or not self.away or self.waiting >= self.prices.chunk_items:
             return 0.0
         soonest = min(away.remaining(now) for away in self.away.values())
-        return soonest if soonest < self.prices.fixed else 0.0
+        return soonest if soonest < self.prices.padding(self.waiting) else 0.0
 
 
 def key_of(loaded: models_pb2.LoadedModel) -> ModelKey:

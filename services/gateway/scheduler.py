@@ -220,7 +220,9 @@ class Scheduler:
         await self._try(queue, [least])
         if is_new:
             # The first is slow. Envelopes of one size alone do not tell what an item, or a pixel, costs.
-            more = [probe_item(card, _MEASURED_SIDE)] if takes(card, PICTURE) else [least] * (2 * queue.chunk_items)
+            more = (
+                [probe_item(card, _MEASURED_SIDE)] if takes(card, PICTURE) else [least] * (2 * queue.prices.chunk_items)
+            )
             for items in ([least], more, more):
                 await self._try(queue, items)
 
@@ -306,6 +308,7 @@ class Scheduler:
         each, parallel = [queue.prices.seconds(work) for work in works], max(self._backend.slots(queue.key), 1)
         # Items share the slots, but none is cut.
         alone = queue.prices.fixed + max(sum(each) / parallel, max(each, default=0.0))
+        alone += queue.prices.padding(math.ceil(len(each) / parallel))
         return _Price(len(each), sum(each), alone, parallel)
 
     def _refuse_expensive(self, queue: ModelQueue, price: "_Price", deadline: float) -> None:
@@ -446,7 +449,7 @@ class Scheduler:
                 return [entry]
         slots = max(self._backend.slots(queue.key) - len(queue.away), 1)
         # The free slots share what waits, in whole chunks.
-        room = min(queue.batch_items, _round_up(math.ceil(queue.waiting / slots), queue.chunk_items))
+        room = min(queue.batch_items, _round_up(math.ceil(queue.waiting / slots), queue.prices.chunk_items))
         batch: list[Entry] = []
         seconds, tightest = 0.0, math.inf
         lines = [(line.share.served, number, line) for number, line in enumerate(queue.lines.values()) if line.items]
@@ -458,9 +461,9 @@ class Scheduler:
             if self._is_worth_running(queue, entry):
                 tightest, seconds = min(tightest, entry.deadline), seconds + added
                 # A chunk that has begun costs as much as a full one.
-                is_long = seconds > _LONGEST_ENVELOPE_SECONDS and not len(batch) % queue.chunk_items
+                is_long = seconds > _LONGEST_ENVELOPE_SECONDS and not len(batch) % queue.prices.chunk_items
                 is_full = is_long or len(batch) >= entry.batch_items
-                if batch and (is_full or self._end_of(queue, seconds) > tightest):
+                if batch and (is_full or self._end_of(queue, len(batch) + 1, seconds) > tightest):
                     break
                 batch.append(entry)
                 room = min(room, entry.batch_items)
@@ -474,14 +477,15 @@ class Scheduler:
     def _is_worth_running(self, queue: ModelQueue, entry: Entry) -> bool:
         if entry.output.done():
             return False
-        if self._end_of(queue, queue.prices.seconds(entry.work)) < entry.deadline:
+        if self._end_of(queue, 1, queue.prices.seconds(entry.work)) < entry.deadline:
             return True
         entry.output.set_exception(DeadlineError("the request waited until its deadline could not be met any more"))
         return False
 
-    def _end_of(self, queue: ModelQueue, seconds: float) -> float:
-        """Predict when an envelope would be back that leaves now."""
-        return self._clock() + (queue.prices.fixed + seconds) * (1 + queue.prices.deviation)
+    def _end_of(self, queue: ModelQueue, items: int, seconds: float) -> float:
+        """Predict when an envelope would be back that leaves now, with so many items that take so many seconds."""
+        envelope = queue.prices.fixed + seconds + queue.prices.padding(items)
+        return self._clock() + envelope * (1 + queue.prices.deviation)
 
     def _send(self, queue: ModelQueue, batch: Sequence[Entry]) -> None:
         """Let an envelope have a slot."""
@@ -493,7 +497,7 @@ class Scheduler:
         envelope = Envelope(
             worker_pb2.WorkRequest(items=[entry.item for entry in batch]),
             None if last == math.inf else last - now,
-            queue.prices.envelope(entry.work for entry in batch),
+            queue.prices.envelope([entry.work for entry in batch]),
         )
         for place, entry in enumerate(batch):
             entry.envelope = envelope, place
@@ -542,6 +546,8 @@ class Scheduler:
 
     def _settle(self, queue: ModelQueue, batch: Sequence[Entry], reply: worker_pb2.WorkReply, started: float) -> None:
         run = BatchRun(self._clock() - started, reply.encode_seconds)
+        # Workers that were archived before they said so run what the card says.
+        queue.prices.chunk_items = reply.chunk_items or queue.prices.chunk_items
         self._metrics.backend_seconds.labels(queue.key.name).observe(run.seconds)
         self._metrics.encode_seconds.labels(queue.key.name).observe(run.encode_seconds)
         ran = [entry for entry, result in zip(batch, reply.results, strict=True) if not result.unrun]

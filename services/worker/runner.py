@@ -82,6 +82,7 @@ class Runner:
             run_seconds=sum(envelope.run_seconds),
             encode_seconds=sum(envelope.encode_seconds),
             execution=self.execution,
+            chunk_items=self._model.chunk_items,
         )
 
     def _find_fault(self, item: worker_pb2.WorkItem) -> str:

@@ -58,10 +58,10 @@ class Away:
         """Seeds of its items."""
         return [item.generate.seed for item in self.request.items]
 
-    def come_back(self) -> None:
-        """Answer as a sound worker does."""
+    def come_back(self, chunk_items: int = 0) -> None:
+        """Answer as a sound worker does, who may say how many items its graph takes at once."""
         reply = reply_to(self.request)
-        reply.encode_seconds = self.encode_seconds
+        reply.encode_seconds, reply.chunk_items = self.encode_seconds, chunk_items
         self.outcome.set_result(reply)
 
 

@@ -68,6 +68,19 @@ def test_parts_of_a_price_never_become_negative() -> None:
     assert prices.seconds(ONE) > 0.0
 
 
+def test_the_empty_places_of_a_chunk_cost_as_much_as_full_ones() -> None:
+    prices = Prices(chunk_items=8)
+    for _ in range(30):
+        for items in (1, 5, 8, 16, 20):
+            prices.learn([ONE] * items, 0.001 + 0.011 * -(-items // 8), 0.0)
+    assert [prices.envelope([ONE] * items) for items in (1, 8, 9, 16)] == pytest.approx(
+        [0.012, 0.012, 0.023, 0.023], rel=0.05
+    )
+    assert prices.padding(5) == pytest.approx(3 * prices.seconds(ONE))
+    assert prices.padding(8) == 0.0
+    assert prices.deviation < 0.05
+
+
 def test_encoding_is_learnt_by_format() -> None:
     prices = Prices()
     for _ in range(50):

@@ -305,6 +305,20 @@ async def test_free_slots_share_what_waits_in_whole_chunks() -> None:
     assert (await bench.backend.away.get()).seeds == [4, 5, 6]
 
 
+async def test_a_worker_whose_graph_takes_single_items_is_never_waited_for() -> None:
+    bench = Bench(slots=2, cards=[card(TINY, chunk_items=4)])
+    bench.scheduler.start()
+    bench.submit(900)
+    first = await bench.backend.away.get()
+    bench.clock.now += 0.02
+    first.come_back(chunk_items=1)
+    bench.submit(1)
+    await bench.backend.away.get()
+    bench.clock.now += 0.015
+    bench.submit(2)
+    assert (await bench.backend.away.get()).seeds == [2]
+
+
 async def test_less_than_a_chunk_waits_for_an_envelope_that_is_soon_back() -> None:
     bench = Bench(slots=2, cards=[card(TINY, chunk_items=4)])
     bench.scheduler.start()

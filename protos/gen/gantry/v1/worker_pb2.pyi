@@ -307,12 +307,15 @@ class WorkReply(_message.Message):
     ENCODE_SECONDS_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     EXECUTION_FIELD_NUMBER: _builtins.int
+    CHUNK_ITEMS_FIELD_NUMBER: _builtins.int
     run_seconds: _builtins.float
     """Seconds spent in the graph, latents included."""
     encode_seconds: _builtins.float
     """Seconds spent encoding."""
     execution: _builtins.str
     """The execution plan that the items were run under, as in Image."""
+    chunk_items: _builtins.int
+    """The most items that the graph takes at once: the card's chunk_items, or 1 where pictures depend on their company."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkResult]:
         """One result per item, in the order of the items."""
@@ -329,10 +332,11 @@ class WorkReply(_message.Message):
         encode_seconds: _builtins.float = ...,
         description: Global___WorkerDescription | None = ...,
         execution: _builtins.str = ...,
+        chunk_items: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["description", b"description"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "encode_seconds", b"encode_seconds", "execution", b"execution", "results", b"results", "run_seconds", b"run_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_items", b"chunk_items", "description", b"description", "encode_seconds", b"encode_seconds", "execution", b"execution", "results", b"results", "run_seconds", b"run_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
