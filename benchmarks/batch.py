@@ -29,7 +29,7 @@ from tqdm import tqdm
 from gantry.v1 import generation_pb2, generation_pb2_grpc
 from services.batch.inputs import open_input
 from services.batch.manifest import Record, journal_name, now
-from services.batch.running import Run
+from services.batch.running import JobRun
 from services.batch.shards import Shard
 from services.batch.storage import open_filesystem, open_store
 from services.batch.translate import Request, settle
@@ -352,7 +352,7 @@ def _speed(folder: Path, model: str, address: str, side: int, rounds: int) -> Sp
         with Client(address, timeout=None) as client:
             results = list(client.translate_many(model, files, direction="a_to_b"))
         between = time.perf_counter()
-        run = Run(address=address, progress=False)
+        run = JobRun(address=address, progress=False)
         code = translate(Request(model=model, direction="a_to_b"), [str(source)], str(folder / f"out-{number}"), run)
         ended = time.perf_counter()
         if code or len(results) != len(files):

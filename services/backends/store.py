@@ -11,7 +11,7 @@ from services.worker.archive import Archive, ArchiveError, open_archive
 Opened = TypeVar("Opened")
 
 
-def open_store(
+def open_model_store(
     folder: Path, use: Callable[[Path, Archive], Opened]
 ) -> tuple[dict[ModelKey, Opened], list[models_pb2.RefusedArchive]]:
     """Open every `.mar` file of a model store.

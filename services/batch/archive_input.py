@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import IO, Any
 
-from services.batch.archives import open_archive
+from services.batch.archives import open_picture_archive
 from services.batch.faults import storage_faults
 from services.batch.local_inputs import local_version
 from services.batch.naming import Found
@@ -34,9 +34,9 @@ class ArchiveInput:
             if is_url(name):
                 filesystem, path = open_filesystem(name)
                 fingerprint = remote_version(filesystem.info(path))
-                self._archive = open_archive(name, fingerprint, lambda: _opened(filesystem, path))
+                self._archive = open_picture_archive(name, fingerprint, lambda: _opened(filesystem, path))
             else:
-                self._archive = open_archive(name, local_version(os.stat(name)), lambda: open(name, "rb"))  # noqa: SIM115
+                self._archive = open_picture_archive(name, local_version(os.stat(name)), lambda: open(name, "rb"))  # noqa: SIM115
 
     def pictures(self) -> Iterator[Found]:
         """See `Input.pictures`."""

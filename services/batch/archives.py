@@ -38,7 +38,7 @@ _DAMAGED = (
 )
 
 
-class Archive(Protocol):
+class PictureArchive(Protocol):
     """An archive of pictures. Its methods are called one after another, and reading goes forward."""
 
     def members(self) -> Iterator[Found]:
@@ -53,7 +53,7 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith((*_TAR_SUFFIXES, ".zip"))
 
 
-def open_archive(name: str, fingerprint: str | None, open_file: Callable[[], IO[bytes]]) -> Archive:
+def open_picture_archive(name: str, fingerprint: str | None, open_file: Callable[[], IO[bytes]]) -> PictureArchive:
     """Prepare an archive.
 
     Args:

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 
-class Caller:
+class JobCalls:
     """Makes the calls of one job, as many at once as its window has places."""
 
     def __init__(

@@ -22,9 +22,9 @@ from services.batch.options import (
     read_push_labels,
     read_shard,
 )
-from services.batch.running import DEFAULT_MODEL_STORE, Run, exit_code_of
+from services.batch.running import DEFAULT_MODEL_STORE, JobRun, exit_code_of
 from services.batch.sample_cli import sample
-from services.batch.status import status_of
+from services.batch.status import status_of_job
 from services.batch.storage import open_store
 from services.batch.translate import Request
 from services.batch.translate_job import earlier_request
@@ -77,7 +77,7 @@ def translate(
     """
 
     def work() -> int:
-        run = Run(
+        run = JobRun(
             address=address,
             embedded=embedded,
             model_store=model_store,
@@ -126,7 +126,7 @@ def retry(
     """Translate the failed items of a job again, with the options that it had. Exit codes as of `translate`."""
 
     def work() -> int:
-        run = Run(
+        run = JobRun(
             address=address,
             embedded=embedded,
             model_store=model_store,
@@ -154,7 +154,7 @@ def status(
     """Say how a job stands, from the manifests of all its shards."""
 
     def work() -> int:
-        found = status_of(open_store(out))
+        found = status_of_job(open_store(out))
         if found is None:
             raise JobError(f"{out}: no job ran there")
         typer.echo(found.to_json() if as_json else found.to_text())

@@ -42,7 +42,7 @@ class Copied:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Copied:
     """An archive as it was copied.
 
     Attributes:
@@ -105,7 +105,7 @@ def _find(source: str) -> tuple[Any, dict[str, tuple[str, Mapping[str, Any]]]]:
     return files, found
 
 
-def _copy(files: Any, path: str, info: Mapping[str, Any], copy: Path, seen: dict[str, _Seen], done: Copied) -> None:
+def _copy(files: Any, path: str, info: Mapping[str, Any], copy: Path, seen: dict[str, _Copied], done: Copied) -> None:
     source, identity = files.unstrip_protocol(path), remote_version(info)
     if identity is not None and copy.exists() and seen.get(copy.name) == _seen(copy, source, identity):
         done.unchanged.append(copy.name)
@@ -131,13 +131,13 @@ def _fetch(files: Any, path: str, target: Path) -> None:
         os.fsync(local.fileno())
 
 
-def _seen(copy: Path, source: str, identity: str | None) -> _Seen:
+def _seen(copy: Path, source: str, identity: str | None) -> _Copied:
     status = copy.stat()
-    return _Seen(source, identity, status.st_size, status.st_mtime_ns)
+    return _Copied(source, identity, status.st_size, status.st_mtime_ns)
 
 
 @contextmanager
-def _record_of(folder: Path) -> Iterator[dict[str, _Seen]]:
+def _record_of(folder: Path) -> Iterator[dict[str, _Copied]]:
     """Have a folder to oneself, with the record of what was copied into it, which is kept however this ends."""
     with (folder / _RECORD).open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -151,9 +151,9 @@ def _record_of(folder: Path) -> Iterator[dict[str, _Seen]]:
             file.write("\n")
 
 
-def _read(text: str) -> dict[str, _Seen]:
+def _read(text: str) -> dict[str, _Copied]:
     """Read a record. One that a killed copier left unfinished counts for nothing: all is fetched again."""
     try:
-        return {name: _Seen(**one) for name, one in json.loads(text).items()}
+        return {name: _Copied(**one) for name, one in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError):
         return {}

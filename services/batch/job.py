@@ -35,7 +35,7 @@ Ending = Literal["finished", "stopped", "too many failures"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provenance:
+class JobProvenance:
     """What makes a job's outputs, as its records tell it.
 
     Attributes:
@@ -151,7 +151,7 @@ class Job:
         self,
         items: Iterable[Item],
         make: Make,
-        provenance: Provenance,
+        provenance: JobProvenance,
         store: Store,
         manifest: Manifest,
         *,

@@ -85,7 +85,7 @@ class Record:
 _FIELDS = {field.name for field in fields(Record)}
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """What the manifests know of an item.
 
     Attributes:
@@ -116,11 +116,11 @@ class Index:
             (record.key, record.time, record.status, record.reason, record.status == "done", record.to_line()),
         )
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str) -> IndexEntry | None:
         """Return what is known of an item."""
         row = self._database.execute("SELECT line, owns FROM entries WHERE key = ?", (key,)).fetchone()
         record = row and Record.from_line(row[0])
-        return Entry(record, bool(row[1])) if record else None
+        return IndexEntry(record, bool(row[1])) if record else None
 
     def records(self, status: Status | None = None) -> Iterator[Record]:
         """Yield the newest record of each item by key, of one status or of all."""
@@ -156,7 +156,7 @@ class Manifest:
         """Bring the two together; `open_manifest` is the usual way."""
         self._journal, self._index = journal, index
 
-    def find(self, key: str) -> Entry | None:
+    def find(self, key: str) -> IndexEntry | None:
         """Return what runs before this one knew of an item."""
         return self._index.find(key)
 

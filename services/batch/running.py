@@ -18,7 +18,7 @@ from types import FrameType
 
 import typer
 
-from services.batch.calling import DEFAULT_PATIENCE, Caller
+from services.batch.calling import DEFAULT_PATIENCE, JobCalls
 from services.batch.faults import JobError
 from services.batch.job import Ending, Job, Tally
 from services.batch.reporting import Bar, LogLines, Pusher, Reporter
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class JobRun:
     """How a job is run, whatever it makes.
 
     Attributes:
@@ -108,7 +108,7 @@ def _end(number: int, _: FrameType | None) -> None:
 
 
 @contextmanager
-def gateway_for(run: Run) -> Iterator[tuple[str, Credentials]]:
+def gateway_for(run: JobRun) -> Iterator[tuple[str, Credentials]]:
     """Say which gateway a job calls and what it shows it; start one where the job wants its own.
 
     Raises:
@@ -130,19 +130,19 @@ def gateway_for(run: Run) -> Iterator[tuple[str, Credentials]]:
 
 
 @asynccontextmanager
-async def connected(run: Run, address: str, credentials: Credentials) -> AsyncIterator[tuple[AsyncClient, Caller]]:
+async def connected(run: JobRun, address: str, credentials: Credentials) -> AsyncIterator[tuple[AsyncClient, JobCalls]]:
     """Prepare an event loop for a job, and connect to its gateway.
 
     Yields:
         A client that tries nothing twice, and what makes its calls.
     """
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
-    caller = Caller(Window(run.concurrency), patience=run.patience)
+    caller = JobCalls(Window(run.concurrency), patience=run.patience)
     async with AsyncClient(address, timeout=_ANSWER_SECONDS, credentials=credentials, attempts=1) as client:
         yield client, caller
 
 
-async def carry_out(job: Job, total: int, run: Run, *, clean_up: Callable[[], None]) -> int:
+async def carry_out(job: Job, total: int, run: JobRun, *, clean_up: Callable[[], None]) -> int:
     """Run a job to its end, or until a signal stops it, and report.
 
     Args:
@@ -176,7 +176,7 @@ async def carry_out(job: Job, total: int, run: Run, *, clean_up: Callable[[], No
     return ITEMS_FAILED if job.tally.failed else DONE
 
 
-def _reporters(run: Run, total: int) -> Sequence[Reporter]:
+def _reporters(run: JobRun, total: int) -> Sequence[Reporter]:
     shown = sys.stderr.isatty() if run.progress is None else run.progress
     reporters: list[Reporter] = [Bar(total) if shown else LogLines(total)]
     if run.pushgateway is not None:

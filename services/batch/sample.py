@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from gantry.v1 import models_pb2
 from services.batch.faults import JobError
-from services.batch.job import Provenance
+from services.batch.job import JobProvenance
 from services.batch.sample_plan import DataSet, plan_data_set
 from services.client import SampleOptions
 from services.client.arguments import read_attributes, read_codes
@@ -55,7 +55,7 @@ class SampleRequest:
 
 
 @dataclass(frozen=True)
-class Settled:
+class SettledSample:
     """A request as the loaded model understands it.
 
     Attributes:
@@ -64,12 +64,12 @@ class Settled:
         options: What is asked for with every picture, besides its class and seed.
     """
 
-    provenance: Provenance
+    provenance: JobProvenance
     data_set: DataSet
     options: SampleOptions
 
 
-def settle(request: SampleRequest, loaded: models_pb2.LoadedModel) -> Settled:
+def settle(request: SampleRequest, loaded: models_pb2.LoadedModel) -> SettledSample:
     """Read a request by the card of the model.
 
     Args:
@@ -97,4 +97,4 @@ def settle(request: SampleRequest, loaded: models_pb2.LoadedModel) -> Settled:
         options["quality"] = request.quality
     if attributes:
         options["attributes"] = attributes
-    return Settled(Provenance.of(loaded, {"codes": codes, **options}), data_set, options)
+    return SettledSample(JobProvenance.of(loaded, {"codes": codes, **options}), data_set, options)

@@ -19,7 +19,7 @@ from services.batch.options import (
     read_push_labels,
     read_shard,
 )
-from services.batch.running import DEFAULT_MODEL_STORE, Run, exit_code_of
+from services.batch.running import DEFAULT_MODEL_STORE, JobRun, exit_code_of
 from services.batch.sample import FileFormat, SampleRequest
 from services.batch.sample_job import sample as run_sample
 from services.client.connection import DEFAULT_ADDRESS
@@ -68,7 +68,7 @@ def sample(
     """
 
     def work() -> int:
-        run = Run(
+        run = JobRun(
             address=address,
             embedded=embedded,
             model_store=model_store,

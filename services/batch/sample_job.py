@@ -8,11 +8,11 @@ from services.batch.description import Description, description_of, earlier_run
 from services.batch.faults import JobError
 from services.batch.job import Job
 from services.batch.manifest import Manifest, open_manifest
-from services.batch.running import Run, carry_out, connected, gateway_for
+from services.batch.running import JobRun, carry_out, connected, gateway_for
 from services.batch.sample import SampleRequest, settle
 from services.batch.sample_labels import write_labels
 from services.batch.sample_plan import CALL_PICTURES
-from services.batch.sampler import Sampler
+from services.batch.sampler import PictureSampler
 from services.batch.shards import Shard
 from services.batch.storage import Store, open_store
 from services.batch.threads import in_thread
@@ -21,7 +21,7 @@ from services.client import Credentials
 COMMAND = "sample"
 
 
-def sample(request: SampleRequest, out: str, run: Run) -> int:
+def sample(request: SampleRequest, out: str, run: JobRun) -> int:
     """Make a data set, or a shard of one.
 
     Args:
@@ -55,12 +55,12 @@ def _refuse_another(store: Store, request: SampleRequest) -> None:
         )
 
 
-async def _carry_out(request: SampleRequest, store: Store, run: Run, address: str, credentials: Credentials) -> int:
+async def _carry_out(request: SampleRequest, store: Store, run: JobRun, address: str, credentials: Credentials) -> int:
     calls = -(-run.concurrency // CALL_PICTURES)
     async with connected(replace(run, concurrency=calls), address, credentials) as (client, caller):
         loaded, _ = await caller(lambda: client.model(request.model, request.version))
         settled = settle(request, loaded)
-        async with Sampler(client, caller, settled, calls=calls) as sampler:
+        async with PictureSampler(client, caller, settled, calls=calls) as sampler:
             if await asyncio.to_thread(description_of, store) is None:
                 # Word of a job that the gateway refuses would keep the right one out of the folder.
                 await sampler.try_out()

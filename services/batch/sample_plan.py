@@ -41,7 +41,7 @@ class Category:
 
 
 @dataclass(frozen=True)
-class Run:
+class SeedRange:
     """Pictures of one class with consecutive seeds, which one call makes.
 
     Attributes:
@@ -76,13 +76,13 @@ class DataSet:
     seed: int
     ending: str
 
-    def runs(self, shard: Shard) -> Iterator[Run]:
+    def runs(self, shard: Shard) -> Iterator[SeedRange]:
         """Yield a shard's pictures, a few of each class in turn, so that what is made first is about balanced too."""
         for first in range(0, self._count_of(0), CALL_PICTURES):
             for place, category in enumerate(self.categories):
                 rest = self._count_of(place) - first
                 if rest > 0 and shard.owns(self.file_of(category, first)):
-                    yield Run(category, first, min(CALL_PICTURES, rest))
+                    yield SeedRange(category, first, min(CALL_PICTURES, rest))
 
     def seed_of(self, category: Category, number: int) -> int:
         """Return the seed of a picture of a class."""

@@ -13,11 +13,11 @@ from typing import Any, Self
 
 import grpc
 
-from services.batch.calling import Caller
+from services.batch.calling import JobCalls
 from services.batch.faults import ItemError, JobError
 from services.batch.items import Item
 from services.batch.job import OutputFile
-from services.batch.sample import Settled
+from services.batch.sample import SettledSample
 from services.batch.sample_plan import CALL_PICTURES
 from services.batch.shards import Shard
 from services.client import AsyncClient, GantryError, SampledImage, SampleOptions
@@ -29,14 +29,14 @@ _Waiting = tuple[_Key, asyncio.Future[OutputFile]]
 _OF_ALL = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
-class Sampler:
+class PictureSampler:
     """The items of a data set, and what makes them; for one event loop. Its context ends the calls under way."""
 
     def __init__(
         self,
         client: AsyncClient,
-        caller: Caller,
-        settled: Settled,
+        caller: JobCalls,
+        settled: SettledSample,
         *,
         calls: int,
         clock: Callable[[], float] = time.monotonic,

@@ -74,7 +74,7 @@ class Status:
             yield f"  and {self.failed - len(self.failures)} more"
 
 
-def status_of(store: Store) -> Status | None:
+def status_of_job(store: Store) -> Status | None:
     """Read all manifests of a job.
 
     Args:

@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from gantry.v1 import models_pb2
-from services.batch.calling import Caller
+from services.batch.calling import JobCalls
 from services.batch.faults import ItemError, JobError
 from services.batch.inputs import Input
 from services.batch.items import Item
-from services.batch.job import OutputFile, Provenance
+from services.batch.job import JobProvenance, OutputFile
 from services.client import AsyncClient, Direction, Format, GantryError, TranslateOptions
 from services.client.cards import summarise_inputs
 from services.client.pictures import DIRECTION_NAMES
-from services.client.translator import Translator
+from services.client.translator import TranslationStream
 from services.worker.inputs import PICTURE, takes, ways_of
 
 # What a gateway takes of one stream at once unless its settings say otherwise.
@@ -57,7 +57,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Settled:
+class SettledTranslation:
     """A request as the loaded model understands it.
 
     Attributes:
@@ -65,11 +65,11 @@ class Settled:
         options: What is asked of every picture, with nothing left open.
     """
 
-    provenance: Provenance
+    provenance: JobProvenance
     options: TranslateOptions
 
 
-def settle(request: Request, loaded: models_pb2.LoadedModel) -> Settled:
+def settle(request: Request, loaded: models_pb2.LoadedModel) -> SettledTranslation:
     """Read a request by the card of the model.
 
     Args:
@@ -87,7 +87,7 @@ def settle(request: Request, loaded: models_pb2.LoadedModel) -> Settled:
         options["quality"] = request.quality
     if request.max_side is not None:
         options["max_side"] = request.max_side
-    return Settled(Provenance.of(loaded, options), options)
+    return SettledTranslation(JobProvenance.of(loaded, options), options)
 
 
 def _direction(request: Request, card: models_pb2.ModelCard) -> Direction:
@@ -107,7 +107,11 @@ class PictureTranslator:
     """Makes the items of a translation job; see `services.batch.job.Make`."""
 
     def __init__(
-        self, inputs: Sequence[Input], translators: Sequence[Translator], caller: Caller, provenance: Provenance
+        self,
+        inputs: Sequence[Input],
+        translators: Sequence[TranslationStream],
+        caller: JobCalls,
+        provenance: JobProvenance,
     ) -> None:
         """Bring together what it takes; `translating` is the usual way.
 
@@ -144,7 +148,7 @@ class PictureTranslator:
 
 @asynccontextmanager
 async def translating(
-    client: AsyncClient, inputs: Sequence[Input], settled: Settled, caller: Caller, concurrency: int
+    client: AsyncClient, inputs: Sequence[Input], settled: SettledTranslation, caller: JobCalls, concurrency: int
 ) -> AsyncIterator[PictureTranslator]:
     """Open the streams of a job, and close them at the end.
 

@@ -10,7 +10,7 @@ from services.batch.inputs import Input, open_input
 from services.batch.job import Job
 from services.batch.manifest import open_manifest
 from services.batch.plan import Plan, make_plan
-from services.batch.running import Run, carry_out, connected, gateway_for
+from services.batch.running import JobRun, carry_out, connected, gateway_for
 from services.batch.storage import Store, is_url, open_store
 from services.batch.translate import Request, settle, translating
 from services.client import Credentials
@@ -39,7 +39,7 @@ def absolute(text: str) -> str:
     return f"@{place}" if listed else place
 
 
-def translate(request: Request, inputs: Sequence[str], out: str, run: Run, *, manifest: str | None = None) -> int:
+def translate(request: Request, inputs: Sequence[str], out: str, run: JobRun, *, manifest: str | None = None) -> int:
     """Translate all pictures of the inputs.
 
     Args:
@@ -81,7 +81,7 @@ async def _carry_out(
     plan: Plan,
     store: Store,
     private: Store,
-    run: Run,
+    run: JobRun,
     address: str,
     credentials: Credentials,
 ) -> int:

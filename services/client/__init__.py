@@ -18,9 +18,9 @@ from services.client.pictures import (
     Direction,
     Format,
     Frame,
-    Maker,
     Origin,
     Picture,
+    Provenance,
     SampledGrid,
     SampledImage,
     Translation,
@@ -49,6 +49,7 @@ __all__ = [
     "Maker",
     "Origin",
     "Picture",
+    "Provenance",
     "SampleOptions",
     "SampledGrid",
     "SampledImage",
@@ -59,3 +60,6 @@ __all__ = [
     "Traversal",
     "TraverseOptions",
 ]
+
+Maker = Provenance
+"""The former name of `Provenance`."""

@@ -30,7 +30,7 @@ from services.client.requests import (
     traverse_request,
 )
 from services.client.retry import MAX_ATTEMPTS, Attempts
-from services.client.translator import Translator
+from services.client.translator import TranslationStream
 
 Answer = TypeVar("Answer")
 Result = TypeVar("Result")
@@ -141,7 +141,7 @@ class AsyncClient:
         exchange = Exchange(images, translate_request(model, **options), self._timeout, self._attempts)
         return self._exchange(exchange, progress)
 
-    def translator(self, model: str, **options: Unpack[TranslateOptions]) -> Translator:
+    def translator(self, model: str, **options: Unpack[TranslateOptions]) -> TranslationStream:
         """Return a stream that coroutines share, each with pictures of its own; to be closed.
 
         Unlike the other methods it tries nothing again: that is left to those who call it.
@@ -154,7 +154,7 @@ class AsyncClient:
         def call() -> Any:
             return self._generation.TranslateStream(metadata=self._credentials.metadata())
 
-        return Translator(call, translate_request(model, **options), self._timeout)
+        return TranslationStream(call, translate_request(model, **options), self._timeout)
 
     async def models(self) -> list[models_pb2.LoadedModel]:
         """Return every loaded model with its card; see `Client.models`."""

@@ -42,7 +42,7 @@ class DemoError(Exception):
 
 
 @dataclass(frozen=True)
-class Shown:
+class DemoRow:
     """What one model did.
 
     Attributes:
@@ -81,7 +81,7 @@ def main(
             Client(gateway.address) as client,
         ):
             typer.echo(f"==> the gateway serves at {gateway.address}")
-            rows = [show(client, loaded, out) for loaded in client.models()]
+            rows = [demonstrate(client, loaded, out) for loaded in client.models()]
             refused = client.refused_archives()
         typer.echo("==> the gateway has stopped\n")
         typer.echo(table_of(rows))
@@ -92,7 +92,7 @@ def main(
         raise typer.Exit(1) from error
 
 
-def show(client: Client, loaded: models_pb2.LoadedModel, out: Path) -> Shown:
+def demonstrate(client: Client, loaded: models_pb2.LoadedModel, out: Path) -> DemoRow:
     """Write the pictures that show what a model does, and time it.
 
     Args:
@@ -112,7 +112,7 @@ def show(client: Client, loaded: models_pb2.LoadedModel, out: Path) -> Shown:
     return show_model(client, loaded.card, out)
 
 
-def show_samples(client: Client, card: models_pb2.ModelCard, out: Path) -> Shown:
+def show_samples(client: Client, card: models_pb2.ModelCard, out: Path) -> DemoRow:
     """Write sheets of what a model makes of latents, by what it takes beside them, and time it.
 
     Of numbers there is a sweep of each of the first two; else there is a row for each class, a sweep of the first
@@ -191,7 +191,7 @@ def _write_sweep(client: Client, card: models_pb2.ModelCard, sweep: Sweep, out: 
     return write_picture(traversal_sheet(frames, sweep), out / f"{'-'.join(names)}.png")
 
 
-def show_translations(client: Client, card: models_pb2.ModelCard, out: Path) -> Shown:
+def show_translations(client: Client, card: models_pb2.ModelCard, out: Path) -> DemoRow:
     """Write a sheet of pictures of each domain that the model translates, above their translations, and time it."""
     domains = (card.translation.domain_a, card.translation.domain_b)
     pictures = dict(zip(domains, demo_pictures(PICTURES_PER_DOMAIN), strict=True))
@@ -214,10 +214,10 @@ def show_translations(client: Client, card: models_pb2.ModelCard, out: Path) -> 
     file = out / f"{card.name}.png"
     shrunk = [ImageOps.contain(tile, (SHEET_TILE, SHEET_TILE)) for tile in tiles]
     draw_sheet(shrunk, Layout(columns=PICTURES_PER_DOMAIN, rows=labels)).save(file)
-    return Shown(card.name, kind_label(card.kind), len(seconds) + streamed, _p50_ms(seconds), rate, [file])
+    return DemoRow(card.name, kind_label(card.kind), len(seconds) + streamed, _p50_ms(seconds), rate, [file])
 
 
-def _timed_sampling(client: Client, card: models_pb2.ModelCard, files: list[Path]) -> Shown:
+def _timed_sampling(client: Client, card: models_pb2.ModelCard, files: list[Path]) -> DemoRow:
     """Time single calls and one long stream."""
     seconds = []
     for index in range(SINGLE_CALLS):
@@ -227,14 +227,14 @@ def _timed_sampling(client: Client, card: models_pb2.ModelCard, files: list[Path
     began = time.perf_counter()
     streamed = sum(1 for _ in client.sample_stream(card.name, version=card.version, count=STREAMED_IMAGES, seed=SEED))
     rate = streamed / (time.perf_counter() - began)
-    return Shown(card.name, kind_label(card.kind), SINGLE_CALLS + streamed, _p50_ms(seconds), rate, files)
+    return DemoRow(card.name, kind_label(card.kind), SINGLE_CALLS + streamed, _p50_ms(seconds), rate, files)
 
 
 def _p50_ms(seconds: list[float]) -> float:
     return statistics.median(seconds) * 1000
 
 
-def table_of(rows: list[Shown]) -> str:
+def table_of(rows: list[DemoRow]) -> str:
     """Lay out what the models did."""
     return format_table(
         ("model", "kind", "images", "p50 ms", "images/s", "files written"),
@@ -245,7 +245,7 @@ def table_of(rows: list[Shown]) -> str:
     )
 
 
-def _rate(row: Shown) -> str:
+def _rate(row: DemoRow) -> str:
     return f"{row.images_per_second:.1f}" if row.images_per_second < 10 else f"{row.images_per_second:.0f}"
 
 

@@ -27,7 +27,7 @@ _FOOT = 18
 _SHADE = (20, 25, 10)
 
 
-class Translated(NamedTuple):
+class SheetColumn(NamedTuple):
     """One column of a sheet.
 
     Attributes:
@@ -77,7 +77,7 @@ def scene(animal: str, number: int) -> Image.Image:
     return ImageOps.mirror(picture) if number // 2 % 2 else picture
 
 
-def captioned_sheet(columns: Sequence[Translated]) -> Image.Image:
+def captioned_sheet(columns: Sequence[SheetColumn]) -> Image.Image:
     """Lay translations out side by side: above what was sent, below what came, under both a caption.
 
     Args:

@@ -36,7 +36,7 @@ class Translated(NamedTuple):
 
 
 @dataclass
-class _Item:
+class _Sending:
     id: Any
     image: ImageLike
     attempts: int = 0
@@ -71,9 +71,9 @@ class Exchange:
         self._timeout, self._attempts = timeout, attempts
         self._fresh = self._take_fresh(images)
         self._wire_ids = map(str, count())
-        self._under_way: dict[str, _Item] = {}
-        self._now: deque[_Item] = deque()  # To be sent again in this round,
-        self._later: deque[_Item] = deque()  # and in the next.
+        self._under_way: dict[str, _Sending] = {}
+        self._now: deque[_Sending] = deque()  # To be sent again in this round,
+        self._later: deque[_Sending] = deque()  # and in the next.
         self._settled: deque[Translated] = deque()
         self._parts: list[generation_pb2.TranslateStreamResponse] = []
         self._pause = 0.0
@@ -150,7 +150,7 @@ class Exchange:
             raise error
         return pause
 
-    def _refused(self, item: _Item, error: GantryError) -> None:
+    def _refused(self, item: _Sending, error: GantryError) -> None:
         item.attempts += 1
         pause = self._pause_before_retry(error, item.attempts)
         if pause is None:
@@ -163,13 +163,13 @@ class Exchange:
         seconds_left = float("inf") if self._timeout is None else self._timeout
         return pause_before_retry(error, attempts, seconds_left, self._attempts)
 
-    def _take_fresh(self, images: Iterable[ImageLike | tuple[Any, ImageLike]]) -> Iterator[_Item]:
+    def _take_fresh(self, images: Iterable[ImageLike | tuple[Any, ImageLike]]) -> Iterator[_Sending]:
         try:
             for index, given in enumerate(images):
                 if isinstance(given, tuple):
-                    yield _Item(*given)
+                    yield _Sending(*given)
                 else:
-                    yield _Item(given if isinstance(given, str | PathLike) else index, given)
+                    yield _Sending(given if isinstance(given, str | PathLike) else index, given)
         except Exception as error:  # The caller's own; raised where the caller can see it, not inside of gRPC.
             self._iterable_error = error
 
@@ -188,7 +188,7 @@ class Exchange:
                     break
                 yield message
 
-    def _take(self, number: int) -> tuple[str, _Item] | None:
+    def _take(self, number: int) -> tuple[str, _Sending] | None:
         """Take the next picture and count it as under way; none where the round is over."""
         with self._taking:
             item = None

@@ -59,7 +59,7 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Maker:
+class Provenance:
     """What made a picture.
 
     Attributes:
@@ -76,7 +76,7 @@ class Maker:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin(Maker):
+class Origin(Provenance):
     """Where a picture comes from: the same origin gives the same picture.
 
     Attributes:
@@ -141,7 +141,7 @@ class Coordinate(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame(Picture, Maker):
+class Frame(Picture, Provenance):
     """One picture of a traversal.
 
     Attributes:
@@ -191,7 +191,7 @@ class Traversal(Picture):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Translation(Picture, Maker):
+class Translation(Picture, Provenance):
     """A picture in the other domain.
 
     Attributes:

@@ -18,7 +18,7 @@ from services.client.pictures import Translation
 _FAREWELL_SECONDS = 2.0
 
 
-class Translator:
+class TranslationStream:
     """A stream that is opened with its first picture, and again with the next one after it broke."""
 
     def __init__(

@@ -24,7 +24,7 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExecutionPlan:
     """How graphs run.
 
     Attributes:
@@ -43,7 +43,7 @@ class Plan:
         return f"{self.device.partition(':')[0]}-{self.precision}-{'inductor' if self.compiled else 'eager'}"
 
 
-FLOAT32 = Plan("float32", compiled=False)
+FLOAT32 = ExecutionPlan("float32", compiled=False)
 
 
 def parse_execution(text: str) -> Execution:
@@ -76,7 +76,7 @@ def parse_device(text: str) -> Device:
     return cast(Device, _one_of(get_args(Device), "device", text))
 
 
-def plan_of(card: models_pb2.ModelCard, execution: Execution, device: str = "cpu") -> Plan:
+def plan_of(card: models_pb2.ModelCard, execution: Execution, device: str = "cpu") -> ExecutionPlan:
     """Choose the plan of a model on this machine.
 
     Args:
@@ -89,12 +89,12 @@ def plan_of(card: models_pb2.ModelCard, execution: Execution, device: str = "cpu
         The plan.
     """
     if execution == "float32" or not card.execution.bfloat16:
-        return Plan("float32", compiled=False, device=device)
+        return ExecutionPlan("float32", compiled=False, device=device)
     if device != "cpu":
-        return Plan("float32" if execution == "auto" else "bfloat16", compiled=False, device=device)
+        return ExecutionPlan("float32" if execution == "auto" else "bfloat16", compiled=False, device=device)
     if execution == "auto" and not has_matrix_units():
         return FLOAT32
-    return Plan("bfloat16", compiled=can_compile())
+    return ExecutionPlan("bfloat16", compiled=can_compile())
 
 
 def has_matrix_units() -> bool:

@@ -14,25 +14,25 @@ from numpy.typing import NDArray
 
 from gantry.v1 import worker_pb2
 from services.worker.archive import Archive
-from services.worker.execution import Plan
+from services.worker.execution import ExecutionPlan
 from services.worker.graph import load_graph
 from services.worker.imaging import to_pixels
 from services.worker.inputs import condition_bounds, neutral_condition
 from services.worker.latents import draw_latent, find_latent_fault, latent_of
 from services.worker.lowering import prepare, run_graph
-from services.worker.outcome import Outcome, Picture
+from services.worker.outcome import Outcome, RawPicture
 
 Floats = NDArray[np.float32]
 
 
-class Generation:
+class GenerationModel:
     """Makes pictures from latents, and conditions where the graph takes them.
 
     Attributes:
         chunk_items: The most items that it makes at once.
     """
 
-    def __init__(self, archive: Archive, plan: Plan) -> None:
+    def __init__(self, archive: Archive, plan: ExecutionPlan) -> None:
         """Load the graph and run it once.
 
         Args:
@@ -109,4 +109,4 @@ class Generation:
     def _outcome(self, values: Floats) -> Outcome:
         if not np.isfinite(values).all():
             return worker_pb2.WorkResult(error="the model gave values that are not finite")
-        return Picture(to_pixels(values, self._card.image))
+        return RawPicture(to_pixels(values, self._card.image))

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from services.worker.execution import Plan
+from services.worker.execution import ExecutionPlan
 
 
-def prepare(graph: fx.GraphModule, plan: Plan) -> Callable[..., Tensor]:
+def prepare(graph: fx.GraphModule, plan: ExecutionPlan) -> Callable[..., Tensor]:
     """Make a graph ready to run under a plan.
 
     Args:

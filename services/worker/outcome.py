@@ -7,7 +7,7 @@ from services.worker.imaging import Pixels
 
 
 @dataclass(frozen=True)
-class Picture:
+class RawPicture:
     """A picture that is yet to be encoded.
 
     Attributes:
@@ -22,4 +22,4 @@ class Picture:
 
 
 # A failure is a result already: with `error` or `bad_image`.
-Outcome = Picture | worker_pb2.WorkResult
+Outcome = RawPicture | worker_pb2.WorkResult

@@ -13,11 +13,11 @@ from gantry.v1 import generation_pb2, worker_pb2
 from services.worker.archive import Archive, ArchiveError
 from services.worker.cores import count_cores
 from services.worker.execution import Execution, plan_of
-from services.worker.generation import Generation
+from services.worker.generation import GenerationModel
 from services.worker.imaging import FORMATS, LOSSY_FORMATS, Pixels, encode, picture_facts
 from services.worker.inputs import PICTURE, takes
 from services.worker.outcome import Outcome
-from services.worker.translation import Translation
+from services.worker.translation import TranslationModel
 
 
 def _nobody_has_gone(place: int) -> bool:  # noqa: ARG001 (of every place)
@@ -50,9 +50,9 @@ class Runner:
         self.execution = plan.name
         self._threads = threads or count_cores()
         self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="gantry-chunk")
-        make = Translation if takes(archive.card, PICTURE) else Generation
+        make = TranslationModel if takes(archive.card, PICTURE) else GenerationModel
         try:
-            self._model: Generation | Translation = make(archive, plan)
+            self._model: GenerationModel | TranslationModel = make(archive, plan)
         except Exception as error:
             # A graph that does not belong to its card can fail in any way.
             raise ArchiveError(f"{' or '.join(archive.graphs)}: {error}") from error
@@ -72,7 +72,7 @@ class Runner:
         if not request.items:
             description = worker_pb2.WorkerDescription(card_json=self._archive.card_json)
             return worker_pb2.WorkReply(description=description, execution=self.execution)
-        envelope = _Envelope(request.items, self._find_fault, is_abandoned)
+        envelope = _EnvelopeRun(request.items, self._find_fault, is_abandoned)
         if self._threads == 1 or len(request.items) <= self._model.chunk_items:
             self._work_off(envelope)
         else:
@@ -88,7 +88,7 @@ class Runner:
     def _find_fault(self, item: worker_pb2.WorkItem) -> str:
         return _format_fault(item) or self._model.find_fault(item)
 
-    def _work_off(self, envelope: "_Envelope") -> None:
+    def _work_off(self, envelope: "_EnvelopeRun") -> None:
         """Run chunks of an envelope until none is left."""
         while places := envelope.take(self._model.chunk_items):
             items = [envelope.items[place] for place in places]
@@ -136,7 +136,7 @@ def _format_fault(item: worker_pb2.WorkItem) -> str:
     return ""
 
 
-class _Envelope:
+class _EnvelopeRun:
     """The items of an envelope under way: which are still to run, and what came of the others."""
 
     def __init__(

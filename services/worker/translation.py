@@ -14,19 +14,19 @@ from gantry.v1 import worker_pb2
 from gantry.v1.generation_pb2 import DIRECTION_A_TO_B, DIRECTION_B_TO_A, Direction
 from services.worker.archive import Archive
 from services.worker.decoding import LEAST_SIDE, ImageError, decode
-from services.worker.execution import Plan
+from services.worker.execution import ExecutionPlan
 from services.worker.graph import load_graph
 from services.worker.imaging import Pixels, to_pixels, to_values
 from services.worker.inputs import ways_of
 from services.worker.lowering import prepare, run_graph
-from services.worker.outcome import Outcome, Picture
+from services.worker.outcome import Outcome, RawPicture
 
 Floats = NDArray[np.float32]
 
 _OPPOSITE = {DIRECTION_A_TO_B: DIRECTION_B_TO_A, DIRECTION_B_TO_A: DIRECTION_A_TO_B}
 
 
-class Translation:
+class TranslationModel:
     """Turns pictures of one domain into pictures of the other, one way or both.
 
     Attributes:
@@ -35,7 +35,7 @@ class Translation:
 
     chunk_items = 1
 
-    def __init__(self, archive: Archive, plan: Plan) -> None:
+    def __init__(self, archive: Archive, plan: ExecutionPlan) -> None:
         """Load the graphs and run each once, which compiles them where the plan says so.
 
         Args:
@@ -95,9 +95,9 @@ class Translation:
             return worker_pb2.WorkResult(error="the model gave values that are not finite")
         translated = self._restore(there, small, sent)
         if back is None:
-            return Picture(translated)
+            return RawPicture(translated)
         cycled = self._restore(back, small, sent)
-        return Picture(translated, cycled, _mean_difference(sent, cycled))
+        return RawPicture(translated, cycled, _mean_difference(sent, cycled))
 
     def _run(self, direction: "Direction.ValueType", values: Floats) -> Floats:
         """Run a graph on one picture, float32 [height, width, 3] in the card's value range."""

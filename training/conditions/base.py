@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from training.config import Settings
+from training.config import SettingsGroup
 
 if TYPE_CHECKING:
     from gantry.v1 import models_pb2
@@ -36,7 +36,7 @@ class Showcase:
     columns: int
 
 
-class Condition(Settings, ABC):
+class Condition(SettingsGroup, ABC):
     """What a generator is given beside its latent."""
 
     kind: str

@@ -12,7 +12,7 @@ from training.config.run import (
     OptimizerConfig,
     Precision,
     RunConfig,
-    Settings,
+    SettingsGroup,
 )
 
 __all__ = [
@@ -23,5 +23,5 @@ __all__ = [
     "OptimizerConfig",
     "Precision",
     "RunConfig",
-    "Settings",
+    "SettingsGroup",
 ]

@@ -4,10 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from training.config.run import Settings
+from training.config.run import SettingsGroup
 
 
-class CropConfig(Settings):
+class CropConfig(SettingsGroup):
     """How a training picture is cut from a picture of the data set; each is also mirrored half of the time."""
 
     size: Annotated[int, Field(ge=32, le=1024, multiple_of=4)] = 256

@@ -29,14 +29,14 @@ class ConfigError(ValueError):
     """A setting is not what it may be; the message names the flag to change."""
 
 
-class Settings(BaseModel):
+class SettingsGroup(BaseModel):
     """A group of settings: frozen, and without room for names that nobody reads."""
 
     # JSON, in which a configuration is kept, has no infinity.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class OptimizerConfig(Settings):
+class OptimizerConfig(SettingsGroup):
     """Adam, one optimizer for each net."""
 
     generator_lr: Annotated[float, Field(gt=0, le=1)] = 6e-4
@@ -55,7 +55,7 @@ class OptimizerConfig(Settings):
     """Share of the run after which both learning rates fall linearly to zero; 1 keeps them."""
 
 
-class EmaConfig(Settings):
+class EmaConfig(SettingsGroup):
     """The moving average of the generator's weights, which is the generator that is kept."""
 
     half_life: Annotated[float, Field(gt=0)] = 30_000
@@ -65,7 +65,7 @@ class EmaConfig(Settings):
     """The half-life is at most this share of the images seen, so that the beginning is soon forgotten."""
 
 
-class RunConfig(Settings, ABC):
+class RunConfig(SettingsGroup, ABC):
     """What decides a training run, and what is built of it; each way of training has a configuration of this type."""
 
     info_type: ClassVar[type]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from training.config import Settings
+from training.config import SettingsGroup
 from training.nets.batch_norm import BatchNorm2d
 
 Init = Literal["torch", "normal"]
@@ -38,7 +38,7 @@ def _doublings(size: int) -> int:
     return doublings
 
 
-class GeneratorConfig(Settings):
+class GeneratorConfig(SettingsGroup):
     """The generator's shape."""
 
     width: Annotated[int, Field(ge=2, le=1024, multiple_of=2)] = 96
@@ -62,7 +62,7 @@ class GeneratorConfig(Settings):
         return _drawn(Generator(self, latent_size, condition_size, channels, size), self.init)
 
 
-class DiscriminatorConfig(Settings):
+class DiscriminatorConfig(SettingsGroup):
     """The discriminator's shape."""
 
     width: Annotated[int, Field(ge=1, le=1024)] = 64

@@ -8,13 +8,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.config import Settings
+from training.config import SettingsGroup
 from training.nets.batch_norm import BatchNorm1d
 
 _LOG_VARIANCES = (-6.0, 2.0)  # bounds that keep the likelihood's gradient finite
 
 
-class PosteriorConfig(Settings):
+class PosteriorConfig(SettingsGroup):
     """Q, which reads the codes from an image; it shares the discriminator's trunk."""
 
     hidden: Annotated[int, Field(ge=1, le=4096)] = 128

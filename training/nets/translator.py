@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.config import Settings
+from training.config import SettingsGroup
 
 MULTIPLE = 4
 """Height and width of a generator's input must be divisible by it."""
@@ -19,7 +19,7 @@ _EPSILON = 1e-5
 _WITHIN = 0.97  # keeps white and black off the infinite ends of atanh
 
 
-class TranslatorConfig(Settings):
+class TranslatorConfig(SettingsGroup):
     """The shape of both generators (Johnson et al., 2016; Zhu et al., 2017)."""
 
     width: Annotated[int, Field(ge=1, le=512)] = 64
@@ -41,7 +41,7 @@ class TranslatorConfig(Settings):
         return Translator(self)
 
 
-class PatchConfig(Settings):
+class PatchConfig(SettingsGroup):
     """The shape of both discriminators."""
 
     width: Annotated[int, Field(ge=1, le=512)] = 64

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.config import Settings
+from training.config import SettingsGroup
 from training.data import DatasetInfo
 
 Side = Literal["discriminator", "generator"]
@@ -80,7 +80,7 @@ class Seen:
     draws: Mapping[str, Tensor]
 
 
-class Term(Settings, ABC):
+class Term(SettingsGroup, ABC):
     """Something that is added to a loss."""
 
     sides: ClassVar[frozenset[Side]] = BOTH

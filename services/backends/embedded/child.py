@@ -22,7 +22,7 @@ import torch
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import ModelKey
 from services.backends.embedded.frames import pack, receive
-from services.backends.store import open_store
+from services.backends.store import open_model_store
 from services.worker.archive import Archive
 from services.worker.runner import Runner
 
@@ -78,7 +78,7 @@ def load(model_store: Path, execution: str, device: str) -> tuple[worker_pb2.Loa
         runners[ModelKey(archive.card.name, archive.card.version)] = runner
         return models_pb2.LoadedModel(card=archive.card, digest=archive.digest)
 
-    loaded, refused = open_store(model_store, use)
+    loaded, refused = open_model_store(model_store, use)
     return worker_pb2.LoaderReport(models=loaded.values(), refused=refused, gpus=gpus), runners
 
 

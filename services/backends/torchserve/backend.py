@@ -15,7 +15,7 @@ from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import Backend, BackendUnavailableError, ModelKey, WorkerLostError
 from services.backends.envelope import Envelope, age, left_unrun
 from services.backends.restarts import Restarts
-from services.backends.store import open_store
+from services.backends.store import open_model_store
 from services.backends.torchserve.api import (
     DEFAULT_MESSAGE_BYTES,
     OWN_MESSAGE_BYTES,
@@ -226,7 +226,7 @@ class TorchServeBackend(Backend):
             from services.backends.torchserve.process import TorchServeProcess
         except ImportError as error:
             raise BackendUnavailableError(f"{error}; pip install 'gantry[torchserve]'") from error
-        archives, refused = await asyncio.to_thread(open_store, self._model_store, lambda path, _: path)
+        archives, refused = await asyncio.to_thread(open_model_store, self._model_store, lambda path, _: path)
         self._roster.note_store(archives, refused)
         self._process = TorchServeProcess(
             list(archives.values()), self._workers, OWN_MESSAGE_BYTES, self._execution, self._device

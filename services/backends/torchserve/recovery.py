@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from services.backends.base import BackendUnavailableError, ModelKey
-from services.backends.torchserve.rest import Worker
+from services.backends.torchserve.rest import WorkerStatus
 from services.backends.torchserve.roster import Served
 
 # How often TorchServe is asked whether workers are ready, where the model has none, and where it has some.
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class Rest(Protocol):
     """What healing asks of TorchServe's REST management API."""
 
-    async def workers(self, key: ModelKey) -> Sequence[Worker]:
+    async def workers(self, key: ModelKey) -> Sequence[WorkerStatus]:
         """Return the workers of a model."""
 
     async def scale(self, key: ModelKey, workers: int) -> None:
@@ -135,7 +135,7 @@ class Recovery:
         await self._rest.scale(self._served.key, self._served.workers)
         self._seen = self._clock()
 
-    async def _alive(self, workers: Sequence[Worker]) -> list[Worker]:
+    async def _alive(self, workers: Sequence[WorkerStatus]) -> list[WorkerStatus]:
         """Of these workers return those that have a process, as far as that can be seen."""
         if self._processes is None:
             return list(workers)

@@ -15,7 +15,7 @@ from services.backends.base import BackendUnavailableError, ModelKey
 _ANSWER_SECONDS = 5.0
 
 
-class Worker(NamedTuple):
+class WorkerStatus(NamedTuple):
     """What TorchServe tells of a worker.
 
     Attributes:
@@ -38,7 +38,7 @@ class RestApi:
         """
         self._address = address
 
-    async def workers(self, key: ModelKey) -> list[Worker]:
+    async def workers(self, key: ModelKey) -> list[WorkerStatus]:
         """Ask which workers a model has.
 
         Args:
@@ -48,7 +48,7 @@ class RestApi:
             BackendUnavailableError: There was no answer, or TorchServe does not have the model.
         """
         (model,) = await self._ask("GET", _path(key))
-        return [Worker(worker["id"], worker["status"] == "READY") for worker in model["workers"]]
+        return [WorkerStatus(worker["id"], worker["status"] == "READY") for worker in model["workers"]]
 
     async def scale(self, key: ModelKey, workers: int) -> None:
         """Set how many workers a model has; those that are too many are killed, those that come load it later.

@@ -127,7 +127,7 @@ class FetchedKeys:
             ValueError: The URL is of another kind.
         """
         check_url(url)
-        self._client, self._clock, self._sleep = _Client(url, fetch or fetch_bounded), clock, sleep
+        self._client, self._clock, self._sleep = _JwksClient(url, fetch or fetch_bounded), clock, sleep
         self._keys = KeySet()
         self._tried: float | None = None
         self._fetching: asyncio.Task[None] | None = None
@@ -184,7 +184,7 @@ def key_source(location: str) -> KeySource:
     return FetchedKeys(location) if "://" in location else FileKeys(Path(location))
 
 
-class _Client(jwt.PyJWKClient):
+class _JwksClient(jwt.PyJWKClient):
     """PyJWT's client, within bounds of bytes, seconds and redirects; it keeps no keys, since `FetchedKeys` does."""
 
     def __init__(self, url: str, fetch: Callable[[str], bytes]) -> None:

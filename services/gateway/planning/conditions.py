@@ -34,7 +34,7 @@ Values = Mapping[str, int | float]
 
 
 @dataclass(frozen=True)
-class Shown:
+class CompleteCondition:
     """What one picture shows, complete.
 
     Attributes:
@@ -66,7 +66,7 @@ class Shown:
         return facts_of({f"{prefix}{key}": value for key, value in (label | codes | attributes).items()})
 
 
-def show(card: models_pb2.ModelCard, seed: int, values: Values) -> Shown:
+def complete(card: models_pb2.ModelCard, seed: int, values: Values) -> CompleteCondition:
     """Complete a condition.
 
     Args:
@@ -98,10 +98,10 @@ def show(card: models_pb2.ModelCard, seed: int, values: Values) -> Shown:
         attributes[known.name] = float(np.float32(number))
         parts[known.name] = [attributes[known.name]]
     vector = [value for name in condition_inputs(card) for value in parts[name]]
-    return Shown(vector, label, codes, attributes)
+    return CompleteCondition(vector, label, codes, attributes)
 
 
-def seed_facts(seed: int, shown: Shown, truncation: float) -> list[worker_pb2.Fact]:
+def seed_facts(seed: int, shown: CompleteCondition, truncation: float) -> list[worker_pb2.Fact]:
     """Return what the PNG of a picture from one seed says: enough to make it again."""
     return [*facts_of({"seed": seed}), *shown.facts(), *facts_of({"truncation": f"{truncation:g}"})]
 

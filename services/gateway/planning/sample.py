@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_RAW, Image, SampleRequest
 from services.gateway.planning.conditions import (
-    Shown,
+    CompleteCondition,
     Values,
+    complete,
     read_inputs,
     read_labels,
     read_seed,
     seed_facts,
-    show,
     value_text,
 )
 from services.gateway.planning.output import (
@@ -100,7 +100,7 @@ def plan_sample(
     items, images = [], []
     for index, label in enumerate(labels):
         image_seed = (seed + index) % _SEEDS
-        shown = show(card, image_seed, {**values, **label})
+        shown = complete(card, image_seed, {**values, **label})
         items.append(_item(image_seed, shown, truncation, made))
         images.append(_image(image_seed, shown, truncation))
     return SamplePlan(items, images, seed, grid)
@@ -170,7 +170,7 @@ def _check_size(
     check_answer("count", size, limits, "use SampleStream", violations)
 
 
-def _item(seed: int, shown: Shown, truncation: float, encoding: Encoding) -> worker_pb2.WorkItem:
+def _item(seed: int, shown: CompleteCondition, truncation: float, encoding: Encoding) -> worker_pb2.WorkItem:
     return worker_pb2.WorkItem(
         generate=worker_pb2.GenerateWork(seed=seed, condition=shown.vector, truncation=truncation),
         format=encoding.format,
@@ -179,7 +179,7 @@ def _item(seed: int, shown: Shown, truncation: float, encoding: Encoding) -> wor
     )
 
 
-def _image(seed: int, shown: Shown, truncation: float) -> Image:
+def _image(seed: int, shown: CompleteCondition, truncation: float) -> Image:
     image = Image(seed=seed, truncation=truncation, codes=shown.codes, attributes=shown.attributes)
     if shown.label is not None:
         image.label_id, image.label_name = shown.label.id, shown.label.name

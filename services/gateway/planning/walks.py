@@ -10,13 +10,13 @@ from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import Arithmetic, Coordinate, Interpolation, Sweep, TraverseRequest
 from services.gateway.planning.axes import read_axis
 from services.gateway.planning.conditions import (
-    Shown,
+    CompleteCondition,
     Values,
+    complete,
     field_of,
     read_condition,
     read_seed,
     seed_facts,
-    show,
 )
 from services.gateway.planning.output import Limits, facts_of, read_truncation
 from services.gateway.planning.scales import number_text
@@ -116,11 +116,11 @@ def _lay_out_sweep(
     steps = []
     # The first axis moves fastest.
     for stops in itertools.product(*reversed(axes)):
-        shown = show(card, seed, {**values, **{stop.axis: stop.value for stop in stops}})
+        shown = complete(card, seed, {**values, **{stop.axis: stop.value for stop in stops}})
         work = worker_pb2.GenerateWork(seed=seed, condition=shown.vector, truncation=truncation)
         steps.append(Step(work, stops[::-1], seed_facts(seed, shown, truncation)))
     ways = {name: _axis_text(stops) for name, stops in zip("xy", axes, strict=False)}
-    held = _without({stops[0].axis for stops in axes}, show(card, seed, values))
+    held = _without({stops[0].axis for stops in axes}, complete(card, seed, values))
     facts = facts_of({"seed": seed, **ways, "truncation": f"{truncation:g}"})
     return Walk(seed, steps, [*facts, *held.facts()], len(axes[0]))
 
@@ -132,8 +132,8 @@ def _read_interpolation(
     for name in ("from_seed", "to_seed"):
         if not path.HasField(name):
             here.add(name, "required")
-    start = show(card, path.from_seed, read_condition(card, path.from_condition, here.under("from_condition")))
-    end = show(card, path.to_seed, read_condition(card, path.to_condition, here.under("to_condition")))
+    start = complete(card, path.from_seed, read_condition(card, path.from_condition, here.under("from_condition")))
+    end = complete(card, path.to_seed, read_condition(card, path.to_condition, here.under("to_condition")))
     if path.HasField("from_condition") and not path.HasField("to_condition"):
         end = start
     steps = path.steps if path.HasField("steps") else DEFAULT_STEPS
@@ -143,7 +143,9 @@ def _read_interpolation(
     return partial(_lay_out_interpolation, path, start, end, steps)
 
 
-def _lay_out_interpolation(path: Interpolation, start: Shown, end: Shown, frames: int, truncation: float) -> Walk:
+def _lay_out_interpolation(
+    path: Interpolation, start: CompleteCondition, end: CompleteCondition, frames: int, truncation: float
+) -> Walk:
     ends = [
         *facts_of({"from_seed": path.from_seed, "to_seed": path.to_seed, "truncation": f"{truncation:g}"}),
         *start.facts("from_"),
@@ -176,7 +178,7 @@ def _lay_out_arithmetic(
     card: models_pb2.ModelCard, seeds: Mapping[str, Sequence[int]], values: Values, truncation: float
 ) -> Walk:
     first = seeds["a"][0]
-    shown = show(card, first, values)
+    shown = complete(card, first, values)
     said = {name: ",".join(map(str, term)) for name, term in seeds.items()}
     facts = [*facts_of({**said, "truncation": f"{truncation:g}"}), *shown.facts()]
     a, b, c = (worker_pb2.LatentTerm(seeds=term, weight=1.0) for term in seeds.values())
@@ -196,11 +198,11 @@ def _check_frames(name: str, frames: int, limits: Limits, violations: Violations
         violations.add(name, f"a walk may have at most {limits.max_images} frames, got {frames}")
 
 
-def _without(moving: set[str], shown: Shown) -> Shown:
+def _without(moving: set[str], shown: CompleteCondition) -> CompleteCondition:
     """What is held while some axes move."""
     label = None if CLASS in moving else shown.label
     attributes = {name: number for name, number in shown.attributes.items() if name not in moving}
-    return Shown((), label, [code for code in shown.codes if code.code not in moving], attributes)
+    return CompleteCondition((), label, [code for code in shown.codes if code.code not in moving], attributes)
 
 
 def _axis_text(stops: Sequence[Coordinate]) -> str:

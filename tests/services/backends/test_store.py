@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from services.backends.base import ModelKey
-from services.backends.store import open_store
+from services.backends.store import open_model_store
 from services.worker.archive import ArchiveError
 from tests.archives import write_tiny_archive
 
@@ -16,7 +16,7 @@ def test_sound_archives_are_kept_and_others_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not an archive, and not looked at")
     shutil.copy(tiny, tmp_path / "z-twin.mar")
 
-    opened, refused = open_store(tmp_path, lambda path, archive: (path.name, archive.card.name))
+    opened, refused = open_model_store(tmp_path, lambda path, archive: (path.name, archive.card.name))
 
     assert opened == {
         ModelKey("tiny", "1.0.0"): ("tiny-1.0.0.mar", "tiny"),
@@ -34,7 +34,7 @@ def test_archive_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     def use(path: Path, archive: object) -> None:
         raise ArchiveError("model.pt2: no good")
 
-    opened, refused = open_store(tmp_path, use)
+    opened, refused = open_model_store(tmp_path, use)
 
     assert not opened
     assert [(archive.archive, archive.reason) for archive in refused] == [("tiny-1.0.0.mar", "model.pt2: no good")]

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from services.batch.items import Item
-from services.batch.job import Job, OutputFile, Provenance
+from services.batch.job import Job, JobProvenance, OutputFile
 from services.batch.local_store import LocalStore
 from services.batch.manifest import Record, open_manifest
 from services.batch.shards import Shard
 from services.batch.storage import Store
 from tests.waiting import wait_until
 
-PROVENANCE = Provenance(model="m", version="1.0.0", digest="d" * 64, options="options")
+PROVENANCE = JobProvenance(model="m", version="1.0.0", digest="d" * 64, options="options")
 
 
 def output_for(item: Item) -> bytes:

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from services.batch.calling import Caller
+from services.batch.calling import JobCalls
 from services.batch.faults import JobError, StoppedError
 from services.batch.window import Window
 from services.client import GantryError
@@ -32,10 +32,10 @@ class Gateway:
         return "made"
 
 
-def caller_of(patience: float = 300.0) -> tuple[Caller, Window, Clock]:
+def caller_of(patience: float = 300.0) -> tuple[JobCalls, Window, Clock]:
     clock = Clock()
     window = Window(8, clock=clock, sleep=clock.sleep)
-    return Caller(window, patience=patience, clock=clock), window, clock
+    return JobCalls(window, patience=patience, clock=clock), window, clock
 
 
 async def test_an_answer_is_handed_on_with_its_time() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.batch.archives import is_archive, open_archive
+from services.batch.archives import is_archive, open_picture_archive
 from services.batch.faults import ItemError, JobError, StorageError
 from services.batch.inputs import Input, open_input
 from services.batch.naming import Found, unsafe
@@ -414,5 +414,5 @@ def test_an_object_that_is_huge_is_not_fetched(remote: str, monkeypatch: pytest.
 @pytest.mark.parametrize("name", ["in.tar", "in.zip"])
 def test_members_of_an_archive_without_a_version_have_none(tmp_path: Path, name: str) -> None:
     path = Path(write_archive(tmp_path / name, [("a.jpg", b"a")]))
-    (found,) = open_archive(name, None, lambda: path.open("rb")).members()
+    (found,) = open_picture_archive(name, None, lambda: path.open("rb")).members()
     assert found.fingerprint is None

@@ -26,7 +26,7 @@ WAITING = textwrap.dedent(
     from services.batch.job import Job
     from services.batch.local_store import LocalStore
     from services.batch.manifest import open_manifest
-    from services.batch.running import Run, carry_out, exit_code_of
+    from services.batch.running import JobRun, carry_out, exit_code_of
     from services.batch.shards import Shard
     from tests.services.batch.engine import PROVENANCE, CountingMake, items_of
 
@@ -41,7 +41,7 @@ WAITING = textwrap.dedent(
         store = LocalStore(sys.argv[1])
         manifest = open_manifest(store, Shard())
         job = Job(items_of(4), wait, PROVENANCE, store, manifest, width=4)
-        return await carry_out(job, 4, Run(progress=False), clean_up=manifest.close)
+        return await carry_out(job, 4, JobRun(progress=False), clean_up=manifest.close)
 
     sys.exit(exit_code_of("batch test", lambda: asyncio.run(run())))
     """
@@ -78,7 +78,7 @@ async def test_the_last_report_follows_those_on_the_way(tmp_path: Path, monkeypa
     store = LocalStore(tmp_path)
     manifest = open_manifest(store, Shard())
     job = Job(items_of(1), wait_for_report, PROVENANCE, store, manifest, width=1)
-    assert await running.carry_out(job, 1, running.Run(), clean_up=manifest.close) == running.DONE
+    assert await running.carry_out(job, 1, running.JobRun(), clean_up=manifest.close) == running.DONE
     assert slow.told[-2:] == ["on the way", "at the end"]
     assert slow.told.count("at the end") == 1
 
@@ -103,7 +103,7 @@ def test_a_second_signal_does_not_wait_for_the_gateway(tmp_path: Path, number: s
 
 @pytest.mark.parametrize("folder", ["", "none"])
 def test_a_gateway_of_its_own_needs_archives(tmp_path: Path, folder: str) -> None:
-    run = running.Run(embedded=True, model_store=tmp_path / folder)
+    run = running.JobRun(embedded=True, model_store=tmp_path / folder)
     told = f"model store {tmp_path / folder} is no folder with archives"
     with pytest.raises(JobError, match=told), running.gateway_for(run):
         pass

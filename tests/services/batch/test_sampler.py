@@ -9,21 +9,21 @@ from typing import Any
 import grpc
 import pytest
 
-from services.batch.calling import Caller
+from services.batch.calling import JobCalls
 from services.batch.faults import ItemError, JobError, StoppedError
 from services.batch.items import Item
 from services.batch.job import Ending, Job, OutputFile, Tally
 from services.batch.manifest import load_shard, open_manifest
-from services.batch.sample import SampleRequest, Settled, settle
+from services.batch.sample import SampleRequest, SettledSample, settle
 from services.batch.sample_plan import CALL_PICTURES
-from services.batch.sampler import Sampler
+from services.batch.sampler import PictureSampler
 from services.batch.shards import Shard
 from services.batch.storage import open_store
 from services.batch.window import Window
 from services.client import AsyncClient, Client, GantryError, SampledImage
 
 
-async def settled_by(client: AsyncClient, request: SampleRequest) -> Settled:
+async def settled_by(client: AsyncClient, request: SampleRequest) -> SettledSample:
     return settle(request, await client.model(request.model, request.version))
 
 
@@ -33,7 +33,7 @@ async def make(address: str, out: Path, request: SampleRequest, shard: Shard = S
         settled = await settled_by(client, request)
         manifest = open_manifest(store, shard)
         try:
-            async with Sampler(client, Caller(Window(4)), settled, calls=4) as sampler:
+            async with PictureSampler(client, JobCalls(Window(4)), settled, calls=4) as sampler:
                 job = Job(sampler.items(shard), sampler.make, settled.provenance, store, manifest, width=128)
                 return await job.run(), job.tally
         finally:
@@ -133,8 +133,8 @@ async def ask_for_all(
             nonlocal now
             now += 1.0
 
-        caller = Caller(Window(calls, clock=lambda: now, sleep=no_sleep), clock=lambda: now)
-        async with Sampler(counted, caller, settled, calls=calls) as sampler:  # type: ignore[arg-type]
+        caller = JobCalls(Window(calls, clock=lambda: now, sleep=no_sleep), clock=lambda: now)
+        async with PictureSampler(counted, caller, settled, calls=calls) as sampler:  # type: ignore[arg-type]
             items = list(sampler.items(Shard()))
             made = await asyncio.gather(*(sampler.make(item, None) for item in items), return_exceptions=True)
             return items, made, counted.sizes
@@ -211,9 +211,9 @@ async def test_another_archive_ends_the_job(address: str, monkeypatch: pytest.Mo
 async def test_nobody_waits_for_a_job_that_stops(address: str) -> None:
     async with AsyncClient(address, attempts=1) as client:
         settled = await settled_by(client, SampleRequest(model="tiny", count=9))
-        caller = Caller(Window(1))
+        caller = JobCalls(Window(1))
         caller.stop()
-        async with Sampler(client, caller, settled, calls=1) as sampler:
+        async with PictureSampler(client, caller, settled, calls=1) as sampler:
             made = await asyncio.gather(
                 *(sampler.make(item, None) for item in sampler.items(Shard())), return_exceptions=True
             )

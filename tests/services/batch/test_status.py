@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.batch.description import Description
 from services.batch.local_store import LocalStore
-from services.batch.status import status_of
+from services.batch.status import status_of_job
 from tests.services.batch.test_manifest import RECORD
 
 
@@ -29,7 +29,7 @@ def write(root: Path, shard: str, *lines: tuple[str, str, int, str | None]) -> N
 
 
 def test_no_job_has_no_status(tmp_path: Path) -> None:
-    assert status_of(LocalStore(tmp_path)) is None
+    assert status_of_job(LocalStore(tmp_path)) is None
 
 
 def test_all_shards_are_counted(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_all_shards_are_counted(tmp_path: Path) -> None:
         ("e", "staged", 606, None),
     )
     write(tmp_path, "2-of-4", ("f", "failed", 0, "EXISTS"), ("g", "failed", 1, "EXISTS"), ("h", "done", 2, None))
-    status = status_of(store)
+    status = status_of_job(store)
     assert status is not None
     assert (status.done, status.under_way, status.failed) == (4, 1, 3)
     assert status.reasons == {"EXISTS": 2, "INVALID_REQUEST": 1}
@@ -66,7 +66,7 @@ def test_all_shards_are_counted(tmp_path: Path) -> None:
 
 def test_lines_that_threads_wrote_side_by_side_count_too(tmp_path: Path) -> None:
     write(tmp_path, "0-of-1", ("a", "staged", 0, None), ("b", "done", 6, None), ("a", "done", 5, None))
-    status = status_of(LocalStore(tmp_path))
+    status = status_of_job(LocalStore(tmp_path))
     assert status is not None
     assert status.images_per_second == 2 / 5
 
@@ -74,7 +74,7 @@ def test_lines_that_threads_wrote_side_by_side_count_too(tmp_path: Path) -> None
 def test_only_some_failures_are_shown(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     write(tmp_path, "0-of-1", *((f"{n:03d}", "failed", 0, "X") for n in range(100)))
-    status = status_of(store)
+    status = status_of_job(store)
     assert status is not None
     assert len(status.failures) == 20
     assert "and 80 more" in status.to_text()

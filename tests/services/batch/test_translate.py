@@ -20,13 +20,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc
-from services.batch.calling import Caller
+from services.batch.calling import JobCalls
 from services.batch.inputs import open_input
 from services.batch.manifest import Record
 from services.batch.plan import make_plan
 from services.batch.shards import Shard
 from services.batch.storage import open_filesystem, open_store
-from services.batch.translate import Settled, translating
+from services.batch.translate import SettledTranslation, translating
 from services.batch.window import Window
 from services.cli import app
 from services.client import AsyncClient, TranslateOptions
@@ -255,8 +255,8 @@ async def test_a_gateway_without_room_fails_no_item(tmp_path: Path) -> None:
         (tmp_path / f"in/{index}.png").write_bytes(b"%d" % index)
     inputs = [open_input(str(tmp_path / "in"))]
     window, servicer = Window(8), FullServicer()
-    caller = Caller(window)
-    settled = Settled(PROVENANCE, TranslateOptions(direction="a_to_b"))
+    caller = JobCalls(window)
+    settled = SettledTranslation(PROVENANCE, TranslateOptions(direction="a_to_b"))
     with listening(servicer) as address:
         async with AsyncClient(address) as client, translating(client, inputs, settled, caller, 8) as make:
             plan = make_plan(inputs, str(tmp_path / "out"), Shard(), "png")

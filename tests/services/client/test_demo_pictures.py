@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from services.client import demo_pictures as module
-from services.client.demo_pictures import SIDE, Translated, captioned_sheet, demo_pictures, scene
+from services.client.demo_pictures import SIDE, SheetColumn, captioned_sheet, demo_pictures, scene
 
 
 def picture_file(shade: int) -> bytes:
@@ -83,7 +83,7 @@ def test_licence_names_every_photograph() -> None:
 
 def test_sheet_shows_sent_above_came_above_caption() -> None:
     red, green, blue = (Image.new("RGB", (SIDE, SIDE), colour) for colour in ("red", "lime", "blue"))
-    page = captioned_sheet([Translated(red, green, "first"), Translated(green, blue, "")])
+    page = captioned_sheet([SheetColumn(red, green, "first"), SheetColumn(green, blue, "")])
     left, right = SIDE // 2, SIDE + 2 + SIDE // 2
     above, below = SIDE // 2, SIDE + 2 + SIDE // 2
     assert [page.getpixel(at) for at in ((left, above), (left, below))] == [(255, 0, 0), (0, 255, 0)]

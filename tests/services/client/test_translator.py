@@ -15,7 +15,7 @@ from PIL import Image
 from gantry.v1 import generation_pb2, generation_pb2_grpc
 from services.client import AsyncClient, Client, GantryError
 from services.client.exchange import CHUNK_BYTES
-from services.client.translator import Translator
+from services.client.translator import TranslationStream
 from tests.services.client.refusing import SilentServicer, listening
 from tests.services.gateway.fakes import settled, until
 
@@ -99,7 +99,7 @@ class Call:
 
 async def test_the_rest_of_a_picture_that_is_refused_is_not_sent() -> None:
     call = Call()
-    translator = Translator(lambda: call, generation_pb2.TranslateRequest(model="m"), None)
+    translator = TranslationStream(lambda: call, generation_pb2.TranslateRequest(model="m"), None)
     translating = asyncio.create_task(translator.translate(bytes(3 * CHUNK_BYTES)))
     await settled()
     call.answers.put_nowait(Response(id=call.written[0].id, error=generation_pb2.ItemError(code=3, message="bad")))

@@ -9,7 +9,7 @@ from gantry.v1 import models_pb2
 from services.worker import execution
 from services.worker.execution import (
     FLOAT32,
-    Plan,
+    ExecutionPlan,
     can_compile,
     has_matrix_units,
     parse_device,
@@ -51,7 +51,7 @@ def test_a_gpu_runs_what_is_asked_and_compiles_nothing(setting: str, precision: 
 
 def test_names_of_plans() -> None:
     assert FLOAT32.name == "cpu-float32-eager"
-    assert Plan("bfloat16", compiled=True).name == "cpu-bfloat16-inductor"
+    assert ExecutionPlan("bfloat16", compiled=True).name == "cpu-bfloat16-inductor"
 
 
 @pytest.mark.parametrize("text", ["", "AUTO", "bf16", "float16"])

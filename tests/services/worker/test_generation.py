@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from gantry.v1 import models_pb2, worker_pb2
 from services.worker.archive import Archive, open_archive
 from services.worker.execution import FLOAT32
-from services.worker.generation import Generation
+from services.worker.generation import GenerationModel
 from services.worker.inputs import condition_bounds
 from services.worker.latents import draw_latent
-from services.worker.outcome import Outcome, Picture
+from services.worker.outcome import Outcome, RawPicture
 from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator, tiny_card
 from training.archive.export import export_generator
 from training.archive.package import LATENT_EXECUTION
@@ -25,11 +25,11 @@ Item = worker_pb2.WorkItem
 
 
 @pytest.fixture(scope="session")
-def generation(tiny_archive: Archive) -> Generation:
-    return Generation(tiny_archive, FLOAT32)
+def generation(tiny_archive: Archive) -> GenerationModel:
+    return GenerationModel(tiny_archive, FLOAT32)
 
 
-def make(generation: Generation, items: Sequence[Item]) -> list[Outcome]:
+def make(generation: GenerationModel, items: Sequence[Item]) -> list[Outcome]:
     """Make any number of pictures, a chunk at a time."""
     size = generation.chunk_items
     return [outcome for start in range(0, len(items), size) for outcome in generation.make(items[start : start + size])]
@@ -51,7 +51,7 @@ def archive_of(module: nn.Module) -> Archive:
 
 
 def pixels_of(outcomes: list[Outcome]) -> list[bytes]:
-    pictures = [outcome for outcome in outcomes if isinstance(outcome, Picture)]
+    pictures = [outcome for outcome in outcomes if isinstance(outcome, RawPicture)]
     assert len(pictures) == len(outcomes)
     return [picture.pixels.tobytes() for picture in pictures]
 
@@ -76,10 +76,10 @@ class Formula(nn.Module):
 
 
 @pytest.mark.parametrize("rows", ["sound", "mixing"])
-def test_values_are_the_same_at_any_place(rows: str, generation: Generation) -> None:
+def test_values_are_the_same_at_any_place(rows: str, generation: GenerationModel) -> None:
     """Exact for the graph's own values too: pixels would hide a difference in the last bit."""
     mixing = archive_of(BatchStatistics(channels=1, seed=0))
-    model = generation if rows == "sound" else Generation(mixing, FLOAT32)
+    model = generation if rows == "sound" else GenerationModel(mixing, FLOAT32)
     assert model.chunk_items == (8 if rows == "sound" else 1)
     works = [item(seed, seed % 3).generate for seed in range(model.chunk_items)]
     alone = np.concatenate([model.values_of([work]) for work in works])
@@ -90,7 +90,7 @@ def test_values_are_the_same_at_any_place(rows: str, generation: Generation) -> 
 
 def test_a_picture_is_that_of_its_latent_and_condition() -> None:
     module = TinyGenerator(channels=1, seed=3).eval()
-    model = Generation(archive_of(module), FLOAT32)
+    model = GenerationModel(archive_of(module), FLOAT32)
     condition = [0.25, 0.0, 0.75]
     (values,) = model.values_of([Work(seed=5, condition=condition, truncation=0.5)])
     with torch.inference_mode():
@@ -98,17 +98,17 @@ def test_a_picture_is_that_of_its_latent_and_condition() -> None:
     np.testing.assert_allclose(values[..., 0], expected[0, 0].numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_seeds_conditions_and_truncations_make_a_difference(generation: Generation) -> None:
+def test_seeds_conditions_and_truncations_make_a_difference(generation: GenerationModel) -> None:
     items = [item(1), item(2), item(1, label=1), item(1, truncation=0.5)]
     assert len(set(pixels_of(make(generation, items)))) == len(items)
 
 
-def test_truncation_zero_gives_one_picture_per_class(generation: Generation) -> None:
+def test_truncation_zero_gives_one_picture_per_class(generation: GenerationModel) -> None:
     items = [item(seed, label, truncation=0.0) for label in range(3) for seed in range(4)]
     assert len(set(pixels_of(make(generation, items)))) == 3
 
 
-def test_the_ends_of_a_walk_are_the_pictures_of_its_seeds(generation: Generation) -> None:
+def test_the_ends_of_a_walk_are_the_pictures_of_its_seeds(generation: GenerationModel) -> None:
     walk = [
         Item(
             generate=Work(
@@ -122,7 +122,7 @@ def test_the_ends_of_a_walk_are_the_pictures_of_its_seeds(generation: Generation
     assert middle not in (first, last)
 
 
-def test_a_sum_of_latents_makes_a_picture(generation: Generation) -> None:
+def test_a_sum_of_latents_makes_a_picture(generation: GenerationModel) -> None:
     terms = [worker_pb2.LatentTerm(seeds=[1, 1], weight=1.0)]
     summed = Item(generate=Work(sum=worker_pb2.LatentSum(terms=terms), condition=one_hot(0), truncation=1))
     assert pixels_of(make(generation, [summed])) == pixels_of(make(generation, [item(1)]))
@@ -130,7 +130,7 @@ def test_a_sum_of_latents_makes_a_picture(generation: Generation) -> None:
 
 def test_every_code_makes_a_difference(code_mar: Path) -> None:
     archive = open_archive(code_mar)
-    model = Generation(archive, FLOAT32)
+    model = GenerationModel(archive, FLOAT32)
     conditions = [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0], [1, 0, 0, 0.9, 0], [1, 0, 0, 0, -0.9]]
     items = [Item(generate=Work(seed=0, condition=condition, truncation=1)) for condition in conditions]
     assert not any(model.find_fault(item) for item in items)
@@ -138,7 +138,7 @@ def test_every_code_makes_a_difference(code_mar: Path) -> None:
 
 
 def test_a_graph_of_latents_alone_takes_no_condition(plain_archive: Archive) -> None:
-    model = Generation(plain_archive, FLOAT32)
+    model = GenerationModel(plain_archive, FLOAT32)
     items = [Item(generate=Work(seed=seed, truncation=1)) for seed in range(11)]
     assert not any(model.find_fault(item) for item in items)
     made = pixels_of(make(model, items))
@@ -149,7 +149,7 @@ def test_a_graph_of_latents_alone_takes_no_condition(plain_archive: Archive) -> 
 
 
 def test_every_attribute_makes_a_difference(attribute_archive: Archive) -> None:
-    model = Generation(attribute_archive, FLOAT32)
+    model = GenerationModel(attribute_archive, FLOAT32)
     conditions = [[0, 18], [1, 18], [0, 80], [0.5, 49]]
     items = [Item(generate=Work(seed=0, condition=condition, truncation=1)) for condition in conditions]
     assert not any(model.find_fault(item) for item in items)
@@ -159,7 +159,7 @@ def test_every_attribute_makes_a_difference(attribute_archive: Archive) -> None:
 def test_the_value_range_of_the_card_becomes_pixels() -> None:
     archive = archive_of(Formula(lambda latents, labels: labels - 2.0 + 0 * latents))
     archive.card.image.value_max = 3.0
-    model = Generation(archive, FLOAT32)
+    model = GenerationModel(archive, FLOAT32)
     # 0 is a quarter of the way from -1 to 3.
     assert pixels_of(make(model, [item(0, label) for label in range(3)])) == [
         bytes([value]) * 48 for value in (0, 0, 64)
@@ -167,7 +167,7 @@ def test_the_value_range_of_the_card_becomes_pixels() -> None:
 
 
 def test_values_that_are_not_finite_fail_their_item_only() -> None:
-    model = Generation(archive_of(Formula(lambda latents, labels: 0 * latents + torch.log(labels - 1))), FLOAT32)
+    model = GenerationModel(archive_of(Formula(lambda latents, labels: 0 * latents + torch.log(labels - 1))), FLOAT32)
     outcomes = make(model, [item(0, 2), item(0, 1), item(0, 0), item(1, 2)])
     fault = worker_pb2.WorkResult(error="the model gave values that are not finite")
     assert [outcome == fault for outcome in outcomes] == [False, True, True, False]
@@ -185,11 +185,11 @@ def test_values_that_are_not_finite_fail_their_item_only() -> None:
         (Work(condition=one_hot(0), truncation=1), "latent: must be a seed, slerp or sum"),
     ],
 )
-def test_faults_are_named(generation: Generation, work: Work, fault: str) -> None:
+def test_faults_are_named(generation: GenerationModel, work: Work, fault: str) -> None:
     assert generation.find_fault(Item(generate=work)) == fault
 
 
-def test_work_of_another_kind_is_a_fault(generation: Generation) -> None:
+def test_work_of_another_kind_is_a_fault(generation: GenerationModel) -> None:
     assert (
         generation.find_fault(Item(translate=worker_pb2.TranslateWork())) == "work: must be `generate` for this model"
     )
@@ -202,7 +202,7 @@ def test_a_graph_of_another_shape_than_the_card_is_refused(tiny_archive: Archive
     card.CopyFrom(tiny_archive.card)
     setattr(card.image, field, 3)
     with pytest.raises(ValueError, match=r"the graph gives pictures \[N, H, W, C\] = \(8, 8, 6, 1\), the card says"):
-        Generation(Archive(card, b"", "", tiny_archive.graphs), FLOAT32)
+        GenerationModel(Archive(card, b"", "", tiny_archive.graphs), FLOAT32)
 
 
 @pytest.mark.parametrize("change", [-1, 1])
@@ -218,4 +218,4 @@ def test_a_graph_of_another_latent_or_condition_than_the_card_is_refused(tiny_ar
     assert len(condition_bounds(other_classes)) == len(CLASS_NAMES) + change
     for card in (other_latent, other_classes):
         with pytest.raises(RuntimeError):
-            Generation(Archive(card, b"", "", tiny_archive.graphs), FLOAT32)
+            GenerationModel(Archive(card, b"", "", tiny_archive.graphs), FLOAT32)

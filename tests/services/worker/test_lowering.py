@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from services.worker.archive import Archive
-from services.worker.execution import FLOAT32, Plan, Precision, can_compile
+from services.worker.execution import FLOAT32, ExecutionPlan, Precision, can_compile
 from services.worker.graph import load_graph
 from services.worker.lowering import prepare, run_graph
 from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator
@@ -70,7 +70,7 @@ def test_a_graph_runs_on_one_thread_wherever_it_is_called(tiny_program: bytes) -
 def test_bfloat16_is_of_the_convolutions_alone_and_comes_close(programs: list[bytes]) -> None:
     exact = prepare(load_graph(programs[0]), FLOAT32)
     lowered = load_graph(programs[0])
-    graph = prepare(lowered, Plan("bfloat16", compiled=False))
+    graph = prepare(lowered, ExecutionPlan("bfloat16", compiled=False))
     convolutions = [node for node in lowered.graph.nodes if node.target is torch.ops.aten.convolution.default]
     assert len(convolutions) == 8
     for node in convolutions:
@@ -116,7 +116,7 @@ def test_a_moved_graph_leaves_nothing_on_the_processor(
     tiny_program: bytes, programs: list[bytes], precision: Precision
 ) -> None:
     """Torch's device "meta" has no numbers, but refuses a tensor that was left behind, as a GPU does."""
-    plan = Plan(precision, compiled=False, device="meta")
+    plan = ExecutionPlan(precision, compiled=False, device="meta")
     for program, inputs in (
         (programs[0], [picture(40, 32)]),
         (tiny_program, [np.zeros((2, LATENT_SIZE), np.float32), np.zeros((2, len(CLASS_NAMES)), np.float32)]),
@@ -131,7 +131,7 @@ def test_a_moved_graph_leaves_nothing_on_the_processor(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_a_gpu_makes_the_same_pictures_but_for_last_digits(programs: list[bytes]) -> None:
     exact = prepare(load_graph(programs[0]), FLOAT32)
-    moved = prepare(load_graph(programs[0]), Plan("float32", compiled=False, device="cuda"))
+    moved = prepare(load_graph(programs[0]), ExecutionPlan("float32", compiled=False, device="cuda"))
     first, again = run_graph(moved, picture(40, 32)), run_graph(moved, picture(40, 32))
     assert np.array_equal(first, again)
     assert difference(first, run_graph(exact, picture(40, 32))) < 0.01
@@ -141,7 +141,7 @@ def test_a_gpu_makes_the_same_pictures_but_for_last_digits(programs: list[bytes]
 @pytest.mark.skipif(not can_compile(), reason="needs a C++ compiler and Python.h")
 def test_compiled_graphs_serve_every_size_and_thread_without_compiling_again(programs: list[bytes]) -> None:
     exact = [prepare(load_graph(program), FLOAT32) for program in programs]
-    compiled = [prepare(load_graph(program), Plan("bfloat16", compiled=True)) for program in programs]
+    compiled = [prepare(load_graph(program), ExecutionPlan("bfloat16", compiled=True)) for program in programs]
     for graph in compiled:
         run_graph(graph, np.zeros((1, 32, 48, 3), np.float32))
     cases = [(direction, height, width) for direction in (0, 1) for height, width in SIZES]

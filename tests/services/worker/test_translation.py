@@ -14,8 +14,8 @@ from services.worker.archive import Archive
 from services.worker.execution import FLOAT32
 from services.worker.graph import load_graph
 from services.worker.imaging import Pixels
-from services.worker.outcome import Outcome, Picture
-from services.worker.translation import Translation
+from services.worker.outcome import Outcome, RawPicture
+from services.worker.translation import TranslationModel
 from tests.archives import MULTIPLE, tiny_translation_card
 from training.archive.export import export_translator
 from training.archive.package import TRANSLATION_EXECUTION
@@ -28,8 +28,8 @@ Item = worker_pb2.WorkItem
 
 
 @pytest.fixture(scope="session")
-def translation(translation_archive: Archive) -> Translation:
-    return Translation(translation_archive, FLOAT32)
+def translation(translation_archive: Archive) -> TranslationModel:
+    return TranslationModel(translation_archive, FLOAT32)
 
 
 class Same(nn.Module):
@@ -54,12 +54,12 @@ class SizeOf(nn.Module):
         return 2 / 255 * steps - 1 + 0 * pictures
 
 
-def model_of(a_to_b: nn.Module, b_to_a: nn.Module, multiple: int = MULTIPLE) -> Translation:
+def model_of(a_to_b: nn.Module, b_to_a: nn.Module, multiple: int = MULTIPLE) -> TranslationModel:
     card = tiny_translation_card()
     card.translation.multiple = multiple
     card.execution.CopyFrom(TRANSLATION_EXECUTION)
     graphs = {"a_to_b.pt2": export_translator(a_to_b, multiple), "b_to_a.pt2": export_translator(b_to_a, multiple)}
-    return Translation(Archive(card, b"{}", "0" * 64, graphs), FLOAT32)
+    return TranslationModel(Archive(card, b"{}", "0" * 64, graphs), FLOAT32)
 
 
 def picture(height: int, width: int, seed: int = 0) -> Pixels:
@@ -73,16 +73,16 @@ def work(pixels: Pixels, direction: int = DIRECTION_A_TO_B, max_side: int = 0, c
     return Item(translate=translate)
 
 
-def make(model: Translation, *items: Item) -> list[Picture]:
+def make(model: TranslationModel, *items: Item) -> list[RawPicture]:
     assert not any(model.find_fault(item) for item in items)
     outcomes = model.make(items)
-    assert all(isinstance(outcome, Picture) for outcome in outcomes), outcomes
-    return [outcome for outcome in outcomes if isinstance(outcome, Picture)]
+    assert all(isinstance(outcome, RawPicture) for outcome in outcomes), outcomes
+    return [outcome for outcome in outcomes if isinstance(outcome, RawPicture)]
 
 
 def same(first: Outcome, second: Outcome) -> bool:
-    assert isinstance(first, Picture)
-    assert isinstance(second, Picture)
+    assert isinstance(first, RawPicture)
+    assert isinstance(second, RawPicture)
     cycled = first.cycled is second.cycled is None or np.array_equal(first.cycled, second.cycled)
     return np.array_equal(first.pixels, second.pixels) and cycled and first.cycle_l1 == second.cycle_l1
 
@@ -90,7 +90,7 @@ def same(first: Outcome, second: Outcome) -> bool:
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("multiple", [4, 24, 256])
 def test_an_identity_gives_every_picture_back(
-    height: int, width: int, multiple: int, identities: dict[int, Translation]
+    height: int, width: int, multiple: int, identities: dict[int, TranslationModel]
 ) -> None:
     sent = picture(height, width)
     (made,) = make(identities[multiple], work(sent, cycle=True))
@@ -101,20 +101,22 @@ def test_an_identity_gives_every_picture_back(
 
 
 @pytest.fixture(scope="session")
-def identities() -> dict[int, Translation]:
+def identities() -> dict[int, TranslationModel]:
     """By the multiple that they ask for."""
     return {multiple: model_of(Same(), Same(), multiple) for multiple in (4, 24, 256)}
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_a_picture_keeps_its_size_and_the_directions_differ(translation: Translation, height: int, width: int) -> None:
+def test_a_picture_keeps_its_size_and_the_directions_differ(
+    translation: TranslationModel, height: int, width: int
+) -> None:
     sent = picture(height, width)
     there, back = make(translation, work(sent), work(sent, DIRECTION_B_TO_A))
     assert there.pixels.shape == back.pixels.shape == sent.shape
     assert np.abs(there.pixels.astype(int) - back.pixels).mean() > 5
 
 
-def test_a_picture_is_the_same_alone_and_among_others(translation: Translation) -> None:
+def test_a_picture_is_the_same_alone_and_among_others(translation: TranslationModel) -> None:
     items = [
         work(picture(*SIZES[number % len(SIZES)], seed=number), 1 + number % 2, 32 * (number % 3), number % 2 == 0)
         for number in range(12)
@@ -124,7 +126,7 @@ def test_a_picture_is_the_same_alone_and_among_others(translation: Translation) 
     assert all(same(*pair) for pair in zip(make(translation, *items[::-1]), alone[::-1], strict=True))
 
 
-def test_a_multiple_of_the_net_goes_in_unpadded(translation: Translation, translation_archive: Archive) -> None:
+def test_a_multiple_of_the_net_goes_in_unpadded(translation: TranslationModel, translation_archive: Archive) -> None:
     sent = picture(64, 28)
     values = torch.from_numpy(sent.astype(np.float32) * np.float32(2 / 255) - 1).permute(2, 0, 1)[None]
     with torch.inference_mode():
@@ -155,7 +157,7 @@ class Brighter(nn.Module):
         return pictures + 40 / 255
 
 
-def test_without_cycle_there_is_none(translation: Translation) -> None:
+def test_without_cycle_there_is_none(translation: TranslationModel) -> None:
     (made,) = make(translation, work(picture(20, 20)))
     assert made.cycled is None
     assert made.cycle_l1 is None
@@ -175,7 +177,7 @@ def test_without_cycle_there_is_none(translation: Translation) -> None:
     ],
 )
 def test_max_side_limits_what_the_net_works_on(
-    size: tuple[int, int], max_side: int, worked: tuple[int, int], measuring: Translation
+    size: tuple[int, int], max_side: int, worked: tuple[int, int], measuring: TranslationModel
 ) -> None:
     (made,) = make(measuring, work(picture(*size), max_side=max_side))
     assert made.pixels.shape == (*size, 3)
@@ -183,11 +185,11 @@ def test_max_side_limits_what_the_net_works_on(
 
 
 @pytest.fixture(scope="session")
-def measuring() -> Translation:
+def measuring() -> TranslationModel:
     return model_of(SizeOf(), SizeOf())
 
 
-def test_a_picture_that_was_made_smaller_is_scaled_back(identities: dict[int, Translation]) -> None:
+def test_a_picture_that_was_made_smaller_is_scaled_back(identities: dict[int, TranslationModel]) -> None:
     rows, columns = np.mgrid[0:90, 0:120]
     smooth = np.repeat((rows + columns).astype(np.uint8)[..., None], 3, axis=2)
     (made,) = make(identities[4], work(smooth, max_side=60, cycle=True))
@@ -197,7 +199,7 @@ def test_a_picture_that_was_made_smaller_is_scaled_back(identities: dict[int, Tr
     assert 0 < made.cycle_l1 < 1 / 255
 
 
-def test_a_bad_picture_gets_its_own_error_and_its_neighbours_their_pictures(translation: Translation) -> None:
+def test_a_bad_picture_gets_its_own_error_and_its_neighbours_their_pictures(translation: TranslationModel) -> None:
     good = [work(picture(20, 30, seed)) for seed in range(3)]
     cut, large = Item(), Item()
     cut.CopyFrom(good[0])
@@ -232,12 +234,12 @@ def test_values_that_are_not_finite_fail_their_item_only() -> None:
         (Item(translate=Work(direction=1, max_side=15)), "max_side 15: must be at least 16, or 0"),
     ],
 )
-def test_faults_are_named(translation: Translation, item: Item, fault: str) -> None:
+def test_faults_are_named(translation: TranslationModel, item: Item, fault: str) -> None:
     assert translation.find_fault(item) == fault
 
 
 def test_a_model_of_one_way_translates_that_way_alone(one_way_archive: Archive) -> None:
-    model = Translation(one_way_archive, FLOAT32)
+    model = TranslationModel(one_way_archive, FLOAT32)
     (made,) = make(model, work(picture(20, 30)))
     assert made.pixels.shape == (20, 30, 3)
     assert model.find_fault(work(picture(20, 30), DIRECTION_B_TO_A)) == "direction 2: must be DIRECTION_A_TO_B"
@@ -245,11 +247,13 @@ def test_a_model_of_one_way_translates_that_way_alone(one_way_archive: Archive) 
     assert told == "cycle: must be false, since the model translates one way"
 
 
-def test_the_domains_of_a_graph_say_which_way_it_goes(translation_archive: Archive, translation: Translation) -> None:
+def test_the_domains_of_a_graph_say_which_way_it_goes(
+    translation_archive: Archive, translation: TranslationModel
+) -> None:
     card = tiny_translation_card()
     for graph in card.graphs:
         graph.source_domain, graph.target_domain = graph.target_domain, graph.source_domain
-    turned = Translation(Archive(card, b"{}", "0" * 64, translation_archive.graphs), FLOAT32)
+    turned = TranslationModel(Archive(card, b"{}", "0" * 64, translation_archive.graphs), FLOAT32)
     (there,) = make(translation, work(picture(20, 30)))
     (back,) = make(turned, work(picture(20, 30), DIRECTION_B_TO_A))
     assert same(there, back)

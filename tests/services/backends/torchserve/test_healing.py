@@ -10,7 +10,7 @@ from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import BackendUnavailableError
 from services.backends.envelope import Envelope
 from services.backends.torchserve.healing import Healing, limit_of
-from services.backends.torchserve.rest import Worker
+from services.backends.torchserve.rest import WorkerStatus
 from services.backends.torchserve.roster import Served
 from tests.archives import tiny_card
 from tests.services.backends.torchserve.scripted import KEY
@@ -57,10 +57,10 @@ class Scripted:
         self.is_down = False
         self.on_kill: Callable[[], None] = lambda: None
 
-    async def ask_workers(self) -> Sequence[Worker]:
+    async def ask_workers(self) -> Sequence[WorkerStatus]:
         if self.is_down:
             raise BackendUnavailableError("no answer")
-        return [Worker(*worker) for worker in self.workers.items()]
+        return [WorkerStatus(*worker) for worker in self.workers.items()]
 
     async def worker_processes(self) -> dict[str, bool]:
         return dict(self.processes)
@@ -86,7 +86,7 @@ class ScriptedRest:
     def __init__(self, scripted: Scripted) -> None:
         self._scripted = scripted
 
-    async def workers(self, _: object) -> Sequence[Worker]:
+    async def workers(self, _: object) -> Sequence[WorkerStatus]:
         return await self._scripted.ask_workers()
 
     async def scale(self, _: object, workers: int) -> None:

@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from services.backends.base import BackendUnavailableError, ModelKey
-from services.backends.torchserve.rest import RestApi, Worker
+from services.backends.torchserve.rest import RestApi, WorkerStatus
 
 KEY = ModelKey("tiny model", "1.0.0")
 
@@ -49,7 +49,7 @@ async def test_workers_are_told_with_their_state(management: tuple[type[Manageme
     told, rest = management
     told.answer = [{"workers": [{"id": "9000", "status": "READY"}, {"id": "9001", "status": "UNLOADING"}]}]
 
-    assert await rest.workers(KEY) == [Worker("9000", is_ready=True), Worker("9001", is_ready=False)]
+    assert await rest.workers(KEY) == [WorkerStatus("9000", is_ready=True), WorkerStatus("9001", is_ready=False)]
     assert told.asked == ["GET /models/tiny%20model/1.0.0"]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gantry.v1 import models_pb2
 from gantry.v1.generation_pb2 import Arithmetic, CodeValue, Condition, SampleRequest, TraverseRequest
 from services.gateway.errors import InvalidRequestError
-from services.gateway.planning.conditions import Shown, show
+from services.gateway.planning.conditions import CompleteCondition, complete
 from services.gateway.planning.sample import plan_sample
 from services.gateway.planning.scales import number_text
 from services.gateway.planning.traverse import plan_traverse
@@ -37,7 +37,7 @@ def violations_of_a_walk(card: models_pb2.ModelCard, **fields: Any) -> list[tupl
 
 
 def test_a_class_is_one_hot() -> None:
-    shown = show(tiny_card(), 1, {"class": 2})
+    shown = complete(tiny_card(), 1, {"class": 2})
     assert shown.vector == [0.0, 0.0, 1.0]
     assert shown.label is not None
     assert (shown.label.id, shown.label.name) == (2, "three words here")
@@ -49,29 +49,29 @@ def test_a_class_is_one_hot() -> None:
 
 
 def test_what_is_left_open_is_drawn_from_the_seed() -> None:
-    label = show(tiny_card(), 77, {}).label
+    label = complete(tiny_card(), 77, {}).label
     assert label is not None
     assert label.id == draw_label(77, 3)
-    codes = show(code_card(), 77, {}).codes
+    codes = complete(code_card(), 77, {}).codes
     assert [code.code for code in codes] == ["k1", "c1", "c2"]
     assert (codes[0].index, codes[1].number, codes[2].number) == (
         draw_category(77, 0, 3),
         draw_number(77, 0, -1.0, 1.0),
         draw_number(77, 1, -2.0, 0.5),
     )
-    assert show(face_card(), 77, {}).attributes == {
+    assert complete(face_card(), 77, {}).attributes == {
         "smile": draw_attribute(77, 0, 0.0, 1.0),
         "age": draw_attribute(77, 1, 18.0, 80.0),
     }
 
 
 def test_a_model_of_latents_alone_has_an_empty_condition() -> None:
-    assert show(plain_card(), 3, {}) == Shown([], None, [], {})
-    assert show(plain_card(), 3, {}).facts() == []
+    assert complete(plain_card(), 3, {}) == CompleteCondition([], None, [], {})
+    assert complete(plain_card(), 3, {}).facts() == []
 
 
 def test_the_condition_follows_the_order_of_the_graph() -> None:
-    shown = show(mixed_card(), 4, {"class": 1, "c1": 0.5, "age": 30})
+    shown = complete(mixed_card(), 4, {"class": 1, "c1": 0.5, "age": 30})
     assert shown.vector == [30.0, 0.5, 0.0, 1.0, 0.0]
     assert [(fact.key, fact.value) for fact in shown.facts()] == [
         ("gantry:label_id", "1"),
@@ -85,20 +85,20 @@ def test_an_attribute_more_changes_nothing_else_that_is_drawn() -> None:
     more = mixed_card()
     more.attributes.add(name="smile", min=0.0, max=1.0)
     more.graphs[0].inputs.append("smile")
-    fewer, now = show(mixed_card(), 9, {}), show(more, 9, {})
+    fewer, now = complete(mixed_card(), 9, {}), complete(more, 9, {})
     assert now.vector[:-1] == fewer.vector
     assert now.attributes == {**fewer.attributes, "smile": now.vector[-1]}
 
 
 def test_an_attribute_is_reported_as_the_message_holds_it() -> None:
-    shown = show(face_card(), 1, {"smile": 0.1})
+    shown = complete(face_card(), 1, {"smile": 0.1})
     assert shown.attributes["smile"] == shown.vector[0] == CodeValue(number=0.1).number
     assert shown.facts("from_")[0].key == "gantry:from_attribute:smile"
     assert shown.facts("from_")[0].value == "0.1"
 
 
 def test_what_is_set_moves_nothing_that_is_drawn() -> None:
-    drawn, partly = show(code_card(), 5, {}), show(code_card(), 5, {"c1": 0.5})
+    drawn, partly = complete(code_card(), 5, {}), complete(code_card(), 5, {"c1": 0.5})
     assert partly.codes[0] == drawn.codes[0]
     assert partly.codes[2] == drawn.codes[2]
     assert partly.vector[3] == 0.5
@@ -106,7 +106,7 @@ def test_what_is_set_moves_nothing_that_is_drawn() -> None:
 
 @given(seed=st.integers(0, 2**64 - 1))
 def test_the_vector_is_what_is_reported_and_gives_itself_again(seed: int) -> None:
-    shown = show(code_card(), seed, {})
+    shown = complete(code_card(), seed, {})
     assert shown.vector[:3] == [float(place == shown.codes[0].index) for place in range(3)]
     assert shown.vector[3:] == [shown.codes[1].number, shown.codes[2].number]
     assert condition(code_card(), codes=shown.codes) == shown.vector
@@ -116,7 +116,7 @@ def test_codes_go_by_id_or_name_and_values_by_index_or_name() -> None:
     by_id = [CodeValue(code="k1", index=1), CodeValue(code="c1", number=-1.0)]
     by_name = [CodeValue(code="slant", number=-1.0), CodeValue(code="shape", name="square")]
     by_id_condition, by_name_condition = (condition(code_card(), codes=codes) for codes in (by_id, by_name))
-    assert by_id_condition == by_name_condition == show(code_card(), 5, {"k1": 1, "c1": -1.0}).vector
+    assert by_id_condition == by_name_condition == complete(code_card(), 5, {"k1": 1, "c1": -1.0}).vector
 
 
 @pytest.mark.parametrize(

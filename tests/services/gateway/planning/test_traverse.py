@@ -25,7 +25,7 @@ from gantry.v1.generation_pb2 import (
     TraverseRequest,
 )
 from services.gateway.errors import InvalidRequestError
-from services.gateway.planning.conditions import show
+from services.gateway.planning.conditions import complete
 from services.gateway.planning.output import GridPlan, Limits
 from services.gateway.planning.traverse import AnimationPlan, TraversePlan, plan_traverse
 from services.worker.inputs import condition_bounds
@@ -67,7 +67,7 @@ def test_a_continuous_code_takes_nine_steps_through_its_range() -> None:
     walk = plan(sweep=Sweep(x=Axis(code="slant"), seed=3))
     assert coordinates(walk)[0] == [("c1", -1.0, "")]
     assert values(walk) == [-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0]
-    held = show(code_card(), 3, {})
+    held = complete(code_card(), 3, {})
     for condition, value in zip(conditions(walk), values(walk), strict=True):
         assert condition == [*held.vector[:3], value, held.vector[4]]
     assert {item.generate.seed for item in walk.items} == {frame.seed for frame in walk.frames} == {3}
@@ -116,7 +116,7 @@ def test_steps_never_leave_the_range(start: float, end: float, steps: int) -> No
 def test_an_attribute_is_an_axis_by_its_name() -> None:
     walk = plan(face_card(), sweep=Sweep(x=Axis(code="age", range=Range(start=20, end=80, steps=4)), seed=2))
     assert coordinates(walk) == [[("age", age, "")] for age in (20, 40, 60, 80)]
-    smile = show(face_card(), 2, {}).attributes["smile"]
+    smile = complete(face_card(), 2, {}).attributes["smile"]
     assert conditions(walk) == [[smile, age] for age in (20, 40, 60, 80)]
     assert text(walk.items[0].facts)["gantry:attribute:age"] == "20"
     assert (text(walk.facts)["gantry:x"], "gantry:attribute:age" in text(walk.facts)) == ("age: 20,40,60,80", False)
@@ -203,7 +203,7 @@ def test_what_is_held_is_held() -> None:
 
 def test_a_frame_of_a_sweep_tells_what_makes_it_again_and_the_sheet_the_axes() -> None:
     walk = plan(sweep=Sweep(x=Axis(code="c1", values=[-1, 0.5]), seed=8), grid=GridOptions())
-    shown = show(code_card(), 8, {"c1": 0.5})
+    shown = complete(code_card(), 8, {"c1": 0.5})
     told = {"gantry:seed": "8"} | text(shown.facts()) | {"gantry:truncation": "1"}
     assert text(walk.items[1].facts) == told
     sheet = {key: value for key, value in told.items() if key != "gantry:code:c1"} | {"gantry:x": "c1: -1,0.5"}
@@ -246,7 +246,7 @@ def test_ends_that_are_not_given_follow_the_first_or_their_seed(
     walk = plan(interpolation=Interpolation(from_seed=5, to_seed=6, **given_conditions))
     assert len(walk.items) == 9
     for place, (seed, codes) in ((0, start), (-1, end)):
-        assert conditions(walk)[place] == show(code_card(), seed, codes).vector
+        assert conditions(walk)[place] == complete(code_card(), seed, codes).vector
 
 
 def test_arithmetic_shows_its_terms_and_the_result() -> None:
