@@ -183,6 +183,19 @@ def test_folders_are_claims() -> None:
     assert mounted["/zebras"]["subPath"] == "new"
 
 
+def test_the_gateway_of_an_embedded_job_keeps_to_the_memory_limit() -> None:
+    def given(**more: Any) -> dict[str, str | None]:
+        (container,) = pod(job({**TRANSLATE, **more})).spec["containers"]
+        return environment(container)
+
+    embedded = given(embedded=True, resources={"limits": {"memory": "2Gi"}})
+    assert embedded["GANTRY_MEMORY_BYTES"] == str(1 << 29)
+    assert embedded["GANTRY_WORKER_MEMORY_BYTES"] == str(1 << 30)
+    own = given(embedded=True, env=[{"name": "GANTRY_MEMORY_BYTES", "value": "900000000"}])
+    assert own["GANTRY_MEMORY_BYTES"] == "900000000"
+    assert "GANTRY_MEMORY_BYTES" not in given()
+
+
 def test_an_embedded_job_has_the_models_and_does_without_the_gateway() -> None:
     (manifest,) = of_kind(render(CHART / "ci" / "batch-embedded-values.yaml"), "Job")
     spec = pod(manifest).spec

@@ -68,6 +68,11 @@ template:
           - {name: JOB_COMPLETIONS, value: {{ $completions | quote }}}
           {{- if $job.embedded }}
           {{- with include "gantry.gpuEnv" $job }}{{ . | nindent 10 }}{{ end }}
+          {{- with dig "limits" "memory" "" $job.resources }}
+          {{- $own := toString $job.env }}
+          {{- if not (contains "GANTRY_MEMORY_BYTES" $own) }}{{ include "gantry.memoryBytes" . | nindent 10 }}{{ end }}
+          {{- if not (contains "GANTRY_WORKER_MEMORY_BYTES" $own) }}{{ include "gantry.workerMemoryBytes" . | nindent 10 }}{{ end }}
+          {{- end }}
           {{- else }}
           {{- include "gantry.clientEnv" $root | nindent 10 }}
           {{- end }}

@@ -52,12 +52,10 @@
 {{- end }}
 {{- $limit := dig "limits" "memory" "" .Values.gateway.resources }}
 {{- if and $limit (not (or .Values.gateway.settings.memory_bytes .Values.gateway.settings.queue_bytes)) }}
-{{- /* A quarter: the rest is the process at rest and, in the mode embedded, workers. The gateway wants no less than 160 MiB. */}}
-- {name: GANTRY_MEMORY_BYTES, value: {{ max 167772160 (divf (include "gantry.bytes" $limit) 4 | floor | int64) | quote }}}
+{{ include "gantry.memoryBytes" $limit }}
 {{- end }}
 {{- if and $limit (eq $mode "embedded") (not .Values.gateway.settings.worker_memory_bytes) }}
-{{- /* Half: a worker that holds more is replaced, before the kernel ends the whole pod. It wants no less than 256 MiB. */}}
-- {name: GANTRY_WORKER_MEMORY_BYTES, value: {{ max 268435456 (divf (include "gantry.bytes" $limit) 2 | floor | int64) | quote }}}
+{{ include "gantry.workerMemoryBytes" $limit }}
 {{- end }}
 {{- range $name, $value := .Values.gateway.settings }}
 {{- /* Helm reads every number as a float, and would write large ones with an exponent. */}}
@@ -67,4 +65,14 @@
 {{- with .Values.gateway.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* What messages may take of a memory limit: a quarter. The rest is the process at rest and, in the mode embedded, workers. The gateway wants no less than 160 MiB. */}}
+{{- define "gantry.memoryBytes" -}}
+- {name: GANTRY_MEMORY_BYTES, value: {{ max 167772160 (divf (include "gantry.bytes" .) 4 | floor | int64) | quote }}}
+{{- end -}}
+
+{{/* What a worker may hold of it: half. One that holds more is replaced, before the kernel ends the whole pod. It wants no less than 256 MiB. */}}
+{{- define "gantry.workerMemoryBytes" -}}
+- {name: GANTRY_WORKER_MEMORY_BYTES, value: {{ max 268435456 (divf (include "gantry.bytes" .) 2 | floor | int64) | quote }}}
 {{- end -}}
