@@ -1,5 +1,5 @@
 """All cases, in the order of the page."""
 
-from benchmarks.faults import storm
+from benchmarks.faults import poison, storm
 
-CASES = [storm.CASE]
+CASES = [storm.CASE, poison.CASE]
