@@ -1,5 +1,6 @@
 """Reads a TranslateRequest against the model's card and the picture's header: it becomes a work item, or a refusal."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -227,6 +228,8 @@ def _item(
 
 
 def _graph_pixels(picture: ImageFacts, max_side: int) -> int:
-    """Say at how many pixels the graph works, nearly; the picture is made smaller where a side is over `max_side`."""
-    scale = min(1.0, max_side / max(picture.width, picture.height)) if max_side else 1.0
-    return round(picture.width * picture.height * scale * scale)
+    """Say at how many pixels the graph works; the picture is made smaller where a side is over `max_side`."""
+    sides, longer = (picture.width, picture.height), max(picture.width, picture.height)
+    if not 0 < max_side < longer:
+        return picture.width * picture.height
+    return math.prod(max(LEAST_SIDE, round(side * max_side / longer)) for side in sides)

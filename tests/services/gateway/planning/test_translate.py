@@ -94,7 +94,7 @@ def test_everything_reaches_the_worker() -> None:
             cycle=True,
             max_pixels=10_000,
             pixels=20 * 16,
-            graph_pixels=205,
+            graph_pixels=16 * 16,
         ),
         format=IMAGE_FORMAT_WEBP,
         quality=77,
@@ -104,6 +104,11 @@ def test_everything_reaches_the_worker() -> None:
             worker_pb2.Fact(key="gantry:max_side", value="16"),
         ],
     )
+
+
+def test_a_picture_that_is_long_and_thin_still_costs_something() -> None:
+    planned = plan(limits_of(max_image_pixels=1_000_000), image=picture(10_000, 16), max_side=16)
+    assert planned.item.translate.graph_pixels == 16 * 16, "no side becomes shorter"
 
 
 def test_defaults() -> None:
