@@ -1,5 +1,5 @@
 """All cases, in the order of the page."""
 
-from benchmarks.faults import poison, storm
+from benchmarks.faults import cancelled, poison, storm
 
-CASES = [storm.CASE, poison.CASE]
+CASES = [storm.CASE, cancelled.CASE, poison.CASE]

@@ -1,0 +1,213 @@
+"""Thousands of calls of every kind, half of which are cancelled: the others get their answers, and nothing is left."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.message import Message
+
+from benchmarks.faults.callers import generation, noise
+from benchmarks.faults.case import Case, Finding, at_most, beside
+from benchmarks.faults.scene import Gateway, Scene, connection
+from gantry.v1 import generation_pb2, generation_pb2_grpc
+from services.client.errors import read_error
+
+CALLERS, CONNECTIONS, VARIANTS = 240, 8, 6
+_CLASSES, _CODES, _TRANSLATION = "mnist-cgan", "mnist-infogan", "horse2zebra"
+_PATIENCE_SECONDS = 120.0
+_REST_SECONDS = 10.0
+
+Asking = Callable[["generation_pb2_grpc.GenerationServiceAsyncStub"], Awaitable[bytes]]
+"""Makes a certain call; returns all messages of its answer."""
+
+
+def _kinds(variant: int) -> list[Asking]:
+    """One call of every kind."""
+    sample = generation_pb2.SampleRequest(model=_CLASSES, count=1 + variant, seed=variant, label_ids=[variant])
+    streamed = generation_pb2.SampleRequest(model=_CODES, count=2 + variant, seed=variant)
+    walk = generation_pb2.Interpolation(from_seed=variant, to_seed=variant + 1, steps=2 + variant)
+    walked = generation_pb2.TraverseRequest(model=_CODES, interpolation=walk)
+    pictures = [_picture(seed) for seed in range(variant, variant + 2)]
+
+    async def sampled(stub: "generation_pb2_grpc.GenerationServiceAsyncStub") -> bytes:
+        return _flat(await stub.Sample(sample, timeout=_PATIENCE_SECONDS))
+
+    async def sampled_by_stream(stub: "generation_pb2_grpc.GenerationServiceAsyncStub") -> bytes:
+        asked = generation_pb2.SampleStreamRequest(sample=streamed)
+        return b"".join([_flat(one) async for one in stub.SampleStream(asked, timeout=_PATIENCE_SECONDS)])
+
+    async def traversed(stub: "generation_pb2_grpc.GenerationServiceAsyncStub") -> bytes:
+        return b"".join([_flat(one) async for one in stub.Traverse(walked, timeout=_PATIENCE_SECONDS)])
+
+    async def translated(stub: "generation_pb2_grpc.GenerationServiceAsyncStub") -> bytes:
+        return _flat(await stub.Translate(pictures[0], timeout=_PATIENCE_SECONDS))
+
+    async def translated_by_stream(stub: "generation_pb2_grpc.GenerationServiceAsyncStub") -> bytes:
+        call = stub.TranslateStream(_sent(pictures), timeout=_PATIENCE_SECONDS)
+        # They come in any order.
+        return b"".join(sorted([_flat(one) async for one in call]))
+
+    return [sampled, sampled_by_stream, traversed, translated, translated_by_stream]
+
+
+def _picture(seed: int) -> generation_pb2.TranslateRequest:
+    image = noise(16 + 8 * (seed % 3), seed=seed)
+    return generation_pb2.TranslateRequest(model=_TRANSLATION, direction=generation_pb2.DIRECTION_A_TO_B, image=image)
+
+
+async def _sent(
+    pictures: list[generation_pb2.TranslateRequest],
+) -> AsyncIterator[generation_pb2.TranslateStreamRequest]:
+    for number, picture in enumerate(pictures):
+        yield generation_pb2.TranslateStreamRequest(id=str(number), translate=picture)
+
+
+def _flat(message: Message) -> bytes:
+    return message.SerializeToString(deterministic=True)
+
+
+@dataclass
+class _Outcome:
+    """What came of all calls.
+
+    Attributes:
+        counts: How often each way of ending came: "cancelled", "same", "changed", "refused", or a status.
+        seconds: About how long a call takes that is not cancelled.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: float = 1.0
+
+
+async def _gateway(scene: Scene) -> list[Finding]:
+    with scene.gateway(_CLASSES, _CODES, _TRANSLATION) as gateway:
+        askings = [asking for variant in range(VARIANTS) for asking in _kinds(variant)]
+        async with connection(gateway.address) as channel:
+            alone = [await asking(generation(channel)) for asking in askings]
+        before = await _at_rest(gateway, None)
+        outcome, calls = _Outcome(), scene.pick(10_000, 1_000)
+        numbers = iter(range(calls))
+        async with AsyncExitStack() as open_:
+            stubs = [generation(await open_.enter_async_context(connection(gateway.address)))
+                     for _ in range(CONNECTIONS)]  # fmt: skip
+            await asyncio.gather(*(_call(stubs[caller % CONNECTIONS], numbers, askings, alone, outcome)
+                                   for caller in range(CALLERS)))  # fmt: skip
+        return _figures(calls, outcome, before, await _at_rest(gateway, before))
+
+
+async def _call(
+    stub: "generation_pb2_grpc.GenerationServiceAsyncStub",
+    numbers: Iterator[int],
+    askings: list[Asking],
+    alone: list[bytes],
+    outcome: _Outcome,
+) -> None:
+    """Make one call after another for as long as there are numbers; every second one is cancelled."""
+    for number in numbers:
+        rng = random.Random(number)
+        which, begun = rng.randrange(len(askings)), time.perf_counter()
+        calling = asyncio.ensure_future(_patiently(askings[which], stub, outcome))
+        if number % 2:
+            asyncio.get_running_loop().call_later(rng.uniform(0.0, 1.5) * outcome.seconds, calling.cancel)
+        try:
+            answer = await calling
+        except asyncio.CancelledError:
+            outcome.counts["cancelled"] += 1
+        except grpc.aio.AioRpcError as error:
+            outcome.counts[error.code().name] += 1
+        else:
+            outcome.counts["same" if answer == alone[which] else "changed"] += 1
+            outcome.seconds += 0.05 * (time.perf_counter() - begun - outcome.seconds)
+
+
+async def _patiently(
+    asking: Asking, stub: "generation_pb2_grpc.GenerationServiceAsyncStub", outcome: _Outcome
+) -> bytes:
+    """Make a call, and again where it is refused for now."""
+    while True:
+        try:
+            return await asking(stub)
+        except grpc.aio.AioRpcError as error:
+            seconds = read_error(error).retry_seconds
+            if seconds is None or error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise
+            outcome.counts["refused"] += 1
+            await asyncio.sleep(seconds)
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """What a gateway has when nobody calls.
+
+    Attributes:
+        calls: Calls that are served now.
+        waiting: Items that wait.
+        held: Bytes of messages, pictures and answers.
+        unended: Calls that began, by its counters, and did not end.
+        broken: Items that failed or expired.
+        descriptors: Open ones, of all its processes.
+        processes: Their ids.
+    """
+
+    calls: float
+    waiting: float
+    held: float
+    unended: float
+    broken: float
+    descriptors: int
+    processes: frozenset[int]
+
+
+async def _at_rest(gateway: Gateway, before: _Rest | None) -> _Rest:
+    """Wait a few seconds until a gateway has what it had before, and return what it has then."""
+    give_up = time.monotonic() + _REST_SECONDS
+    while True:
+        await asyncio.sleep(1.0)
+        if (now := await _look(gateway)) == before or time.monotonic() > give_up:
+            return now
+
+
+async def _look(gateway: Gateway) -> _Rest:
+    tree = gateway.tree()
+    return _Rest(
+        calls=await gateway.metric("gantry_calls_in_flight"),
+        waiting=await gateway.metric("gantry_queue_items"),
+        held=await gateway.metric("gantry_memory_bytes", state="taken"),
+        unended=await gateway.metric("grpc_server_started_total") - await gateway.metric("grpc_server_handled_total"),
+        broken=sum([await gateway.metric("gantry_items_total", outcome=end) for end in ("failed", "expired")]),
+        descriptors=sum(process.num_fds() for process in tree),
+        processes=frozenset(process.pid for process in tree),
+    )
+
+
+def _figures(calls: int, outcome: _Outcome, before: _Rest, after: _Rest) -> list[Finding]:
+    counts = outcome.counts
+    others = calls - counts["cancelled"] - counts["same"] - counts["changed"]
+    return [
+        beside("calls", calls),
+        beside("cancelled", counts["cancelled"]),
+        at_most("answers that are not, byte for byte, those of the same call alone", counts["changed"], 0),
+        at_most("other statuses", others, 0),
+        beside("refused for now, and made again", counts["refused"]),
+        at_most("calls served, afterwards", after.calls, before.calls),
+        at_most("items waiting, afterwards", after.waiting, before.waiting),
+        at_most("bytes held, afterwards", after.held, before.held),
+        at_most("calls begun that did not end, by the metrics", after.unended, before.unended),
+        at_most("items that failed or expired", after.broken - before.broken, 0),
+        at_most("descriptors more than before", after.descriptors - before.descriptors, 0),
+        at_most("processes more or other than before", len(after.processes ^ before.processes), 0),
+    ]
+
+
+CASE = Case(
+    "cancelled",
+    "Cancelled calls",
+    f"{CALLERS} callers make calls of five kinds, of pictures and streams of them, over {CONNECTIONS} connections. "
+    "Every second call is cancelled at a random moment. The others are compared with what the same calls bring alone.",
+    _gateway,
+)
