@@ -1,5 +1,5 @@
 """All cases, in the order of the page."""
 
-from benchmarks.faults import cancelled, poison, storm
+from benchmarks.faults import cancelled, poison, requests, storm
 
-CASES = [storm.CASE, cancelled.CASE, poison.CASE]
+CASES = [storm.CASE, cancelled.CASE, poison.CASE, requests.CASE]
