@@ -18,7 +18,8 @@ from services.gateway.process import raise_descriptor_limit
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 8, 9
 _END_STREAM, _END_HEADERS = 1, 4
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_PATIENCE_SECONDS = 10.0
+# Of one who attacks: where nothing is taken any more, nothing more is sent.
+_PATIENCE_SECONDS = 3.0
 _FRAMES_AT_ONCE, _CONNECTIONS_AT_ONCE = 100, 4
 _SILENT_SECONDS = 15.0
 

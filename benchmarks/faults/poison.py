@@ -107,7 +107,8 @@ async def _round(
     own, _ = answers.pop(middle + 1)
     harm.rounds += 1
     harm.own += own == reason
-    harm.neighbours += sum(answer != expected for (answer, _), expected in zip(answers[1:], alone, strict=True))
+    expected = [answer if isinstance(answer, bytes) else "a picture" for answer in alone]
+    harm.neighbours += sum(answer != right for (answer, _), right in zip(answers[1:], expected, strict=True))
     harm.waits.append(max(seconds for _, seconds in answers[1:]))
     lost = await gateway.metric("gantry_workers_lost_total")
     again, seconds = await _answer(stub, poison)
