@@ -32,7 +32,7 @@ _BY_GRPC = {
 _LOST_BY_CALLER = ("Internal error from Core", "Locally cancelled by application!")
 _FAULTS = ("INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS")
 _STREAM = "TranslateStream"
-_DEADLINES = (0.005, 0.5, 60.0, 60.0, 60.0, 60.0)
+_DEADLINES = (0.005, 5.0, 60.0, 60.0, 60.0, 60.0)
 _PAUSE_SECONDS, _HEALTHY_SECONDS = 0.05, 30.0
 _MIB = 1 << 20
 _MOST_MORE_MIB = 128
@@ -88,7 +88,9 @@ async def _gateway(scene: Scene) -> list[Finding]:
             peak = await _attack(gateway, scene.pick(1.0, 0.1))
         await asyncio.sleep(5.0)
         grown = (gateway.resident_bytes() - resident) / _MIB
-        lost = before - {process.pid for process in gateway.tree()}
+        ended = len(before - {process.pid for process in gateway.tree()})
+        # One that is still busy a second after the last deadline is replaced: on a machine that others use, by chance.
+        late = await gateway.metric("gantry_workers_lost_total", reason="overdue")
         faults = sum([await gateway.metric("grpc_server_handled_total", grpc_code=code) for code in _FAULTS])
         traces = gateway.log.read_text(errors="replace").count("Traceback")
     return [
@@ -101,7 +103,8 @@ async def _gateway(scene: Scene) -> list[Finding]:
         *_served("beside attacks on connections", beside_attacks),
         beside("memory more than before, at most, under attacks", (peak - resident) / _MIB, "{:.0f} MiB"),
         at_most("memory more than before, afterwards", grown, _MOST_MORE_MIB, "{:.0f} MiB"),
-        at_most("processes that ended", len(lost), 0),
+        at_most("processes that ended, but for those that took too long", max(ended - late, 0), 0),
+        at_most("workers that took too long", late, 0, timed=True),
         at_most("stack traces in the log", traces, 0),
     ]
 
