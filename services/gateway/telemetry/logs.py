@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import grpc
+
 from services.gateway.call import current_request_id
 
 _PLAIN = re.compile(r"[\w.:/+@-]+")
@@ -21,8 +23,18 @@ def configure_logs(level: str, log_format: Literal["text", "json"]) -> None:
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    handler.addFilter(_is_notable)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
+
+
+def _is_notable(record: logging.LogRecord) -> bool:
+    """Whether a record is no stack trace of grpc's over a caller who has gone while the answer was written.
+
+    grpc keeps quiet about it only where it has been told of the end before.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (record.name.startswith("grpc.") and isinstance(error, grpc.aio.InternalError))
 
 
 class JsonFormatter(logging.Formatter):

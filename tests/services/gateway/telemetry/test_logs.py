@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextvars import copy_context
 
+import grpc
 import pytest
 
 from services.gateway.call import Call
@@ -91,6 +92,18 @@ def test_json_lines_go_to_stderr_from_the_level_on(root: logging.Logger, capsys:
     logging.getLogger("gantry.test").info("quiet")
     logging.getLogger("gantry.test").warning("heard %s", "this")
     assert json.loads(capsys.readouterr().err)["message"] == "heard this"
+
+
+def test_grpc_leaves_no_stack_trace_of_a_caller_who_has_gone(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root.handlers.clear()
+    configure_logs("WARNING", "text")
+    for error in (grpc.aio.InternalError("gone"), ZeroDivisionError("a fault")):
+        logging.getLogger("grpc._cython.cygrpc").error("raised", exc_info=error)
+    logged = capsys.readouterr().err
+    assert "gone" not in logged
+    assert "a fault" in logged
 
 
 def test_a_warning_of_python_is_a_line_like_others(root: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
