@@ -1,5 +1,5 @@
 """All cases, in the order of the page."""
 
-from benchmarks.faults import cancelled, poison, requests, storm
+from benchmarks.faults import cancelled, poison, requests, restarts, storm, workers
 
-CASES = [storm.CASE, cancelled.CASE, poison.CASE, requests.CASE]
+CASES = [storm.CASE, cancelled.CASE, poison.CASE, workers.CASE, requests.CASE, restarts.CASE]

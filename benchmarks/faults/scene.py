@@ -95,12 +95,15 @@ class Scene:
         return short if self.short else full
 
     @contextmanager
-    def gateway(self, *models: str, store: Path | None = None, **settings: object) -> Iterator[Gateway]:
+    def gateway(
+        self, *models: str, store: Path | None = None, port: int | None = None, **settings: object
+    ) -> Iterator[Gateway]:
         """Run a gateway.
 
         Args:
             *models: Names of the shipped archives that it serves.
             store: A model store of the case's own instead.
+            port: Port of its API; by default one that is free.
             **settings: GANTRY_ settings, in lower case.
 
         Yields:
@@ -116,7 +119,7 @@ class Scene:
             f"--model-store={store or self._store(number, models)}",
             f"--metrics-port={metrics_port}",
         )
-        with running_gateway(log, *arguments, variables=variables) as started:
+        with running_gateway(log, *arguments, variables=variables, port=port) as started:
             yield Gateway(started.address, f"127.0.0.1:{metrics_port}", started.process, log)
 
     @asynccontextmanager

@@ -45,13 +45,16 @@ class LocalGateway:
 
 
 @contextmanager
-def running_gateway(log: Path, *arguments: str, variables: Mapping[str, str] | None = None) -> Iterator[LocalGateway]:
+def running_gateway(
+    log: Path, *arguments: str, variables: Mapping[str, str] | None = None, port: int | None = None
+) -> Iterator[LocalGateway]:
     """Run `gantry serve` as a process of its own.
 
     Args:
         log: File for what the process says.
         *arguments: Arguments of `gantry serve`, but for its addresses.
         variables: Its environment. Default: this process's own.
+        port: Port that it listens on. Default: one that is free.
 
     Yields:
         The gateway, once it serves.
@@ -59,9 +62,9 @@ def running_gateway(log: Path, *arguments: str, variables: Mapping[str, str] | N
     Raises:
         LocalGatewayError: It does not come to serve.
     """
-    address = f"127.0.0.1:{free_port()}"
-    host, port = address.split(":")
-    serve = [sys.executable, "-m", "services.cli", "serve", "--host", host, "--port", port, "--metrics-port", "0"]
+    host, port = "127.0.0.1", port or free_port()
+    address = f"{host}:{port}"
+    serve = [sys.executable, "-m", "services.cli", "serve", "--host", host, "--port", str(port), "--metrics-port", "0"]
     command = [*ending_with_this(), *serve, *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
