@@ -167,9 +167,10 @@ class TorchServeBackend(Backend):
             key: A key of `models`.
 
         Raises:
-            BackendUnavailableError: TorchServe is down, or the model has had no worker for long.
+            BackendUnavailableError: TorchServe is down, or was and the model is not back yet, or the model has had no
+                worker for long.
         """
-        if self._is_down:
+        if self._is_down and key not in self._roster.back:
             raise BackendUnavailableError("TorchServe has ended and is started again", _RESTART_RETRY_SECONDS)
         self._healing.check(key)
 
@@ -256,7 +257,7 @@ class TorchServeBackend(Backend):
             "TorchServe has ended (%s); its log ends:\n%s", end, self._process.log_tail() if self._process else ""
         )
         self._is_down = True
-        self.on_change()
+        self._roster.note_end()
         while (seconds := restarts.next_pause()) is not None:
             await self.stop()
             await self._pause(seconds)
@@ -264,6 +265,7 @@ class TorchServeBackend(Backend):
                 await self._open()
             except (BackendUnavailableError, OSError) as error:
                 _log.error("TorchServe did not start again: %s", error)
+                self._roster.note_end()
                 continue
             restarts.note_start()
             self._is_down = False

@@ -48,6 +48,7 @@ class Roster:
 
     Attributes:
         served: Those that have shown their card.
+        back: Those of them that have shown it since TorchServe was started last.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Roster:
         self._names, self._start_seconds, self._run = names, start_seconds, run
         self._on_change, self._on_lack, self._workers, self._is_own = on_change, on_lack, workers, is_own
         self.served: Mapping[ModelKey, Served] = {}
+        self.back: set[ModelKey] = set()
         self._archives: Mapping[ModelKey, Path] = {}
         # What the store refused, and what is registered and does not serve: reasons by archive or model.
         self._refused_files: Sequence[models_pb2.RefusedArchive] = ()
@@ -89,6 +91,11 @@ class Roster:
     def note_store(self, archives: Mapping[ModelKey, Path], refused: Sequence[models_pb2.RefusedArchive]) -> None:
         """Note what a TorchServe of the gateway's own was started with, and what it was spared."""
         self._archives, self._refused_files = archives, refused
+
+    def note_end(self) -> None:
+        """Note that TorchServe has ended: none of its models is there until it shows its card again."""
+        self.back.clear()
+        self._on_change()
 
     async def learn(self, api: TorchServeApi) -> bool:
         """Ask all models of a TorchServe that starts for their cards at once, and refuse those that give none.
@@ -146,6 +153,11 @@ class Roster:
         """Ask a model for its card, waiting until TorchServe runs and a worker has loaded it."""
         served = await self._ask(api, key, registered.workers, self._start_seconds, wait_for_ready=True)
         await self._warm_up(api, key)
+        if served.key in self.served:
+            # Of a TorchServe that was started again: its callers wait, and other models may load for long.
+            self.served = {**self.served, served.key: served}
+            self.back.add(served.key)
+            self._on_change()
         return served
 
     async def follow(self, api: TorchServeApi) -> None:

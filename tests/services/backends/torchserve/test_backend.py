@@ -285,6 +285,34 @@ async def test_model_that_is_slow_to_come_back_stays(
         assert "models did not load; TorchServe's log ends:\nthe last line" in caplog.messages
 
 
+async def test_model_that_is_back_serves_while_others_still_load(
+    archive: Path, lives: list[ScriptedProcess], tiny: Answer
+) -> None:
+    rounds, slow, has_loaded = Rounds(), ModelKey("slow", "1.0.0"), asyncio.Event()
+    sound = showing(tiny, tiny_card("slow"))
+
+    async def loading(envelope: worker_pb2.WorkRequest, context: Any) -> bytes:
+        await has_loaded.wait()
+        return await sound(envelope, context)
+
+    ScriptedProcess.torchserve.models["slow"] = sound
+    async with owning(archive.parent, rounds) as backend, kept(backend, rounds):
+        has_returned = asyncio.Event()
+        backend.on_change = lambda: KEY in backend._roster.back and has_returned.set()
+        ScriptedProcess.torchserve.models["slow"] = loading
+        await lives[0].end()
+        await rounds.begun()
+        rounds.end()
+        await asyncio.wait_for(has_returned.wait(), PATIENCE_SECONDS)
+
+        assert (await backend.run(KEY, Envelope(envelope_of(1), 10.0))).results[0].HasField("image")
+        with pytest.raises(BackendUnavailableError, match="is started again"):
+            backend.check(slow)
+        has_loaded.set()
+        await rounds.begun()
+        backend.check(slow)
+
+
 async def test_torchserve_that_is_mute_is_killed_and_started_again(
     archive: Path, lives: list[ScriptedProcess], caplog: pytest.LogCaptureFixture
 ) -> None:
