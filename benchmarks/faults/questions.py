@@ -11,7 +11,7 @@ import grpc
 from benchmarks.faults.callers import CLASSES, generation, noise
 from benchmarks.faults.case import Finding, at_most
 from gantry.v1 import generation_pb2
-from services.client.errors import GantryError, read_error
+from services.client.errors import GantryError, read_error, read_item_error
 
 Pictures = tuple[bytes, ...]
 Ask = Callable[[grpc.aio.Channel, float], Awaitable[Pictures]]
@@ -25,6 +25,10 @@ _STREAMED = 4
 
 class ItemError(Exception):
     """A picture of a stream came back as an error."""
+
+    def __init__(self, item: generation_pb2.ItemError) -> None:
+        super().__init__(item.message)
+        self.item = item
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def translate_stream(model: str, seed: int, side: int) -> Question:
         pictures = {}
         async for answer in generation(channel).TranslateStream(iter(asked), timeout=seconds):
             if answer.HasField("error"):
-                raise ItemError(answer.error.message)
+                raise ItemError(answer.error)
             pictures[answer.id] = answer.result.image.data
         return tuple(pictures[request.id] for request in asked)
 
@@ -154,10 +158,9 @@ class Tally:
         try:
             pictures = await question.ask(channel, seconds)
         except grpc.aio.AioRpcError as error:
-            return self._note(read_error(error))
+            return self.note(read_error(error))
         except ItemError as error:
-            self.lost[f"{question.kind}: {error}"] += 1
-            return _LEAST_PAUSE_SECONDS
+            return self.note(read_item_error(error.item))
         if pictures == self.right[question]:
             self.answered += 1
             self.items += question.items
@@ -165,7 +168,8 @@ class Tally:
             self.wrong += 1
         return 0.0
 
-    def _note(self, error: GantryError) -> float:
+    def note(self, error: GantryError) -> float:
+        """Note the end of a call that brought no pictures; returns the seconds to wait before the next."""
         # At a deadline the client may be the first to say so, and knows no reason.
         if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
             self.refused[error.reason or "deadline"] += 1
