@@ -126,17 +126,19 @@ async def _direct(scene: Scene) -> list[Finding]:
         calls = [directly_sampling(channel, _SAMPLED) for channel in channels[1:]]
         calls.append(directly_translating(channels[0], _TRANSLATED, _SIDE))
         for call in calls:
-            await call(_WATCHED_SECONDS)
+            await _answered(call)
         answers = {_SAMPLED: partial(_answered, calls[0]), _TRANSLATED: partial(_answered, calls[-1])}
         patient = _Patient(lambda: _children([psutil.Process(server.pid)]), 2, answers)
         over = asyncio.Event()
         load = [asyncio.create_task(_keep_calling(call, over)) for call in calls]
-        stops = [await _stop(patient, await patient.busy(rng), rng)]
+        (stopped := await patient.busy(rng)).send_signal(signal.SIGSTOP)
+        # At once: it may be that nobody ever finds it.
+        found, healed = await asyncio.gather(patient.found(stopped), patient.healed())
         over.set()
         for task in load:
             task.cancel()
         await asyncio.gather(*load, return_exceptions=True)
-    return _slowest(_STOPPED, _HEALED, stops, wanted=False)
+    return _slowest(_STOPPED, _HEALED, [_Fault(found, healed)], wanted=False)
 
 
 def _slowest(found: str | None, healed: str, faults: Sequence[_Fault], *, wanted: bool = True) -> list[Finding]:
