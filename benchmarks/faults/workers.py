@@ -154,12 +154,9 @@ def _slowest(found: str | None, healed: str, faults: Sequence[_Fault], *, wanted
 
 
 def _seconds(what: str, seconds: float, most: float | None) -> Finding:
-    seen = "{:.1f} s" if seconds < math.inf else f"never ({_WATCHED_SECONDS:.0f} s watched)"
-    return (
-        beside(what, seconds, seen)
-        if most is None
-        else replace(at_most(what, seconds, most, "{:.1f} s", timed=True), seen=seen.format(seconds))
-    )
+    form = "{:.1f} s"
+    finding = beside(what, seconds, form) if most is None else at_most(what, seconds, most, form, timed=True)
+    return finding if seconds < math.inf else replace(finding, seen=f"never ({_WATCHED_SECONDS:.0f} s watched)")
 
 
 def _ends(tally: Tally, items: dict[str, float]) -> list[Finding]:
