@@ -158,9 +158,10 @@ class Tally:
         try:
             pictures = await question.ask(channel, seconds)
         except grpc.aio.AioRpcError as error:
-            return self.note(read_error(error))
+            return self.note(read_error(error), error.code())
         except ItemError as error:
-            return self.note(read_item_error(error.item))
+            read = read_item_error(error.item)
+            return self.note(read, read.code)
         if pictures == self.right[question]:
             self.answered += 1
             self.items += question.items
@@ -168,15 +169,15 @@ class Tally:
             self.wrong += 1
         return 0.0
 
-    def note(self, error: GantryError) -> float:
-        """Note the end of a call that brought no pictures; returns the seconds to wait before the next."""
+    def note(self, error: GantryError, code: grpc.StatusCode) -> float:
+        """Note the end of a call that brought no pictures, and gRPC's own code; returns the seconds to wait."""
         # At a deadline the client may be the first to say so, and knows no reason.
         if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
             self.refused[error.reason or "deadline"] += 1
         elif error.code in _CONTRACT and error.reason is not None:
             self.refused[error.reason] += 1
         else:
-            self.lost[f"{error.code.name}: {error.message}"] += 1
+            self.lost[f"{code.name}: {error.message}"] += 1
         return max(error.retry_seconds or 0.0, _LEAST_PAUSE_SECONDS)
 
 

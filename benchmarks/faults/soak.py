@@ -123,7 +123,7 @@ class _Mix:
             if error.code() in _BAD_CODES:
                 self.others["at fault"] += 1
             else:
-                self.tally.note(read_error(error))
+                self.tally.note(read_error(error), error.code())
         else:
             self.tally.lost["a call at fault was answered"] += 1
 
