@@ -26,6 +26,8 @@ from services.worker.imaging import Pixels, encode, picture_facts
 
 # The most of the memory that the images of one stream may take while the caller reads them: one of so many parts.
 _LARGEST_STREAM_SHARE = 16
+# Images that are planned in about as much time as a thread takes to begin.
+_MOST_PLANNED_AT_ONCE = 16
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -61,7 +63,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         """Answer gantry.v1.GenerationService.Sample."""
         async with answered(context):
             loaded = current_call().about(self._catalog.find_generator(request.model, request.version, field="model"))
-            plan = plan_sample(request, loaded.card, self._limits)
+            plan = await self._plan_sample(request, loaded.card)
             await current_hold().grow(_most_bytes(loaded, plan.items))
             results = self._orders.place(loaded, plan.items, context)
             try:
@@ -83,7 +85,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             loaded = current_call().about(
                 self._catalog.find_generator(sample.model, sample.version, field="sample.model")
             )
-            plan = plan_sample(sample, loaded.card, self._limits, streamed=True)
+            plan = await self._plan_sample(sample, loaded.card, streamed=True)
             # Of a long stream a share: what is not sent yet waits for the caller to read.
             share = self._budget.largest(pictures=False) // _LARGEST_STREAM_SHARE
             hold, size = current_hold(), _most_bytes(loaded, plan.items)
@@ -145,6 +147,14 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             async with aclosing(stream.run(request_iterator)) as responses:
                 async for response in responses:
                     yield response
+
+    async def _plan_sample(
+        self, request: generation_pb2.SampleRequest, card: models_pb2.ModelCard, *, streamed: bool = False
+    ) -> SamplePlan:
+        """Plan many images in a thread: other callers' calls go on meanwhile."""
+        if max(request.count, len(request.label_ids), len(request.label_names)) <= _MOST_PLANNED_AT_ONCE:
+            return plan_sample(request, card, self._limits, streamed=streamed)
+        return await asyncio.to_thread(plan_sample, request, card, self._limits, streamed=streamed)
 
     async def _translate(
         self, request: generation_pb2.TranslateRequest, context: Context, *, streamed: bool

@@ -10,10 +10,12 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -27,7 +29,9 @@ from PIL import Image
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc, worker_pb2
 from services.backends.base import BackendUnavailableError
 from services.gateway import server
+from services.gateway.planning.sample import SamplePlan, plan_sample
 from services.gateway.server import Gateway
+from services.gateway.servicers import generation
 from services.gateway.settings import Settings
 from tests.conformance.harness import details_of
 from tests.services.gateway.cards import tiny_card
@@ -79,6 +83,22 @@ async def test_images_come_back_in_order_with_their_story(stub: generation_pb2_g
 async def test_more_images_than_an_envelope_holds(stub: generation_pb2_grpc.GenerationServiceStub) -> None:
     response = await stub.Sample(Request(model="tiny", seed=0, count=300))
     assert [image.encoded.data[0] for image in response.images] == [seed % 256 for seed in range(300)]
+
+
+async def test_many_images_are_planned_beside_other_calls(
+    stub: generation_pb2_grpc.GenerationServiceStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def note(*args: Any, **options: Any) -> SamplePlan:
+        threads.append(threading.current_thread())
+        return plan_sample(*args, **options)
+
+    monkeypatch.setattr(generation, "plan_sample", note)
+    await stub.Sample(Request(model="tiny", count=1))
+    await stub.Sample(Request(model="tiny", count=300))
+    assert threads[0] is threading.main_thread()
+    assert threads[1] is not threading.main_thread()
 
 
 async def test_a_grid_holds_all_images(stub: generation_pb2_grpc.GenerationServiceStub, gateway: Gateway) -> None:
