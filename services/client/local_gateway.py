@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gantry.v1 import models_pb2
-from services.client import Client
+from services.client import Client, GantryError
 from services.processes import ending_with_this
 
 START_SECONDS = 180.0
@@ -104,8 +104,9 @@ def wait_until_serving(address: str, process: "subprocess.Popen[bytes]", log: Pa
                 continue
             if answer.status == health_pb2.HealthCheckResponse.SERVING:
                 return
-            if not client.models():
-                raise LocalGatewayError(reasons_of(client.refused_archives()))
+            with suppress(GantryError):  # One that asks for keys does not tell a stranger.
+                if not client.models():
+                    raise LocalGatewayError(reasons_of(client.refused_archives()))
             time.sleep(0.1)
     raise LocalGatewayError(f"the gateway did not come to serve within {START_SECONDS:.0f} s:\n{tail(log)}")
 
