@@ -1,8 +1,7 @@
 """What work costs: the predicted seconds of an item and of an envelope, learnt for each model on this machine.
 
-An envelope costs a fixed part, and a part for each unit of work: a picture from a latent is one unit, a translation as
-many as it has megapixels each way. The graph runs on whole chunks, so an empty place of the last one is a unit too. To
-that comes the encoding, by format. All are learnt from envelopes that come back.
+An envelope costs a fixed part; each place of its chunks, empty or not, a part; and each megapixel that a translation
+reads a part, each way. To that comes the encoding, by format. All are learnt from envelopes that come back.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,10 +10,12 @@ from dataclasses import dataclass
 from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_JPEG, IMAGE_FORMAT_PNG, IMAGE_FORMAT_RAW, IMAGE_FORMAT_WEBP
 
-# Share of an error that one envelope mends; the first few mend more.
+# Share of an error that one envelope mends.
 _STEP = 0.2
 # One that takes so many times as long as expected says more of the machine than of the model.
 _MOST_TIMES = 3.0
+# The first envelopes are remembered: prices are what fits them best, found in so many sweeps over them.
+_FIRST_ENVELOPES, _SWEEPS, _FIRST_SWEEPS = 8, 100, 20
 # Seconds for a megapixel, until a model has encoded one in the format. Measured on one core, quality 90.
 _FIRST_ENCODING: Mapping[int, float] = {
     IMAGE_FORMAT_PNG: 0.15,
@@ -23,8 +24,8 @@ _FIRST_ENCODING: Mapping[int, float] = {
     IMAGE_FORMAT_RAW: 0.002,
 }
 _LEAST_SECONDS = 1e-6
-# An envelope of another size is so many times as large, or as small.
-_OTHER_SIZE = 2.0
+# Of an envelope, that its places cost.
+_LEAST_SHARE = 0.01
 _MEGA = 1e6
 
 
@@ -33,11 +34,13 @@ class Work:
     """How much there is to do for an item.
 
     Attributes:
-        units: For the graph.
+        passes: Times that the graph runs on it.
+        units: Megapixels that the graph reads in all of them; 0 where all pictures of a model have one size.
         megapixels: To be encoded.
         format: How.
     """
 
+    passes: int
     units: float
     megapixels: float
     format: int
@@ -51,10 +54,10 @@ def work_of(card: models_pb2.ModelCard, item: worker_pb2.WorkItem) -> Work:
         item: One of its items.
     """
     if not item.HasField("translate"):
-        return Work(1.0, card.image.width * card.image.height / _MEGA, item.format)
+        return Work(1, 0.0, card.image.width * card.image.height / _MEGA, item.format)
     work = item.translate
     ways = 2 if work.cycle else 1
-    return Work(ways * work.graph_pixels / _MEGA, ways * work.pixels / _MEGA, item.format)
+    return Work(ways, ways * work.graph_pixels / _MEGA, ways * work.pixels / _MEGA, item.format)
 
 
 class Prices:
@@ -62,7 +65,6 @@ class Prices:
 
     Attributes:
         chunk_items: Places of a chunk.
-        fixed: Seconds of an envelope, whatever is in it.
         deviation: How far predictions are off, as a share of them.
     """
 
@@ -72,26 +74,30 @@ class Prices:
         Args:
             chunk_items: Places of a chunk.
         """
-        self.chunk_items = chunk_items
-        self.fixed, self.deviation = 0.0, 0.0
-        self._unit, self._scale = 0.0, 0.0
+        self.chunk_items, self.deviation = chunk_items, 0.0
+        # Seconds of an envelope, of a place and of a unit; and the most of each that an early envelope had.
+        self._parts, self._scales = [0.0, 0.0, 0.0], [1.0, 1.0, 0.0]
+        self._first: list[tuple[Sequence[float], float]] = []
         self._encoding: dict[int, float] = {}
-        # Half of an envelope is held to be the fixed part, until one of another size is back.
-        self._is_split = False
-        self._seen = 0
 
     @property
     def is_known(self) -> bool:
         """Whether an envelope is back."""
-        return bool(self._scale)
+        return bool(self._first)
+
+    @property
+    def fixed(self) -> float:
+        """Seconds of an envelope, whatever is in it."""
+        return self._parts[0]
 
     def seconds(self, work: Work) -> float:
         """Predict the seconds that an item adds to an envelope."""
-        return self._unit * work.units + self._encoding_rate(work.format) * work.megapixels
+        _, place, unit = self._parts
+        return place * work.passes + unit * work.units + self._encoding_rate(work.format) * work.megapixels
 
     def padding(self, items: int) -> float:
         """Predict the seconds that the empty places of the last chunk take, beside so many items."""
-        return self._unit * self._empty_places(items)
+        return self._parts[1] * self._empty_places(items)
 
     def envelope(self, works: Collection[Work]) -> float:
         """Predict the seconds of an envelope."""
@@ -105,39 +111,43 @@ class Prices:
             seconds: How long it was away.
             encode_seconds: How much of that went into encoding.
         """
-        units = sum(work.units for work in works) + self._empty_places(len(works))
         # A worker with several threads says what they took together.
         encode_seconds = min(encode_seconds, seconds)
         self._learn_encoding(works, encode_seconds)
-        graph_seconds = seconds - encode_seconds
-        self._seen += 1
-        if not self.is_known:
-            self.fixed, self._unit, self._scale = graph_seconds / 2, graph_seconds / (2 * units), units
-        elif not self._is_split and not 1 / _OTHER_SIZE < units / self._scale < _OTHER_SIZE:
-            self._split(units, graph_seconds)
+        places = sum(work.passes for work in works) + self._empty_places(len(works))
+        sizes, graph_seconds = (1.0, float(places), sum(work.units for work in works)), seconds - encode_seconds
+        if self.is_known:
+            expected = self._expected(sizes)
+            self.deviation += _STEP * (min(abs(graph_seconds / expected - 1), _MOST_TIMES) - self.deviation)
+        if len(self._first) < _FIRST_ENVELOPES:
+            self._first.append((sizes, graph_seconds))
+            self._fit()
         else:
-            self._step(units, graph_seconds)
+            self._step(sizes, min(graph_seconds, _MOST_TIMES * self._expected(sizes)), _STEP)
 
     def _empty_places(self, items: int) -> int:
         return -items % self.chunk_items
 
-    def _split(self, units: float, seconds: float) -> None:
-        """Tell the two parts apart, by an envelope of another size than all before."""
-        before = self.fixed + self._unit * self._scale
-        self._unit = max((seconds - before) / (units - self._scale), 0.01 * seconds / units)
-        self.fixed = max(seconds - self._unit * units, 0.0)
-        self._scale, self._is_split = units, True
+    def _expected(self, sizes: Sequence[float]) -> float:
+        return max(sum(part * size for part, size in zip(self._parts, sizes, strict=True)), _LEAST_SECONDS)
 
-    def _step(self, units: float, seconds: float) -> None:
-        """Take a step towards what an envelope took (normalised least mean squares; Widrow & Hoff, 1960)."""
-        expected = max(self.fixed + self._unit * units, _LEAST_SECONDS)
-        error = min(seconds, _MOST_TIMES * expected) - expected
-        share = max(_STEP, 1 / self._seen)
-        self.deviation += share * (abs(error) / expected - self.deviation)
-        size = units / self._scale
-        step = share * error / (1 + size * size)
-        self.fixed = max(self.fixed + step, 0.0)
-        self._unit = max(self._unit + step * size / self._scale, 0.01 * expected / units)
+    def _fit(self) -> None:
+        """Find the prices that fit the first envelopes best (Kaczmarz, 1937, with steps that become smaller)."""
+        self._scales = [max(sizes) for sizes in zip(*(sizes for sizes, _ in self._first), strict=True)]
+        for sweep in range(_SWEEPS):
+            for sizes, seconds in self._first:
+                self._step(sizes, seconds, 1 / (1 + sweep / _FIRST_SWEEPS))
+
+    def _step(self, sizes: Sequence[float], seconds: float, share: float) -> None:
+        """Mend a share of the error of what an envelope took (normalised least mean squares; Widrow & Hoff, 1960)."""
+        scaled = [size / scale if scale else 0.0 for size, scale in zip(sizes, self._scales, strict=True)]
+        expected = self._expected(sizes)
+        step = share * (seconds - expected) / sum(size * size for size in scaled)
+        # No item is free: shares are counted in seconds.
+        least = (0.0, _LEAST_SHARE * expected / sizes[1], 0.0)
+        for part, (size, scale) in enumerate(zip(scaled, self._scales, strict=True)):
+            if scale:
+                self._parts[part] = max(self._parts[part] + step * size / scale, least[part])
 
     def _encoding_rate(self, image_format: int) -> float:
         return self._encoding.get(image_format, _FIRST_ENCODING.get(image_format, 0.0)) if self.is_known else 0.0

@@ -6,8 +6,9 @@ Bookkeeping only: what is admitted, and what leaves when, is for `services.gatew
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from gantry.v1 import models_pb2, worker_pb2
@@ -123,8 +124,8 @@ class ModelQueue:
         self.prices = Prices(max(loaded.card.execution.chunk_items, 1))
         self.batch_items = loaded.card.execution.max_batch_items
         self.lines: dict[str, Line] = {}
-        # Items whose envelope failed, and probes: each leaves before all others, and alone.
-        self.singles: deque[Entry] = deque()
+        # Probes, and items whose envelope failed: they leave before all others, in envelopes of their own.
+        self.first: deque[Sequence[Entry]] = deque()
         self.away: dict[asyncio.Task[None], Away] = {}
         self.end: Exception = BackendUnavailableError("the backend gave the envelope up")
         """Why what is away fails where its run is cancelled."""
@@ -134,7 +135,7 @@ class ModelQueue:
     @property
     def waiting(self) -> int:
         """How many items wait."""
-        return sum(len(line.items) for line in self.lines.values()) + len(self.singles)
+        return sum(len(line.items) for line in self.lines.values()) + sum(map(len, self.first))
 
     @property
     def waiting_seconds(self) -> float:
@@ -143,7 +144,7 @@ class ModelQueue:
 
     def entries(self) -> list[Entry]:
         """Return all items that wait."""
-        return [*self.singles, *(item for line in self.lines.values() for item in line.items)]
+        return [*chain.from_iterable(self.first), *chain.from_iterable(line.items for line in self.lines.values())]
 
     def forget_done(self) -> None:
         """Free the places of items that have ended at this moment, of which their lines are yet to learn."""
@@ -153,7 +154,7 @@ class ModelQueue:
 
     def first_share(self) -> float:
         """Return how much the caller has been served that is next."""
-        if self.singles:
+        if self.first:
             return -math.inf
         return min((line.share.served for line in self.lines.values() if line.items), default=math.inf)
 
@@ -163,7 +164,7 @@ class ModelQueue:
         The rule that keeps small packets from filling a network (Nagle, 1984): an envelope of less than a chunk costs
         as much as a full one. It leaves where none is away, or none is back before the time that its empty places cost.
         """
-        if self.singles or not self.away or self.waiting >= self.prices.chunk_items:
+        if self.first or not self.away or self.waiting >= self.prices.chunk_items:
             return 0.0
         soonest = min(away.remaining(now) for away in self.away.values())
         return soonest if soonest < self.prices.padding(self.waiting) else 0.0

@@ -40,7 +40,7 @@ from services.gateway.errors import (
     UnknownModelError,
 )
 from services.gateway.poison import MOST_LOSSES, Poison
-from services.gateway.prices import Work, work_of
+from services.gateway.prices import Prices, Work, work_of
 from services.gateway.queues import Away, Entry, Line, ModelQueue, Output, Share, abandon, key_of
 from services.gateway.telemetry.metrics import Metrics
 from services.worker.inputs import PICTURE, takes
@@ -49,8 +49,6 @@ from services.worker.inputs import PICTURE, takes
 _LONGEST_ENVELOPE_SECONDS = 0.05
 # Of the picture that tells what a pixel costs.
 _MEASURED_SIDE = 256
-# Whose line probes wait in: no caller's.
-_PROBES = ""
 _LEAST_RETRY_SECONDS = 0.05
 _LONGEST_RETRY_SECONDS = 60.0
 # Shares of callers who have nothing waiting are looked through when there are more than so many.
@@ -219,24 +217,22 @@ class Scheduler:
         is_new = not queue.prices.is_known
         await self._try(queue, [least])
         if is_new:
-            # The first is slow. Envelopes of one size alone do not tell what an item, or a pixel, costs.
-            more = (
-                [probe_item(card, _MEASURED_SIDE)] if takes(card, PICTURE) else [least] * (2 * queue.prices.chunk_items)
-            )
-            for items in ([least], more, more):
+            # The first is slow, and says nothing of those that follow.
+            queue.prices = Prices(queue.prices.chunk_items)
+            # Envelopes of one kind alone do not tell what an item, or a pixel, costs.
+            chunk = queue.prices.chunk_items
+            kinds = [[least], [least] * min(2 * chunk, queue.batch_items)]
+            if takes(card, PICTURE):
+                kinds.append([probe_item(card, _MEASURED_SIDE)])
+            for items in 2 * kinds:
                 await self._try(queue, items)
 
     async def _try(self, queue: ModelQueue, items: Sequence[worker_pb2.WorkItem]) -> None:
-        """Run items before all others; one is alone in its envelope."""
+        """Run items before all others, in an envelope of their own."""
         self._backend.check(queue.key)
         line = Line(Caller(), Share(1.0, -math.inf))
         entries = [self._admit(queue, line, item, math.inf, queue.batch_items, is_probe=True) for item in items]
-        if len(entries) == 1:
-            queue.singles.append(entries[0])
-        else:
-            queue.lines[_PROBES] = line
-            for entry in entries:
-                line.join(entry)
+        queue.first.append(entries)
         self._dispatch_soon()
         outputs = [entry.output for entry in entries]
         try:
@@ -248,7 +244,6 @@ class Scheduler:
             raise BackendFailedError(str(error)) from error
         finally:
             abandon(outputs)
-            queue.lines.pop(_PROBES, None)
         if not all(output.result.HasField("image") for output in made):
             raise BackendFailedError("the probe brought no picture back")
 
@@ -443,14 +438,13 @@ class Scheduler:
 
     def _take(self, queue: ModelQueue) -> list[Entry]:
         """Take the items of the next envelope; what cannot meet its deadline any more fails, and is not run."""
-        while queue.singles:
-            entry = queue.singles.popleft()
-            if self._is_worth_running(queue, entry):
-                return [entry]
+        while queue.first:
+            if batch := [entry for entry in queue.first.popleft() if self._is_worth_running(queue, entry)]:
+                return batch
         slots = max(self._backend.slots(queue.key) - len(queue.away), 1)
         # The free slots share what waits, in whole chunks.
         room = min(queue.batch_items, _round_up(math.ceil(queue.waiting / slots), queue.prices.chunk_items))
-        batch: list[Entry] = []
+        batch = []
         seconds, tightest = 0.0, math.inf
         lines = [(line.share.served, number, line) for number, line in enumerate(queue.lines.values()) if line.items]
         heapq.heapify(lines)
@@ -519,16 +513,15 @@ class Scheduler:
             reply = await self._backend.run(queue.key, envelope)
             if len(reply.results) != len(batch):
                 raise BackendFailedError(f"{len(batch)} items went out and {len(reply.results)} results came back")
+            self._settle(queue, batch, reply, started)
         except (BackendFailedError, WorkerLostError) as error:
             self._run_again(queue, batch, error)
         except BackendError as error:
             _fail(batch, error)
         except Exception as error:
-            # A queue must outlive anything a backend does.
-            _log.exception("model %s: unexpected error of the backend", queue.key.name)
+            # A queue must outlive anything that goes wrong with an envelope.
+            _log.exception("model %s: unexpected error with an envelope", queue.key.name)
             _fail(batch, BackendFailedError("the backend failed"), cause=error)
-        else:
-            self._settle(queue, batch, reply, started)
 
     def _run_again(self, queue: ModelQueue, batch: Sequence[Entry], error: BackendError) -> None:
         """Run the items of an envelope that failed again, each alone; one that failed alone fails for good."""
@@ -538,7 +531,7 @@ class Scheduler:
             if entry.output.done():
                 continue
             if len(batch) > 1 or 0 < entry.losses < MOST_LOSSES:
-                queue.singles.append(entry)
+                queue.first.append([entry])
             elif entry.losses:
                 entry.output.set_exception(self._poison.note(queue.key, entry.item))
             else:
