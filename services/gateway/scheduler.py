@@ -294,8 +294,9 @@ class Scheduler:
             late = max(late, places * queue.waiting_seconds / max(queue.waiting, 1) / price.parallel)
         else:
             reason = f"the wait of about {self._wait(queue, share, price):.2f} s would outlast the deadline"
-        # Whoever is refused comes back behind those who were refused before.
-        queue.booked = max(queue.booked, self._clock() + late) + price.seconds / price.parallel
+        # Whoever is refused comes back behind those who were refused before, with the margin that admission keeps.
+        turn = price.seconds / price.parallel * (1 + queue.prices.deviation)
+        queue.booked = max(queue.booked, self._clock() + late) + turn
         retry = min(max(queue.booked - self._clock(), _LEAST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
         raise QueueFullError(f"model {queue.key.name}: {reason}", retry_seconds=retry)
 

@@ -249,6 +249,20 @@ async def test_who_is_refused_is_asked_back_behind_those_refused_before(bench: B
     assert delays[2] - delays[1] == pytest.approx(1.0)
 
 
+async def test_who_is_asked_back_finds_room_where_predictions_are_off(bench: Bench) -> None:
+    await bench.learn(2.0)
+    await bench.occupy(seconds=3.0)
+    bench.submit(*range(QUEUE_ITEMS))
+    each = (bench.metric("gantry_queue_wait_seconds", version="1.0.0") or 0.0) / QUEUE_ITEMS
+    delays = []
+    for _ in range(2):
+        with pytest.raises(QueueFullError) as refusal:
+            bench.submit(1)
+        delays.append(refusal.value.retry_seconds)
+    # The second item took half as long again as predicted, and that counts for a fifth.
+    assert delays[1] - delays[0] == pytest.approx(each * 1.1)
+
+
 async def test_a_deadline_that_the_item_alone_cannot_meet_is_no_matter_of_waiting(bench: Bench) -> None:
     await bench.learn(2.0)
     with pytest.raises(TooExpensiveError, match=r"this takes about 2\.000 s, and the deadline is in 1\.500 s"):
