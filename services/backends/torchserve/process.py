@@ -31,6 +31,7 @@ _POLL_SECONDS = 0.1
 # TorchServe ends its workers and then itself within about four seconds.
 _STOP_SECONDS = 15.0
 _KILL_SECONDS = 15.0
+_END_POLL_SECONDS = 0.02
 _LOG_TAIL_LINES = 12
 _FRONTEND = "org.pytorch.serve.ModelServer"
 _JVM_HEAP = "-Xmx512m"
@@ -277,12 +278,17 @@ def _end(frontend: psutil.Popen) -> None:
     # All at once: one by one, the frontend could start another worker meanwhile.
     with suppress(ProcessLookupError):
         os.killpg(frontend.pid, signal.SIGKILL)
-    psutil.wait_procs(list(_group(frontend.pid)), timeout=_KILL_SECONDS)
+    give_up = time.monotonic() + _KILL_SECONDS
+    while any(_group(frontend.pid)) and time.monotonic() < give_up:
+        time.sleep(_END_POLL_SECONDS)
 
 
 def _group(leader: int) -> Iterator[psutil.Process]:
-    """Yield the processes of a group, also where its leader is gone."""
+    """Yield the processes of a group that live, also where its leader is gone.
+
+    Whoever inherits dead ones may take seconds to collect them, or never does.
+    """
     for process in psutil.process_iter():
-        with suppress(ProcessLookupError):
-            if os.getpgid(process.pid) == leader:
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
                 yield process

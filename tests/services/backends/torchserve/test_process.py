@@ -45,6 +45,20 @@ async def test_start_without_java_leaves_nothing(java_home: Path) -> None:
     await process.stop()
 
 
+def test_dead_process_that_nobody_collects_is_not_waited_for() -> None:
+    """As a frontend that is killed leaves its workers to the first process of a container."""
+    leader = subprocess.Popen(["bash", "-c", "sleep 0 & exec sleep 60"], start_new_session=True)
+    try:
+        give_up = time.monotonic() + START_SECONDS
+        while [child.status() for child in psutil.Process(leader.pid).children()] != [psutil.STATUS_ZOMBIE]:
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+        assert [process.pid for process in torchserve_process._group(leader.pid)] == [leader.pid]
+    finally:
+        leader.kill()
+        leader.wait()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody can hold a port for another")
 def test_held_ports_are_taken_but_for_a_server_that_reuses_addresses() -> None:
     """As gRPC's in Java does."""
