@@ -152,12 +152,12 @@ class Roster:
     async def _meet(self, api: TorchServeApi, key: ModelKey, registered: Registered) -> Served:
         """Ask a model for its card, waiting until TorchServe runs and a worker has loaded it."""
         served = await self._ask(api, key, registered.workers, self._start_seconds, wait_for_ready=True)
-        await self._warm_up(api, key)
         if served.key in self.served:
             # Of a TorchServe that was started again: its callers wait, and other models may load for long.
             self.served = {**self.served, served.key: served}
             self.back.add(served.key)
             self._on_change()
+        await self._warm_up(api, key)
         return served
 
     async def follow(self, api: TorchServeApi) -> None:
