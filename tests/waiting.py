@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import psutil
+
 PATIENCE_SECONDS = 120.0
 
 
@@ -17,3 +19,11 @@ def wait_until(happens: Callable[[], bool], what: str) -> None:
     while not happens():
         assert time.monotonic() < give_up, f"waited {PATIENCE_SECONDS:.0f} s in vain until {what}"
         time.sleep(0.005)
+
+
+def still_runs(process: psutil.Process) -> bool:
+    """Whether a process runs; one that has ended and was not collected yet does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

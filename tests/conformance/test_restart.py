@@ -15,6 +15,7 @@ from services.gateway.server import make_backend
 from services.gateway.settings import Settings
 from tests.archives import write_tiny_archive
 from tests.conformance.harness import EventLoop, Served, details_of, serving
+from tests.waiting import still_runs
 
 CALLERS = 8
 REQUEST = generation_pb2.SampleRequest(model="tiny", seed=7, count=3)
@@ -53,14 +54,14 @@ def test_a_killed_torchserve_comes_back_and_no_call_hangs(loop: EventLoop, tmp_p
         answers, refusals = kill_under_load(served, killed[0])
         reborn = family_of(served)
         # A worker does not notice that its frontend is gone.
-        assert not any(member.is_running() for member in killed)
+        assert not any(still_runs(member) for member in killed)
         assert len(killed) == len(reborn) == 2
 
     assert len({answer.SerializeToString() for answer in answers}) == 1
     assert {error.code() for error in refusals} == {grpc.StatusCode.UNAVAILABLE}
     assert {details_of(error)["ErrorInfo"].reason for error in refusals} == {"BACKEND_UNAVAILABLE"}
     assert all("RetryInfo" in details_of(error) for error in refusals)
-    assert not any(member.is_running() for member in reborn)
+    assert not any(still_runs(member) for member in reborn)
 
 
 def kill_under_load(

@@ -17,6 +17,7 @@ from services.backends.base import BackendUnavailableError
 from services.backends.torchserve import process as torchserve_process
 from services.backends.torchserve.process import TorchServeProcess
 from tests.archives import write_tiny_archive
+from tests.waiting import still_runs
 
 START_SECONDS = 180.0
 
@@ -89,7 +90,7 @@ async def test_stopped_torchserve_leaves_no_process_and_no_file(
         finally:
             await process.stop()
 
-        assert not any(member.is_running() for member in family)
+        assert not any(still_runs(member) for member in family)
         assert not list(Path(folder).iterdir())
 
 
@@ -105,7 +106,7 @@ async def test_stop_ends_what_a_killed_frontend_has_left_behind(tmp_path: Path) 
     finally:
         await process.stop()
 
-    assert not any(worker.is_running() for worker in workers)
+    assert not any(still_runs(worker) for worker in workers)
 
 
 @pytest.mark.torchserve
