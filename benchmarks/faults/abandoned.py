@@ -29,7 +29,7 @@ from gantry.v1 import generation_pb2, worker_pb2
 
 _SAMPLED, _TRANSLATED = "mnist-cgan", "horse2zebra"
 _REQUESTS, _SIDE, _PATIENCE_SECONDS = 4, 2048, 1.5
-_LONG_SECONDS, _NEXT_SECONDS = 600.0, 60.0
+_LONG_SECONDS, _NEXT_SECONDS = 6000.0, 60.0
 _DRAIN_SECONDS, _GRACE_SECONDS = 5, 3
 # So that four such pictures are admitted.
 _ADMITTING: dict[str, Any] = {

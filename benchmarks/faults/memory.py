@@ -209,7 +209,10 @@ async def _noted(call: Call, deadline: float, statuses: Counter[str]) -> None:
 
 
 def _status(error: grpc.aio.AioRpcError) -> str:
-    return error.code().name if retry_seconds(error) is None else _REFUSED
+    if retry_seconds(error) is not None:
+        return _REFUSED
+    name = error.code().name
+    return name if name in _AGREED else f"{name} ({error.details()})"
 
 
 def begin_streams(address: str, number: int, _deadline: float) -> Counter[str]:
