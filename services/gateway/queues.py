@@ -14,6 +14,7 @@ from typing import NamedTuple
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import BackendUnavailableError, ModelKey
 from services.backends.envelope import Envelope
+from services.gateway.bookings import Bookings
 from services.gateway.call import BatchRun, Caller
 from services.gateway.prices import Prices, Work
 
@@ -89,6 +90,7 @@ class Line:
     share: Share
     items: dict[Entry, None] = field(default_factory=dict)
     seconds: float = 0.0
+    bookings: Bookings = field(default_factory=Bookings)
 
     def join(self, item: Entry) -> None:
         """Put an item at the end."""

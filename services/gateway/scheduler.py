@@ -50,6 +50,8 @@ _LONGEST_ENVELOPE_SECONDS = 0.05
 # Of the picture that tells what a pixel costs.
 _MEASURED_SIDE = 256
 _LEAST_RETRY_SECONDS = 0.05
+# How often the beginning of work is looked for behind what is booked before it.
+_BOOKING_ROUNDS = 8
 _LONGEST_RETRY_SECONDS = 60.0
 # Shares of callers who have nothing waiting are looked through when there are more than so many.
 _REMEMBERED_SHARES = 256
@@ -177,15 +179,15 @@ class Scheduler:
         for item in items:
             self._poison.check(queue.key, item)
         share = self._share_of(caller)
+        line = queue.lines.setdefault(caller.id, Line(caller, share))
         until = math.inf if deadline is None else deadline
         try:
             price = self._price(queue, [work_of(loaded.card, item) for item in items])
-            self._refuse(queue, share, price, until)
-            self._allowances.take(caller, len(items), max(self._wait(queue, share, price), _LEAST_RETRY_SECONDS))
+            self._refuse(queue, line, price, until)
+            self._allowances.take(caller, len(items), max(self._wait(queue, line, price), _LEAST_RETRY_SECONDS))
         except (QueueFullError, TooExpensiveError, LimitError):
             self._metrics.items.labels(queue.key.name, "refused").inc(len(items))
             raise
-        line = queue.lines.setdefault(caller.id, Line(caller, share))
         if not share.waiting:
             # Nobody saves up shares by asking for nothing.
             share.served = max(share.served, self._served)
@@ -280,24 +282,28 @@ class Scheduler:
                 for queue in self._queues.values():
                     queue.lines.pop(name, None)
 
-    def _refuse(self, queue: ModelQueue, share: Share, price: "_Price", deadline: float) -> None:
+    def _refuse(self, queue: ModelQueue, line: Line, price: "_Price", deadline: float) -> None:
         """Raise where work is not to be admitted."""
         self._refuse_expensive(queue, price, deadline)
-        places, late = self._shortfall(queue, share, price, deadline)
+        now = self._clock()
+        is_expected = line.bookings.use(now)
+        places, late = self._shortfall(queue, line, price, deadline)
         if places > 0 or late > 0:
             queue.forget_done()
-            places, late = self._shortfall(queue, share, price, deadline)
-        if places <= 0 and late <= 0:
+            places, late = self._shortfall(queue, line, price, deadline)
+        # Who comes unasked waits for those as well who were asked to come until then.
+        if places <= 0 and late <= 0 and (is_expected or not self._is_booked(queue, line, price, deadline)):
             return
         if places > 0:
             reason = f"{queue.waiting} of {self._limits.items} places in the queue are taken"
             late = max(late, places * queue.waiting_seconds / max(queue.waiting, 1) / price.parallel)
         else:
-            reason = f"the wait of about {self._wait(queue, share, price):.2f} s would outlast the deadline"
+            reason = f"the wait of about {self._wait(queue, line, price):.2f} s would outlast the deadline"
         # Whoever is refused comes back behind those who were refused before, with the margin that admission keeps.
         turn = price.seconds / price.parallel * (1 + queue.prices.deviation)
-        queue.booked = max(queue.booked, self._clock() + late) + turn
-        retry = min(max(queue.booked - self._clock(), _LEAST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
+        queue.booked = max(queue.booked, now + max(late, 0.0)) + turn * line.bookings.used_share
+        retry = min(max(queue.booked - now, _LEAST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
+        line.bookings.add(now, now + retry, price.seconds)
         raise QueueFullError(f"model {queue.key.name}: {reason}", retry_seconds=retry)
 
     def _price(self, queue: ModelQueue, works: Sequence[Work]) -> "_Price":
@@ -318,36 +324,57 @@ class Scheduler:
                 f"model {name}: this takes about {price.alone:.3f} s, and the deadline is in {max(left, 0.0):.3f} s"
             )
 
-    def _shortfall(self, queue: ModelQueue, share: Share, price: "_Price", deadline: float) -> tuple[int, float]:
+    def _shortfall(self, queue: ModelQueue, line: Line, price: "_Price", deadline: float) -> tuple[int, float]:
         """Return the places and the seconds that are missing for work to be admitted; none where not above 0."""
-        seconds = (self._wait(queue, share, price) + price.alone) * (1 + queue.prices.deviation)
+        seconds = (self._wait(queue, line, price) + price.alone) * (1 + queue.prices.deviation)
         return queue.waiting + price.items - self._limits.items, self._clock() + seconds - deadline
 
-    def _wait(self, queue: ModelQueue, share: Share, price: "_Price") -> float:
-        """Predict the seconds until work of a caller begins: for its model's slots, and for those that all share."""
-        wait = self._wait_for([queue], self._backend.slots(queue.key), share, price)
+    def _is_booked(self, queue: ModelQueue, line: Line, price: "_Price", deadline: float) -> bool:
+        """Say whether work would miss its deadline behind those who were asked to come back before it begins."""
+        now = begins = self._clock()
+        margin = 1 + queue.prices.deviation
+        for _ in range(_BOOKING_ROUNDS):
+            wait = self._wait(queue, line, price, begins)
+            if now + (wait + price.alone) * margin > deadline:
+                return True
+            if now + wait <= begins:
+                return False
+            begins = now + wait
+        return False
+
+    def _wait(self, queue: ModelQueue, line: Line, price: "_Price", booked_until: float = -math.inf) -> float:
+        """Predict the seconds until work of a caller begins: for its model's slots, and for those that all share.
+
+        What others were asked to come back with is counted as far as it is due by `booked_until`.
+        """
+        wait = self._wait_for([queue], self._backend.slots(queue.key), line, price, booked_until)
         if (workers := self._backend.workers) is None:
             return wait
         others = [other for other in self._queues.values() if other is not queue]
         rivals = [other for other in others if self._has_slot(other)]
         # A model that has no slot left keeps its workers, and what waits for it takes no other.
         kept = sum(len(other.away) for other in others if other not in rivals)
-        return max(wait, self._wait_for([queue, *rivals], workers - kept, share, price))
+        return max(wait, self._wait_for([queue, *rivals], workers - kept, line, price, booked_until))
 
-    def _wait_for(self, queues: Sequence[ModelQueue], slots: int, share: Share, price: "_Price") -> float:
+    def _wait_for(
+        self, queues: Sequence[ModelQueue], slots: int, line: Line, price: "_Price", booked_until: float
+    ) -> float:
         """Predict the wait for slots that some queues share, the first of which is to get the work."""
         now, slots = self._clock(), max(slots, 1)
         away = [away.remaining(now) for queue in queues for away in queue.away.values()]
-        waiting = [line for queue in queues for line in queue.lines.values() if line.items]
-        if len(away) < slots and not waiting:
+        before = {
+            each: each.seconds + each.bookings.seconds(now, booked_until)
+            for queue in queues
+            for each in queue.lines.values()
+            if each.items or each.bookings
+        }
+        if len(away) < slots and not any(before.values()):
             return 0.0
-        before = [line for line in queues[0].lines.values() if line.share is share]
-        own = sum(line.seconds for line in before)
+        own = before.pop(line, 0.0)
         # While the caller's own is served, another is served as much times its weight.
         others = sum(
-            min(line.seconds, (own + price.seconds) * line.share.weight / share.weight)
-            for line in waiting
-            if line not in before
+            min(seconds, (own + price.seconds) * other.share.weight / line.share.weight)
+            for other, seconds in before.items()
         )
         return (min(away) if len(away) >= slots else 0.0) + (own + others) / slots
 

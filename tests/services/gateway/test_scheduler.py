@@ -249,6 +249,29 @@ async def test_who_is_refused_is_asked_back_behind_those_refused_before(bench: B
     assert delays[2] - delays[1] == pytest.approx(1.0)
 
 
+async def test_who_comes_back_as_asked_is_let_in_before_others_who_come_unasked(bench: Bench) -> None:
+    await bench.occupy(seconds=2.0)
+    with pytest.raises(QueueFullError) as refusal:
+        bench.submit(1, deadline=3.9)
+    bench.clock.now += refusal.value.retry_seconds
+    with pytest.raises(QueueFullError):
+        bench.submit(2, deadline=3.8, caller=Caller("other"))
+    results = bench.submit(1, deadline=3.8)
+    abandon(results)
+
+
+async def test_nothing_is_kept_for_those_who_never_come_back(bench: Bench) -> None:
+    away = await bench.occupy(seconds=2.0)
+    for _ in range(100):
+        with pytest.raises(QueueFullError) as refusal:
+            bench.submit(1, deadline=3.9)
+    bench.clock.now += 2.0
+    away.come_back()
+    await settled()
+    bench.clock.now += 2 * refusal.value.retry_seconds
+    abandon(bench.submit(2, deadline=2.1, caller=Caller("other")))
+
+
 async def test_who_is_asked_back_finds_room_where_predictions_are_off(bench: Bench) -> None:
     await bench.learn(2.0)
     await bench.occupy(seconds=3.0)

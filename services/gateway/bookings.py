@@ -1,0 +1,73 @@
+"""Room that is kept for a caller who was refused and asked to come back.
+
+Who comes back when asked should be let in, though others came meanwhile. Many never come back; so as much room is kept
+as the caller has used of what was kept before.
+"""
+
+from bisect import insort
+from typing import NamedTuple
+
+# The most that are remembered of one caller and model.
+_MOST = 1024
+# Who is so much later than asked, in seconds and as a share of the delay, has gone elsewhere.
+_GRACE_SECONDS, _GRACE_SHARE = 0.25, 0.1
+# What one booking that was used, or was not, says of the next.
+_STEP = 0.1
+
+
+class _Booking(NamedTuple):
+    due: float
+    lapses: float
+    seconds: float
+
+
+class Bookings:
+    """What one caller was asked to come back with, for one model."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._booked: list[_Booking] = []
+        self.used_share = 1.0
+        """How many of them are used, as far as is known."""
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._booked)
+
+    def add(self, now: float, due: float, seconds: float) -> None:
+        """Note that the caller was asked to come back.
+
+        Args:
+            now: The time.
+            due: When.
+            seconds: Of one slot, that its work is predicted to take.
+        """
+        if len(self._booked) < _MOST:
+            insort(self._booked, _Booking(due, due + _GRACE_SECONDS + _GRACE_SHARE * (due - now), seconds))
+
+    def use(self, now: float) -> bool:
+        """Say whether a call of the caller is one that was asked for, and if so let its booking go."""
+        self._lapse(now)
+        if not self._booked or self._booked[0].due > now:
+            return False
+        self._booked.pop(0)
+        self._learn(1.0)
+        return True
+
+    def seconds(self, now: float, until: float) -> float:
+        """Return the seconds that are kept for calls that are due by a time."""
+        self._lapse(now)
+        total = 0.0
+        for booking in self._booked:
+            if booking.due > until:
+                break
+            total += booking.seconds
+        return self.used_share * total
+
+    def _lapse(self, now: float) -> None:
+        while self._booked and self._booked[0].lapses < now:
+            self._booked.pop(0)
+            self._learn(0.0)
+
+    def _learn(self, used: float) -> None:
+        self.used_share += _STEP * (used - self.used_share)
