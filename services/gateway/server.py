@@ -8,7 +8,7 @@ import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from importlib.util import find_spec
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -57,6 +57,8 @@ _WINDOW_BYTES = 16 << 10
 _PING_STRIKES = 2
 # How long statuses have to reach callers once the drain is over.
 _FAREWELL_SECONDS = 1.0
+# How long gRPC may take to write them, where it is not asked whether it has.
+_LAST_WORDS_SECONDS = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class Gateway:
         self._settings, self._backend = settings, backend
         self.metrics = Metrics()
         self._drain = Drain(self.metrics)
+        self._leaves_connections = False
         self._noted: set[_Noted] = set()
         self._refused: set[tuple[str, str]] = set()
         self.port = 0
@@ -116,6 +119,15 @@ class Gateway:
         """Drain: refuse new calls, finish admitted ones within the grace, then stop what was started, last first."""
         await self._started.aclose()
 
+    async def leave(self) -> None:
+        """Drain and stop everything but the connections, for a process that ends right after.
+
+        gRPC's own end of a server cuts off calls that arrive in its last moments with CANCELLED. Where the connections
+        end with the process, callers see UNAVAILABLE instead, and try another gateway.
+        """
+        self._leaves_connections = True
+        await self._started.aclose()
+
     async def lost(self) -> None:
         """Wait until the backend is beyond help.
 
@@ -143,7 +155,7 @@ class Gateway:
         interceptors = WrappedOnce(), CallObserver(self.metrics), limit, self._drain, self._gate, reader
         self._server = grpc.aio.server(interceptors=[one for one in interceptors if one], options=_options(settings))
         self.port = _bound(self._server, f"{settings.listen_host}:{settings.port}", self._credentials)
-        started.push_async_callback(_released, self._server)
+        started.push_async_callback(self._release)
 
     async def _serve(self, started: AsyncExitStack) -> None:
         settings, backend = self._settings, self._backend
@@ -177,12 +189,25 @@ class Gateway:
         # No call meets a model that has not been tried.
         await readiness.probe()
         await self._server.start()
-        started.push_async_callback(self._server.stop, _FAREWELL_SECONDS)
+        started.push_async_callback(self._say_farewell)
         started.push_async_callback(self._drain.finish, settings.drain_seconds)
         started.callback(readiness.drain)
         started.callback(self._drain.begin)
         probing = asyncio.create_task(readiness.probe_forever(settings.probe_seconds))
         started.push_async_callback(_cancelled, probing)
+
+    async def _say_farewell(self) -> None:
+        if self._leaves_connections:
+            await asyncio.sleep(_LAST_WORDS_SECONDS)
+        else:
+            await self._server.stop(_FAREWELL_SECONDS)
+
+    async def _release(self) -> None:
+        """Free the port, which only a server that was started does."""
+        if not self._leaves_connections:
+            with suppress(grpc.aio.UsageError):
+                await self._server.start()
+            await self._server.stop(None)
 
     def _add_services(self, orders: Orders, health: Health) -> None:
         settings, catalog = self._settings, self._catalog
@@ -297,13 +322,6 @@ def _bound(server: grpc.aio.Server, address: str, credentials: grpc.ServerCreden
         raise OSError(f"cannot listen on {address}; GRPC_VERBOSITY=error tells why") from error
 
 
-async def _released(server: grpc.aio.Server) -> None:
-    """Free the port of a server, which only one that was started does."""
-    with suppress(grpc.aio.UsageError):
-        await server.start()
-    await server.stop(None)
-
-
 def _options(settings: Settings) -> list[tuple[str, int]]:
     age = [
         ("grpc.max_connection_age_ms", round(settings.connection_age_seconds * 1000)),
@@ -346,9 +364,8 @@ async def serve(settings: Settings) -> None:
         _log.info("starting the %s backend", settings.backend)
         if not await _starts(gateway, stopping):
             _log.info("stopped while it started")
-            logging.shutdown()
             # A thread that reads archives cannot be interrupted, and nobody waits for what it reads.
-            os._exit(0)
+            _end()
         # What has been imported stays: no collection has to go over it again, nor the one at the process's end.
         gc.freeze()
         async with gateway:
@@ -363,7 +380,15 @@ async def serve(settings: Settings) -> None:
                 await _first(stopping.wait(), gateway.lost())
             finally:
                 _log.info("draining: new calls are refused, admitted ones have %g s", settings.drain_seconds)
-    _log.info("stopped")
+            await gateway.leave()
+            _log.info("stopped")
+            _end()
+
+
+def _end() -> NoReturn:
+    """End the process at once, and with it its connections."""
+    logging.shutdown()
+    os._exit(0)
 
 
 async def _starts(gateway: Gateway, stopping: asyncio.Event) -> bool:
