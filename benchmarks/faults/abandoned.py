@@ -15,6 +15,7 @@ from PIL import Image
 from benchmarks.faults.callers import (
     Call,
     Steady,
+    alone,
     directly_sampling,
     directly_translating,
     generation,
@@ -79,8 +80,7 @@ async def _provoke(scene: Scene, sample: Call, translate: Call, *, wanted: bool)
             await asyncio.wait_for(translate(_LONG_SECONDS), _PATIENCE_SECONDS)
 
     seconds = scene.pick(12.0, 6.0)
-    await steadily(sample, 2.0)
-    solo = await steadily(sample, seconds)
+    solo = await alone(sample, seconds)
     findings = [beside("p99 of the samples alone", solo.p99 * 1000, _MILLISECONDS)]
     for kind, begin in (("deadlines of 1.5 s", lambda: translate(_PATIENCE_SECONDS)), ("callers gone", give_up)):
         steady, statuses = await _beside(sample, seconds, begin)

@@ -1,6 +1,7 @@
 """Calls as a stock gRPC client makes them, to the gateway and to TorchServe."""
 
 import asyncio
+import math
 import statistics
 import time
 from collections import Counter
@@ -86,6 +87,8 @@ def predicting(channel: grpc.aio.Channel, model: str, item: worker_pb2.WorkItem)
 
 
 EVERY_SECONDS = 0.02
+# TorchServe's workers load their models after it has started.
+_START_SECONDS = 120.0
 
 
 def sampling(channel: grpc.aio.Channel, model: str, count: int = 1, metadata: tuple[tuple[str, str], ...] = ()) -> Call:
@@ -114,8 +117,15 @@ class Steady:
 
     @property
     def p99(self) -> float:
-        """The 99th percentile, in seconds."""
-        return statistics.quantiles(self.seconds, n=100, method="inclusive")[98]
+        """The 99th percentile, in seconds; infinite where hardly any answer came."""
+        return statistics.quantiles(self.seconds, n=100, method="inclusive")[98] if len(self.seconds) > 1 else math.inf
+
+
+async def alone(call: Call, seconds: float) -> Steady:
+    """Begin a call every 20 ms where nothing else is done, once the first are answered."""
+    await call(_START_SECONDS)
+    await steadily(call, 2.0)
+    return await steadily(call, seconds)
 
 
 async def steadily(call: Call, seconds: float, deadline: float = 5.0) -> Steady:

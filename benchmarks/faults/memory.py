@@ -15,6 +15,7 @@ import psutil  # type: ignore[import-untyped]
 from benchmarks.faults.callers import (
     Call,
     Steady,
+    alone,
     child,
     delay_in,
     directly_sampling,
@@ -104,7 +105,7 @@ async def _direct(scene: Scene) -> list[Finding]:
 def _figures(kind: str, steady: Steady, statuses: Counter[str], *, wanted: bool = True) -> list[Finding]:
     others = sum(number for status, number in statuses.items() if status not in (_REFUSED, *_AGREED))
     failures, lost, other = sum(steady.failures.values()), f"{kind}: samples lost", f"{kind}: other statuses"
-    p99 = steady.p99 * 1000 if steady.seconds else float("inf")
+    p99 = steady.p99 * 1000
     return [
         Finding(f"{kind}: statuses", ", ".join(f"{number:,} {status}" for status, number in statuses.most_common())),
         at_most(other, others, 0) if wanted else beside(other, others),
@@ -119,8 +120,7 @@ async def _at_rest(process: psutil.Process, sample: Call, translate: Call) -> tu
     Returns:
         The bytes; a deadline that a picture can meet; and what was found.
     """
-    await steadily(sample, 2.0)
-    solo = await steadily(sample, 5.0)
+    solo = await alone(sample, 5.0)
     begun = time.perf_counter()
     with _watched(process) as peak:
         await asyncio.gather(translate(_LONG_SECONDS), translate(_LONG_SECONDS))

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from benchmarks.faults.callers import Call, Steady, child, directly_sampling, sampling, steadily
+from benchmarks.faults.callers import Call, Steady, alone, child, directly_sampling, sampling, steadily
 from benchmarks.faults.case import Case, Finding, at_most, beside
 from benchmarks.faults.scene import Gateway, Scene, connection
 from services.gateway.credentials.api_keys import add_key, make_key
@@ -54,8 +54,7 @@ async def _gateway(scene: Scene) -> list[Finding]:
     with scene.gateway(_MODEL, api_keys=keys, **_SETTINGS) as gateway:
         async with connection(gateway.address) as channel, child() as elsewhere:
             sample, seconds = sampling(channel, _MODEL, metadata=quiet), scene.pick(12.0, 5.0)
-            await steadily(sample, 2.0)
-            solo = await steadily(sample, seconds)
+            solo = await alone(sample, seconds)
             findings = [beside("p99 alone", solo.p99 * 1000, _MILLISECONDS)]
             for kind, (calls, images) in _LOUD.items():
                 pressing = elsewhere(press, _Loud(gateway.address, calls, images, seconds + 2, loud))
@@ -70,8 +69,7 @@ async def _gateway(scene: Scene) -> list[Finding]:
 async def _direct(scene: Scene) -> list[Finding]:
     async with scene.torchserve(_MODEL) as server, connection(server.address) as channel, child() as elsewhere:
         sample, seconds = directly_sampling(channel, _MODEL), scene.pick(12.0, 5.0)
-        await steadily(sample, 2.0)
-        solo = await steadily(sample, seconds)
+        solo = await alone(sample, seconds)
         findings = [beside("p99 alone", solo.p99 * 1000, _MILLISECONDS)]
         for kind, (calls, images) in _LOUD.items():
             pressing = elsewhere(press, _Loud(server.address, calls * images, 1, seconds + 2, is_direct=True))
@@ -86,7 +84,7 @@ def _figures(
 ) -> list[Finding]:
     images, seconds, refused = made
     p99, lost = f"{kind}: p99 of the quiet caller", f"{kind}: calls of the quiet caller that failed"
-    failures, milliseconds = sum(steady.failures.values()), steady.p99 * 1000 if steady.seconds else float("inf")
+    failures, milliseconds = sum(steady.failures.values()), steady.p99 * 1000
     loud = [
         beside(f"{kind}: images a second of the loud caller", images / seconds),
         beside(f"{kind}: calls of the loud caller that failed", sum(refused.values())),
