@@ -62,7 +62,7 @@ class Entry:
     """One item, from its admission until it has an output.
 
     Attributes:
-        seconds: What it was predicted to take when it was admitted.
+        seconds: What it was predicted to cost those behind it when it was admitted.
         line: Where it waits.
         is_probe: Whether no caller asked for it.
         losses: Workers that were lost with it.

@@ -47,6 +47,7 @@ from services.worker.inputs import PICTURE, takes
 
 # The longest envelope of several items, in predicted seconds: what another caller has to wait for at most.
 _LONGEST_ENVELOPE_SECONDS = 0.05
+_LEAST_ITEM_SECONDS = 1e-6
 # Of the picture that tells what a pixel costs.
 _MEASURED_SIDE = 256
 _LEAST_RETRY_SECONDS = 0.05
@@ -78,14 +79,22 @@ class _Price(NamedTuple):
     Attributes:
         items: How many it has.
         seconds: Predicted, of one worker.
+        in_line: Predicted, of one worker, with their part of what envelopes cost while many wait.
         alone: Predicted, until they are back where nothing else is to be done.
+        accompanied: Predicted, from when they leave until they are back, where many wait.
         parallel: Workers that share them.
     """
 
     items: int
     seconds: float
+    in_line: float
     alone: float
+    accompanied: float
     parallel: int
+
+    def from_then(self, wait: float) -> float:
+        """Predict how long it takes after a wait, if there is one."""
+        return self.accompanied if wait else self.alone
 
 
 class Scheduler:
@@ -182,12 +191,15 @@ class Scheduler:
         line = queue.lines.setdefault(caller.id, Line(caller, share))
         until = math.inf if deadline is None else deadline
         try:
-            price = self._price(queue, [work_of(loaded.card, item) for item in items])
+            price = self._price(queue, [work_of(loaded.card, item) for item in items], until - self._clock())
             self._refuse(queue, line, price, until)
             self._allowances.take(caller, len(items), max(self._wait(queue, line, price), _LEAST_RETRY_SECONDS))
         except (QueueFullError, TooExpensiveError, LimitError):
             self._metrics.items.labels(queue.key.name, "refused").inc(len(items))
             raise
+        if not line.items:
+            # Behind those who wait already, where all have been served as much.
+            queue.lines[caller.id] = queue.lines.pop(caller.id)
         if not share.waiting:
             # Nobody saves up shares by asking for nothing.
             share.served = max(share.served, self._served)
@@ -300,18 +312,20 @@ class Scheduler:
         else:
             reason = f"the wait of about {self._wait(queue, line, price):.2f} s would outlast the deadline"
         # Whoever is refused comes back behind those who were refused before, with the margin that admission keeps.
-        turn = price.seconds / price.parallel * (1 + queue.prices.deviation)
+        turn = price.in_line / price.parallel * (1 + queue.prices.deviation)
         queue.booked = max(queue.booked, now + max(late, 0.0)) + turn * line.bookings.used_share
         retry = min(max(queue.booked - now, _LEAST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
-        line.bookings.add(now, now + retry, price.seconds)
+        line.bookings.add(now, now + retry, price.in_line)
         raise QueueFullError(f"model {queue.key.name}: {reason}", retry_seconds=retry)
 
-    def _price(self, queue: ModelQueue, works: Sequence[Work]) -> "_Price":
+    def _price(self, queue: ModelQueue, works: Sequence[Work], left: float) -> "_Price":
         each, parallel = [queue.prices.seconds(work) for work in works], max(self._backend.slots(queue.key), 1)
+        in_line = sum(_in_line(queue, seconds, left) for seconds in each)
         # Items share the slots, but none is cut.
         alone = queue.prices.fixed + max(sum(each) / parallel, max(each, default=0.0))
         alone += queue.prices.padding(math.ceil(len(each) / parallel))
-        return _Price(len(each), sum(each), alone, parallel)
+        full = max((_full(queue, seconds, left) * seconds for seconds in each), default=0.0)
+        return _Price(len(each), sum(each), in_line, alone, max(alone, queue.prices.fixed + full), parallel)
 
     def _refuse_expensive(self, queue: ModelQueue, price: "_Price", deadline: float) -> None:
         name, limit, left = queue.key.name, self._limits.request_seconds, deadline - self._clock()
@@ -326,7 +340,8 @@ class Scheduler:
 
     def _shortfall(self, queue: ModelQueue, line: Line, price: "_Price", deadline: float) -> tuple[int, float]:
         """Return the places and the seconds that are missing for work to be admitted; none where not above 0."""
-        seconds = (self._wait(queue, line, price) + price.alone) * (1 + queue.prices.deviation)
+        wait = self._wait(queue, line, price)
+        seconds = (wait + price.from_then(wait)) * (1 + queue.prices.deviation)
         return queue.waiting + price.items - self._limits.items, self._clock() + seconds - deadline
 
     def _is_booked(self, queue: ModelQueue, line: Line, price: "_Price", deadline: float) -> bool:
@@ -335,7 +350,7 @@ class Scheduler:
         margin = 1 + queue.prices.deviation
         for _ in range(_BOOKING_ROUNDS):
             wait = self._wait(queue, line, price, begins)
-            if now + (wait + price.alone) * margin > deadline:
+            if now + (wait + price.from_then(wait)) * margin > deadline:
                 return True
             if now + wait <= begins:
                 return False
@@ -373,7 +388,7 @@ class Scheduler:
         own = before.pop(line, 0.0)
         # While the caller's own is served, another is served as much times its weight.
         others = sum(
-            min(seconds, (own + price.seconds) * other.share.weight / line.share.weight)
+            min(seconds, (own + price.in_line) * other.share.weight / line.share.weight)
             for other, seconds in before.items()
         )
         return (min(away) if len(away) >= slots else 0.0) + (own + others) / slots
@@ -393,7 +408,8 @@ class Scheduler:
     ) -> Entry:
         output: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
         work = work_of(queue.loaded.card, item)
-        seconds, now = queue.prices.seconds(work), self._clock()
+        now = self._clock()
+        seconds = _in_line(queue, queue.prices.seconds(work), deadline - now)
         entry = Entry(item, work, seconds, line, deadline, now, batch_items, output, is_probe)
         self._awaited.add(output)
         output.add_done_callback(lambda _: self._end(queue, entry))
@@ -597,6 +613,22 @@ class Scheduler:
         if self._queues.get(queue.key) is queue:
             self._metrics.queue_items.labels(*queue.key).set(queue.waiting)
             self._metrics.queue_wait_seconds.labels(*queue.key).set(queue.waiting_seconds)
+
+
+def _full(queue: ModelQueue, seconds: float, left: float) -> int:
+    """Return how many such items leave together while many wait.
+
+    An item waits for one envelope and rides in another, so both go into the time that it has left.
+    """
+    each = max(seconds, _LEAST_ITEM_SECONDS)
+    most = _round_up(max(int(_LONGEST_ENVELOPE_SECONDS / each), 1), queue.prices.chunk_items)
+    in_time = max((left / 2 - queue.prices.fixed) / each, 1.0)
+    return int(min(most, in_time, queue.batch_items))
+
+
+def _in_line(queue: ModelQueue, seconds: float, left: float) -> float:
+    """Return what an item costs those behind it: its own seconds, and its part of what its envelope costs at all."""
+    return seconds + queue.prices.fixed / _full(queue, seconds, left)
 
 
 def _gone(key: ModelKey, models: Container[ModelKey]) -> Exception:
