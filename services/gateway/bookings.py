@@ -1,7 +1,7 @@
 """Room that is kept for a caller who was refused and asked to come back.
 
 Who comes back when asked should be let in, though others came meanwhile. Many never come back; so as much room is kept
-as the caller has used of what was kept before.
+as the caller has used of what was kept before, or all callers have, where it is new.
 """
 
 from bisect import insort
@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 # The most that are remembered of one caller and model.
 _MOST = 1024
-# Who is so much later than asked, in seconds and as a share of the delay, has gone elsewhere.
+# Room is kept for who is so much later than asked.
+_WAITED_SECONDS = 0.05
+# Who is so much later, in seconds and as a share of the delay, has gone elsewhere.
 _GRACE_SECONDS, _GRACE_SHARE = 0.25, 0.1
 # What one booking that was used, or was not, says of the next.
 _STEP = 0.1
+_UNKNOWN_SHARE = 0.8
 
 
 class _Booking(NamedTuple):
@@ -21,14 +24,39 @@ class _Booking(NamedTuple):
     seconds: float
 
 
+class Experience:
+    """How many bookings are used.
+
+    Attributes:
+        used_share: That, as a share, as far as is known.
+    """
+
+    def __init__(self, used_share: float = _UNKNOWN_SHARE) -> None:
+        """Begin with what is thought."""
+        self.used_share = used_share
+
+    def learn(self, used: bool) -> None:
+        """Note that one was used, or was not."""
+        self.used_share += _STEP * (used - self.used_share)
+
+
 class Bookings:
     """What one caller was asked to come back with, for one model."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, of_all: Experience) -> None:
+        """Begin with none.
+
+        Args:
+            of_all: Experience with all callers of the model.
+        """
         self._booked: list[_Booking] = []
-        self.used_share = 1.0
-        """How many of them are used, as far as is known."""
+        self._of_all: Experience = of_all
+        self._own: Experience | None = None
+
+    @property
+    def used_share(self) -> float:
+        """How many of them the caller uses, as far as is known."""
+        return (self._own or self._of_all).used_share
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -51,7 +79,7 @@ class Bookings:
         if not self._booked or self._booked[0].due > now:
             return False
         self._booked.pop(0)
-        self._learn(1.0)
+        self._learn(used=True)
         return True
 
     def seconds(self, now: float, until: float) -> float:
@@ -61,13 +89,17 @@ class Bookings:
         for booking in self._booked:
             if booking.due > until:
                 break
-            total += booking.seconds
+            # No slot stays empty for who is late, though they are still let in.
+            if booking.due + _WAITED_SECONDS >= now:
+                total += booking.seconds
         return self.used_share * total
 
     def _lapse(self, now: float) -> None:
         while self._booked and self._booked[0].lapses < now:
             self._booked.pop(0)
-            self._learn(0.0)
+            self._learn(used=False)
 
-    def _learn(self, used: float) -> None:
-        self.used_share += _STEP * (used - self.used_share)
+    def _learn(self, *, used: bool) -> None:
+        self._own = self._own or Experience(self._of_all.used_share)
+        self._own.learn(used)
+        self._of_all.learn(used)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import BackendUnavailableError, ModelKey
 from services.backends.envelope import Envelope
-from services.gateway.bookings import Bookings
+from services.gateway.bookings import Bookings, Experience
 from services.gateway.call import BatchRun, Caller
 from services.gateway.prices import Prices, Work
 
@@ -88,9 +88,9 @@ class Line:
 
     caller: Caller
     share: Share
+    bookings: Bookings
     items: dict[Entry, None] = field(default_factory=dict)
     seconds: float = 0.0
-    bookings: Bookings = field(default_factory=Bookings)
 
     def join(self, item: Entry) -> None:
         """Put an item at the end."""
@@ -131,6 +131,8 @@ class ModelQueue:
         self.away: dict[asyncio.Task[None], Away] = {}
         self.end: Exception = BackendUnavailableError("the backend gave the envelope up")
         """Why what is away fails where its run is cancelled."""
+        self.experience = Experience()
+        """How many of those who were refused come back when they are asked to."""
         self.booked = 0.0
         """Until when refused work was asked to wait, one behind the other."""
 

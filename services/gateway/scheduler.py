@@ -29,6 +29,7 @@ from services.backends.base import (
 )
 from services.backends.envelope import Envelope
 from services.gateway.allowances import Allowances
+from services.gateway.bookings import Bookings
 from services.gateway.call import BatchRun, Caller
 from services.gateway.errors import (
     DeadlineError,
@@ -188,7 +189,7 @@ class Scheduler:
         for item in items:
             self._poison.check(queue.key, item)
         share = self._share_of(caller)
-        line = queue.lines.setdefault(caller.id, Line(caller, share))
+        line = queue.lines.setdefault(caller.id, Line(caller, share, Bookings(queue.experience)))
         until = math.inf if deadline is None else deadline
         try:
             price = self._price(queue, [work_of(loaded.card, item) for item in items], until - self._clock())
@@ -244,7 +245,7 @@ class Scheduler:
     async def _try(self, queue: ModelQueue, items: Sequence[worker_pb2.WorkItem]) -> None:
         """Run items before all others, in an envelope of their own."""
         self._backend.check(queue.key)
-        line = Line(Caller(), Share(1.0, -math.inf))
+        line = Line(Caller(), Share(1.0, -math.inf), Bookings(queue.experience))
         entries = [self._admit(queue, line, item, math.inf, queue.batch_items, is_probe=True) for item in items]
         queue.first.append(entries)
         self._dispatch_soon()
@@ -313,7 +314,7 @@ class Scheduler:
             reason = f"the wait of about {self._wait(queue, line, price):.2f} s would outlast the deadline"
         # Whoever is refused comes back behind those who were refused before, with the margin that admission keeps.
         turn = price.in_line / price.parallel * (1 + queue.prices.deviation)
-        queue.booked = max(queue.booked, now + max(late, 0.0)) + turn * line.bookings.used_share
+        queue.booked = max(queue.booked, now + max(late, 0.0)) + turn
         retry = min(max(queue.booked - now, _LEAST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
         line.bookings.add(now, now + retry, price.in_line)
         raise QueueFullError(f"model {queue.key.name}: {reason}", retry_seconds=retry)

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from services.gateway.bookings import Bookings
+from services.gateway.bookings import Bookings, Experience
 
 
 def test_who_comes_when_asked_is_expected_once() -> None:
-    bookings = Bookings()
+    bookings = Bookings(Experience(1.0))
     bookings.add(now=0.0, due=1.0, seconds=0.5)
     assert not bookings.use(0.9)
     assert bookings.use(1.0)
@@ -17,14 +17,14 @@ def test_who_comes_when_asked_is_expected_once() -> None:
 
 
 def test_room_is_kept_for_those_who_are_due_by_a_time() -> None:
-    bookings = Bookings()
+    bookings = Bookings(Experience(1.0))
     for due in (3.0, 1.0, 2.0):
         bookings.add(now=0.0, due=due, seconds=0.5)
     assert [bookings.seconds(0.0, until) for until in (0.9, 1.0, 2.5, math.inf)] == [0.0, 0.5, 1.0, 1.5]
 
 
 def test_who_is_late_is_not_waited_for_and_less_is_kept_for_the_next() -> None:
-    bookings = Bookings()
+    bookings = Bookings(Experience(1.0))
     bookings.add(now=0.0, due=1.0, seconds=0.5)
     assert bookings.use(1.3)
     bookings.add(now=0.0, due=1.0, seconds=0.5)
@@ -34,7 +34,7 @@ def test_who_is_late_is_not_waited_for_and_less_is_kept_for_the_next() -> None:
 
 
 def test_nothing_is_kept_in_the_end_for_who_never_comes_and_again_for_who_does() -> None:
-    bookings = Bookings()
+    bookings = Bookings(Experience(1.0))
     for second in range(100):
         bookings.add(now=second, due=second + 0.1, seconds=1.0)
     assert bookings.seconds(1000.0, math.inf) == 0.0

@@ -282,7 +282,7 @@ async def test_who_comes_back_as_asked_is_let_in_before_others_who_come_unasked(
         bench.submit(1, deadline=3.9)
     bench.clock.now += refusal.value.retry_seconds
     with pytest.raises(QueueFullError):
-        bench.submit(2, deadline=3.8, caller=Caller("other"))
+        bench.submit(2, deadline=3.6, caller=Caller("other"))
     results = bench.submit(1, deadline=3.8)
     abandon(results)
 
