@@ -90,6 +90,11 @@ class Prices:
         """Seconds of an envelope, whatever is in it."""
         return self._parts[0]
 
+    @property
+    def place(self) -> float:
+        """Seconds of a place of a chunk."""
+        return self._parts[1]
+
     def seconds(self, work: Work) -> float:
         """Predict the seconds that an item adds to an envelope."""
         _, place, unit = self._parts
@@ -97,7 +102,7 @@ class Prices:
 
     def padding(self, items: int) -> float:
         """Predict the seconds that the empty places of the last chunk take, beside so many items."""
-        return self._parts[1] * self._empty_places(items)
+        return self.place * self._empty_places(items)
 
     def envelope(self, works: Collection[Work]) -> float:
         """Predict the seconds of an envelope."""

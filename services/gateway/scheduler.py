@@ -542,7 +542,7 @@ class Scheduler:
             entry.envelope = envelope, place
         self._metrics.batch_items.labels(queue.key.name).observe(len(batch))
         task = asyncio.create_task(self._run(queue, batch, envelope))
-        queue.away[task] = Away(now, envelope.expected_seconds)
+        queue.away[task] = Away(now, envelope.expected_seconds, len(batch))
         task.add_done_callback(lambda _: self._free(queue, task, batch))
 
     def _free(self, queue: ModelQueue, task: asyncio.Task[None], batch: Sequence[Entry]) -> None:
