@@ -18,7 +18,6 @@ from services.gateway.bookings import Bookings, Experience
 from services.gateway.call import BatchRun, Caller
 from services.gateway.prices import Prices, Work
 
-
 # How long less than a chunk waits for more, in times of what all work would take in full chunks. Measured on two cores:
 # less of it leaves chunks half empty where many call, more of it makes few callers wait for each other.
 _HELD_TIMES = 2.0

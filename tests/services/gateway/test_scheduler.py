@@ -394,10 +394,36 @@ async def test_less_than_a_chunk_waits_for_an_envelope_that_is_soon_back() -> No
     await settled()
     assert bench.backend.away.empty()
     bench.submit(3, 4, 5)
-    assert (await bench.backend.away.get()).seeds == [2, 3, 4, 5]
+    full = await bench.backend.away.get()
+    assert full.seeds == [2, 3, 4, 5]
     bench.submit(6)
     away.come_back()
+    await settled()
+    assert bench.backend.away.empty()
+    full.come_back()
     assert (await bench.backend.away.get()).seeds == [6]
+
+
+async def test_few_callers_do_not_wait_for_each_other() -> None:
+    bench = Bench(slots=2, cards=[card(TINY, chunk_items=8)])
+    bench.scheduler.start()
+    await bench.learn(0.02)
+    bench.submit(1)
+    await bench.backend.away.get()
+    bench.clock.now += 0.005
+    bench.submit(2)
+    assert (await bench.backend.away.get()).seeds == [2]
+
+
+async def test_a_deadline_is_no_price_for_a_full_chunk() -> None:
+    bench = Bench(slots=2, cards=[card(TINY, chunk_items=4)])
+    bench.scheduler.start()
+    await bench.learn(0.02)
+    bench.submit(1)
+    await bench.backend.away.get()
+    bench.clock.now += 0.015
+    bench.submit(2, deadline=0.0201)
+    assert (await bench.backend.away.get()).seeds == [2]
 
 
 # SHARES
