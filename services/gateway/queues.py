@@ -171,7 +171,7 @@ class ModelQueue:
         """Return how long to wait for more to fill a chunk, while an envelope is away.
 
         An envelope of less than a chunk costs as much as a full one. Like a small packet in a network (Nagle, 1984) it
-        waits for one to come back: as far as its deadlines allow, and the longer the more is away and waits. So few
+        waits for one to come back, where its deadlines allow it; and the longer the more is away and waits. So few
         callers do not wait for each other, and many fill chunks.
         """
         if self.first or not self.away or self.waiting >= self.prices.chunk_items:
@@ -181,7 +181,8 @@ class ModelQueue:
             return 0.0
         entries = self.entries()
         alone = self.prices.envelope([entry.work for entry in entries]) * (1 + self.prices.deviation)
-        return max(min(soonest, min((entry.deadline for entry in entries), default=math.inf) - alone - now), 0.0)
+        is_in_time = all(now + soonest + alone < entry.deadline for entry in entries)
+        return soonest if is_in_time else 0.0
 
 
 def key_of(loaded: models_pb2.LoadedModel) -> ModelKey:

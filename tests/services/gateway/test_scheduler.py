@@ -415,14 +415,14 @@ async def test_few_callers_do_not_wait_for_each_other() -> None:
     assert (await bench.backend.away.get()).seeds == [2]
 
 
-async def test_a_deadline_is_no_price_for_a_full_chunk() -> None:
+async def test_what_would_miss_its_deadline_does_not_wait_for_more() -> None:
     bench = Bench(slots=2, cards=[card(TINY, chunk_items=4)])
     bench.scheduler.start()
     await bench.learn(0.02)
     bench.submit(1)
     await bench.backend.away.get()
     bench.clock.now += 0.015
-    bench.submit(2, deadline=0.0201)
+    bench.submit(2, deadline=0.024)
     assert (await bench.backend.away.get()).seeds == [2]
 
 
