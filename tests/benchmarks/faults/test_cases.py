@@ -1,4 +1,4 @@
-"""The cases of `make faults` in their short form: nothing but what a busy machine can spoil may be other than wanted."""
+"""The cases of `make faults` in their short form: only what a busy machine can spoil may be other than wanted."""
 
 import asyncio
 from pathlib import Path
