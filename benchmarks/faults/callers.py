@@ -26,6 +26,9 @@ from torchserve import inference_pb2, inference_pb2_grpc
 
 CLASSES = 10
 _MAX_PIXELS = 1 << 22
+EVERY_SECONDS = 0.02
+# TorchServe's workers load their models after it has started.
+_START_SECONDS = 120.0
 
 Call = Callable[[float], Awaitable[None]]
 """Makes one call with a deadline in seconds; raises `grpc.aio.AioRpcError` where it fails."""
@@ -84,11 +87,6 @@ def predicting(channel: grpc.aio.Channel, model: str, item: worker_pb2.WorkItem)
             raise RuntimeError("a picture was asked for and none came")
 
     return call
-
-
-EVERY_SECONDS = 0.02
-# TorchServe's workers load their models after it has started.
-_START_SECONDS = 120.0
 
 
 def sampling(channel: grpc.aio.Channel, model: str, count: int = 1, metadata: tuple[tuple[str, str], ...] = ()) -> Call:

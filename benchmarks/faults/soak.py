@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import grpc
 import psutil  # type: ignore[import-untyped]
@@ -217,11 +217,7 @@ def _growth(looks: Sequence[_Look]) -> list[Finding]:
 
 
 def _middle(looks: Sequence[_Look]) -> _Look:
-    return _Look(*(statistics.median(values) for values in zip(*map(_values, looks), strict=True)))
-
-
-def _values(look: _Look) -> tuple[float, ...]:
-    return look.memory, look.threads, look.descriptors, look.waiting
+    return _Look(*map(statistics.median, zip(*map(astuple, looks), strict=True)))
 
 
 CASE = Case(

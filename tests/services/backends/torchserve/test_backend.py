@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -298,7 +298,13 @@ async def test_model_that_is_back_serves_while_others_still_load(
     ScriptedProcess.torchserve.models["slow"] = sound
     async with owning(archive.parent, rounds) as backend, kept(backend, rounds):
         has_returned = asyncio.Event()
-        backend.on_change = lambda: KEY in backend._roster.back and has_returned.set()
+
+        def look() -> None:
+            with suppress(BackendUnavailableError):
+                backend.check(KEY)
+                has_returned.set()
+
+        backend.on_change = look
         ScriptedProcess.torchserve.models["slow"] = loading
         await lives[0].end()
         await rounds.begun()
