@@ -34,7 +34,7 @@ class ObjectStore:
             filesystem: fsspec's.
             root: Path of the prefix in it.
             url: What the user called it.
-            private_options: What its `pipe_file` is told of the job's own files.
+            private_options: Arguments of its `pipe_file` for the job's own files.
         """
         self.url, self._filesystem, self._root = url, filesystem, root.rstrip("/")
         self._private_options = private_options

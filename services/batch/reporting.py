@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reporter(Protocol):
-    """Somebody who is told how far a job is, about twice a second."""
+    """Receives the progress of a job about twice a second."""
 
     def tell(self, tally: Tally) -> None:
         """Take in how far it is."""

@@ -1,4 +1,4 @@
-"""A gateway of one's own: start `gantry serve` as a process on loopback, wait until it serves, stop it."""
+"""A local gateway: start `gantry serve` as a process on loopback, wait until it serves, and stop it."""
 
 import os
 import random

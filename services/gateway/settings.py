@@ -154,7 +154,7 @@ class Settings(BaseSettings):
 
     @property
     def keeps_strangers_out(self) -> bool:
-        """Whether callers are told from strangers, or at least nobody listens in: TLS, mTLS, keys or JWT."""
+        """Whether callers have to show who they are, or at least nobody can listen in: TLS, mTLS, keys or JWT."""
         return any((self.tls_certificate, self.tls_client_ca, self.api_keys, self.jwt_keys))
 
     @property
