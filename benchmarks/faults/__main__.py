@@ -43,7 +43,7 @@ def main(
                     found[case.name][target] = _run(case, target, case.gateway, scene)
             if case.direct and not backend:
                 found[case.name][DIRECT] = _run(case, DIRECT, case.direct, scene)
-            write_page(report, found, chosen)
+            write_page(report, found, CASES)
     if any(not finding.met for of_case in found.values() for findings in of_case.values() for finding in findings):
         raise typer.Exit(1)
 

@@ -7,34 +7,34 @@ from pathlib import Path
 from benchmarks.faults.case import Case, Finding
 from benchmarks.pages import machine, table
 
+_INTRODUCTION = """\
+# Faults
+
+Written by `make faults`. Each case provokes a real gateway with shipped models from outside, once on each backend;
+where TorchServe can be asked the same, it is called directly and stands beside. The callers share the machine's cores
+with what they call. A case that is run again (`python -m benchmarks.faults --only storm`) renews its section."""
+
 Found = Mapping[str, Sequence[Finding]]
 """Findings of a case by the target that they were made at."""
 
 
 def write_page(path: Path, found: Mapping[str, Found], cases: Sequence[Case]) -> None:
-    """Write the page.
+    """Write the page, or renew the sections of the cases that were run.
 
     Args:
         path: The Markdown file to write.
         found: What was found, by the name of the case.
-        cases: The cases, in the order of the page.
+        cases: All cases, in the order of the page.
     """
-    sections = [_introduction(found), *(_section(case, found[case.name]) for case in cases if case.name in found)]
-    path.write_text("\n\n".join(sections) + "\n")
+    sections = _sections(path.read_text() if path.exists() else "")
+    sections |= {case.title: _section(case, found[case.name]) for case in cases if case.name in found}
+    ordered = [sections[case.title] for case in cases if case.title in sections]
+    path.write_text("\n\n".join([_INTRODUCTION, *ordered]) + "\n")
 
 
-def _introduction(found: Mapping[str, Found]) -> str:
-    every = [finding for of_case in found.values() for findings in of_case.values() for finding in findings]
-    wanted = [finding for finding in every if finding.wanted]
-    met = sum(finding.met for finding in wanted)
-    return f"""\
-# Faults
-
-Written by `make faults` on {datetime.now(UTC):%Y-%m-%d}. Each case provokes a real gateway with shipped models from
-outside, once on each backend; where TorchServe can be asked the same, it is called directly and stands beside. The
-callers share the machine's cores with what they call. {met} of {len(wanted)} figures are as wanted.
-
-Machine: {machine()}."""
+def _sections(page: str) -> dict[str, str]:
+    """Return the sections of a page by their titles."""
+    return {text.partition("\n")[0]: f"## {text.strip()}" for text in page.split("\n## ")[1:]}
 
 
 def _section(case: Case, found: Found) -> str:
@@ -43,7 +43,8 @@ def _section(case: Case, found: Found) -> str:
         for finding in findings:
             lines.setdefault(finding.what, {})[target] = finding
     rows = [(what, _wanted(cells), *(_seen(cells.get(target)) for target in found)) for what, cells in lines.items()]
-    return f"## {case.title}\n\n{case.done}\n\n{table(('', 'wanted', *found), rows)}"
+    where = f"Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()}."
+    return f"## {case.title}\n\n{case.done}\n\n{table(('', 'wanted', *found), rows)}\n\n{where}"
 
 
 def _wanted(cells: Mapping[str, Finding]) -> str:
