@@ -21,6 +21,9 @@ from services.gateway.prices import Prices, Work
 # How long less than a chunk waits for more, in times of what all work would take in full chunks. Measured on two cores:
 # less of it leaves chunks half empty where many call, more of it makes few callers wait for each other.
 _HELD_TIMES = 2.0
+LONGEST_ENVELOPE_SECONDS = 0.05
+"""The longest envelope of several items, in predicted seconds: what another caller has to wait for at most."""
+_LEAST_ITEM_SECONDS = 1e-6
 
 
 class Output(NamedTuple):
@@ -166,6 +169,33 @@ class ModelQueue:
         if self.first:
             return -math.inf
         return min((line.share.served for line in self.lines.values() if line.items), default=math.inf)
+
+    def whole_chunks(self, items: int) -> int:
+        """Round a number of items up to full chunks."""
+        return -(-items // self.prices.chunk_items) * self.prices.chunk_items
+
+    def full(self, seconds: float, left: float) -> int:
+        """Return how many items leave together while many wait.
+
+        An item waits for one envelope and rides in another, so both go into the time that it has left.
+
+        Args:
+            seconds: What such an item adds to an envelope.
+            left: Seconds until its deadline.
+        """
+        each = max(seconds, _LEAST_ITEM_SECONDS)
+        most = self.whole_chunks(max(int(LONGEST_ENVELOPE_SECONDS / each), 1))
+        in_time = max((left / 2 - self.prices.fixed) / each, 1.0)
+        return int(min(most, in_time, self.batch_items))
+
+    def seconds_in_line(self, seconds: float, left: float) -> float:
+        """Return what an item costs those behind it: its own seconds, and its part of what its envelope costs at all.
+
+        Args:
+            seconds: What such an item adds to an envelope.
+            left: Seconds until its deadline.
+        """
+        return seconds + self.prices.fixed / self.full(seconds, left)
 
     def held_seconds(self, now: float) -> float:
         """Return how long to wait for more to fill a chunk, while an envelope is away.

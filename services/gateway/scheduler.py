@@ -13,8 +13,6 @@ import heapq
 import logging
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import (
@@ -28,6 +26,7 @@ from services.backends.base import (
     probe_item,
 )
 from services.backends.envelope import Envelope
+from services.gateway.admission import LEAST_RETRY_SECONDS, Admission, QueueLimits
 from services.gateway.allowances import Allowances
 from services.gateway.bookings import Bookings
 from services.gateway.call import BatchRun, Caller
@@ -41,61 +40,27 @@ from services.gateway.errors import (
     UnknownModelError,
 )
 from services.gateway.poison import MOST_LOSSES, Poison
-from services.gateway.prices import Prices, Work, work_of
-from services.gateway.queues import Away, Entry, Line, ModelQueue, Output, Share, abandon, key_of
+from services.gateway.prices import Prices, work_of
+from services.gateway.queues import (
+    LONGEST_ENVELOPE_SECONDS,
+    Away,
+    Entry,
+    Line,
+    ModelQueue,
+    Output,
+    Share,
+    abandon,
+    key_of,
+)
 from services.gateway.telemetry.metrics import Metrics
 from services.worker.inputs import PICTURE, takes
 
-# The longest envelope of several items, in predicted seconds: what another caller has to wait for at most.
-_LONGEST_ENVELOPE_SECONDS = 0.05
-_LEAST_ITEM_SECONDS = 1e-6
 # Of the picture that tells what a pixel costs.
 _MEASURED_SIDE = 256
-_LEAST_RETRY_SECONDS = 0.05
-# How often the beginning of work is looked for behind what is booked before it.
-_BOOKING_ROUNDS = 8
-_LONGEST_RETRY_SECONDS = 60.0
 # Shares of callers who have nothing waiting are looked through when there are more than so many.
 _REMEMBERED_SHARES = 256
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class QueueLimits:
-    """What may wait.
-
-    Attributes:
-        items: The most items that wait per model.
-        request_seconds: The most predicted seconds of one request; infinite for no limit.
-    """
-
-    items: int
-    request_seconds: float = math.inf
-
-
-class _Price(NamedTuple):
-    """What a request costs.
-
-    Attributes:
-        items: How many it has.
-        seconds: Predicted, of one worker.
-        in_line: Predicted, of one worker, with their part of what envelopes cost while many wait.
-        alone: Predicted, until they are back where nothing else is to be done.
-        accompanied: Predicted, from when they leave until they are back, where many wait.
-        parallel: Workers that share them.
-    """
-
-    items: int
-    seconds: float
-    in_line: float
-    alone: float
-    accompanied: float
-    parallel: int
-
-    def from_then(self, wait: float) -> float:
-        """Predict how long it takes after a wait, if there is one."""
-        return self.accompanied if wait else self.alone
 
 
 class Scheduler:
@@ -118,9 +83,9 @@ class Scheduler:
             allowances: What each caller may take.
             clock: Seconds on the clock that deadlines are given in.
         """
-        self._backend, self._metrics, self._limits = backend, metrics, limits
-        self._allowances, self._clock = allowances, clock
+        self._backend, self._metrics, self._allowances, self._clock = backend, metrics, allowances, clock
         self._queues: dict[ModelKey, ModelQueue] = {}
+        self._admission = Admission(backend, limits, self._queues, clock)
         self._shares: dict[str, Share] = {}
         # What the caller who was served last had been served before: where newcomers begin.
         self._served = 0.0
@@ -192,9 +157,11 @@ class Scheduler:
         line = queue.lines.setdefault(caller.id, Line(caller, share, Bookings(queue.experience)))
         until = math.inf if deadline is None else deadline
         try:
-            price = self._price(queue, [work_of(loaded.card, item) for item in items], until - self._clock())
-            self._refuse(queue, line, price, until)
-            self._allowances.take(caller, len(items), max(self._wait(queue, line, price), _LEAST_RETRY_SECONDS))
+            price = self._admission.price(queue, [work_of(loaded.card, item) for item in items], until - self._clock())
+            self._admission.check(queue, line, price, until)
+            self._allowances.take(
+                caller, len(items), max(self._admission.wait(queue, line, price), LEAST_RETRY_SECONDS)
+            )
         except (QueueFullError, TooExpensiveError, LimitError):
             self._metrics.items.labels(queue.key.name, "refused").inc(len(items))
             raise
@@ -295,108 +262,6 @@ class Scheduler:
                 for queue in self._queues.values():
                     queue.lines.pop(name, None)
 
-    def _refuse(self, queue: ModelQueue, line: Line, price: "_Price", deadline: float) -> None:
-        """Raise where work is not to be admitted."""
-        self._refuse_expensive(queue, price, deadline)
-        now = self._clock()
-        is_expected = line.bookings.use(now)
-        places, late = self._shortfall(queue, line, price, deadline)
-        if places > 0 or late > 0:
-            queue.forget_done()
-            places, late = self._shortfall(queue, line, price, deadline)
-        # Who comes unasked waits for those as well who were asked to come until then.
-        if places <= 0 and late <= 0 and (is_expected or not self._is_booked(queue, line, price, deadline)):
-            return
-        if places > 0:
-            reason = f"{queue.waiting} of {self._limits.items} places in the queue are taken"
-            late = max(late, places * queue.waiting_seconds / max(queue.waiting, 1) / price.parallel)
-        else:
-            reason = f"the wait of about {self._wait(queue, line, price):.2f} s would outlast the deadline"
-        # Whoever is refused comes back behind those who were refused before, with the margin that admission keeps.
-        turn = price.in_line / price.parallel * (1 + queue.prices.deviation)
-        queue.booked = max(queue.booked, now + max(late, 0.0)) + turn
-        retry = min(max(queue.booked - now, _LEAST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
-        line.bookings.add(now, now + retry, price.in_line)
-        raise QueueFullError(f"model {queue.key.name}: {reason}", retry_seconds=retry)
-
-    def _price(self, queue: ModelQueue, works: Sequence[Work], left: float) -> "_Price":
-        each, parallel = [queue.prices.seconds(work) for work in works], max(self._backend.slots(queue.key), 1)
-        in_line = sum(_in_line(queue, seconds, left) for seconds in each)
-        # Items share the slots, but none is cut.
-        alone = queue.prices.fixed + max(sum(each) / parallel, max(each, default=0.0))
-        alone += queue.prices.padding(math.ceil(len(each) / parallel))
-        full = max((_full(queue, seconds, left) * seconds for seconds in each), default=0.0)
-        return _Price(len(each), sum(each), in_line, alone, max(alone, queue.prices.fixed + full), parallel)
-
-    def _refuse_expensive(self, queue: ModelQueue, price: "_Price", deadline: float) -> None:
-        name, limit, left = queue.key.name, self._limits.request_seconds, deadline - self._clock()
-        if price.seconds > limit:
-            raise TooExpensiveError(
-                f"model {name}: this would take about {price.seconds:.1f} s; the most of one request is {limit:g} s"
-            )
-        if price.alone > left:
-            raise TooExpensiveError(
-                f"model {name}: this takes about {price.alone:.3f} s, and the deadline is in {max(left, 0.0):.3f} s"
-            )
-
-    def _shortfall(self, queue: ModelQueue, line: Line, price: "_Price", deadline: float) -> tuple[int, float]:
-        """Return the places and the seconds that are missing for work to be admitted; none where not above 0."""
-        wait = self._wait(queue, line, price)
-        seconds = (wait + price.from_then(wait)) * (1 + queue.prices.deviation)
-        return queue.waiting + price.items - self._limits.items, self._clock() + seconds - deadline
-
-    def _is_booked(self, queue: ModelQueue, line: Line, price: "_Price", deadline: float) -> bool:
-        """Say whether work would miss its deadline behind those who were asked to come back before it begins."""
-        now = begins = self._clock()
-        margin = 1 + queue.prices.deviation
-        for _ in range(_BOOKING_ROUNDS):
-            wait = self._wait(queue, line, price, begins)
-            if now + (wait + price.from_then(wait)) * margin > deadline:
-                return True
-            if now + wait <= begins:
-                return False
-            begins = now + wait
-        return False
-
-    def _wait(self, queue: ModelQueue, line: Line, price: "_Price", booked_until: float = -math.inf) -> float:
-        """Predict the seconds until work of a caller begins: for its model's slots, and for those that all share.
-
-        What others were asked to come back with is counted as far as it is due by `booked_until`.
-        """
-        wait = self._wait_for([queue], self._backend.slots(queue.key), line, price, booked_until)
-        if (workers := self._backend.workers) is None:
-            return wait
-        others = [other for other in self._queues.values() if other is not queue]
-        rivals = [other for other in others if self._has_slot(other)]
-        # A model that has no slot left keeps its workers, and what waits for it takes no other.
-        kept = sum(len(other.away) for other in others if other not in rivals)
-        return max(wait, self._wait_for([queue, *rivals], workers - kept, line, price, booked_until))
-
-    def _wait_for(
-        self, queues: Sequence[ModelQueue], slots: int, line: Line, price: "_Price", booked_until: float
-    ) -> float:
-        """Predict the wait for slots that some queues share, the first of which is to get the work."""
-        now, slots = self._clock(), max(slots, 1)
-        away = [away.remaining(now) for queue in queues for away in queue.away.values()]
-        before = {
-            each: each.seconds + each.bookings.seconds(now, booked_until)
-            for queue in queues
-            for each in queue.lines.values()
-            if each.items or each.bookings
-        }
-        if len(away) < slots and not any(before.values()):
-            return 0.0
-        own = before.pop(line, 0.0)
-        # While the caller's own is served, another is served as much times its weight.
-        others = sum(
-            min(seconds, (own + price.in_line) * other.share.weight / line.share.weight)
-            for other, seconds in before.items()
-        )
-        return (min(away) if len(away) >= slots else 0.0) + (own + others) / slots
-
-    def _has_slot(self, queue: ModelQueue) -> bool:
-        return len(queue.away) < self._backend.slots(queue.key)
-
     def _admit(
         self,
         queue: ModelQueue,
@@ -410,7 +275,7 @@ class Scheduler:
         output: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
         work = work_of(queue.loaded.card, item)
         now = self._clock()
-        seconds = _in_line(queue, queue.prices.seconds(work), deadline - now)
+        seconds = queue.seconds_in_line(queue.prices.seconds(work), deadline - now)
         entry = Entry(item, work, seconds, line, deadline, now, batch_items, output, is_probe)
         self._awaited.add(output)
         output.add_done_callback(lambda _: self._end(queue, entry))
@@ -473,7 +338,7 @@ class Scheduler:
             return None
         now, ready = self._clock(), []
         for queue in self._queues.values():
-            if not queue.waiting or not self._has_slot(queue):
+            if not queue.waiting or len(queue.away) >= self._backend.slots(queue.key):
                 continue
             if held := queue.held_seconds(now):
                 self._dispatch_soon(held)
@@ -488,7 +353,7 @@ class Scheduler:
                 return batch
         slots = max(self._backend.slots(queue.key) - len(queue.away), 1)
         # The free slots share what waits, in whole chunks.
-        room = min(queue.batch_items, _round_up(math.ceil(queue.waiting / slots), queue.prices.chunk_items))
+        room = min(queue.batch_items, queue.whole_chunks(math.ceil(queue.waiting / slots)))
         batch = []
         seconds, tightest = 0.0, math.inf
         lines = [(line.share.served, number, line) for number, line in enumerate(queue.lines.values()) if line.items]
@@ -500,7 +365,7 @@ class Scheduler:
             if self._is_worth_running(queue, entry):
                 tightest, seconds = min(tightest, entry.deadline), seconds + added
                 # A chunk that has begun costs as much as a full one.
-                is_long = seconds > _LONGEST_ENVELOPE_SECONDS and not len(batch) % queue.prices.chunk_items
+                is_long = seconds > LONGEST_ENVELOPE_SECONDS and not len(batch) % queue.prices.chunk_items
                 is_full = is_long or len(batch) >= entry.batch_items
                 if batch and (is_full or self._end_of(queue, len(batch) + 1, seconds) > tightest):
                     break
@@ -616,22 +481,6 @@ class Scheduler:
             self._metrics.queue_wait_seconds.labels(*queue.key).set(queue.waiting_seconds)
 
 
-def _full(queue: ModelQueue, seconds: float, left: float) -> int:
-    """Return how many such items leave together while many wait.
-
-    An item waits for one envelope and rides in another, so both go into the time that it has left.
-    """
-    each = max(seconds, _LEAST_ITEM_SECONDS)
-    most = _round_up(max(int(_LONGEST_ENVELOPE_SECONDS / each), 1), queue.prices.chunk_items)
-    in_time = max((left / 2 - queue.prices.fixed) / each, 1.0)
-    return int(min(most, in_time, queue.batch_items))
-
-
-def _in_line(queue: ModelQueue, seconds: float, left: float) -> float:
-    """Return what an item costs those behind it: its own seconds, and its part of what its envelope costs at all."""
-    return seconds + queue.prices.fixed / _full(queue, seconds, left)
-
-
 def _gone(key: ModelKey, models: Container[ModelKey]) -> Exception:
     """Return the error of work for a model that was found and is no more what it was."""
     if key in models:
@@ -646,10 +495,6 @@ def _outcome(output: asyncio.Future[Output]) -> str:
     if error := output.exception():
         return "expired" if isinstance(error, DeadlineError) else "failed"
     return "answered" if output.result().result.HasField("image") else "failed"
-
-
-def _round_up(count: int, step: int) -> int:
-    return -(-count // step) * step
 
 
 def _fail(batch: Iterable[Entry], error: Exception, cause: Exception | None = None) -> None:

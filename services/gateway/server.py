@@ -19,6 +19,7 @@ from services.backends.base import Backend, BackendUnavailableError, ModelKey
 from services.backends.embedded.backend import EmbeddedBackend
 from services.backends.embedded.workers import Vigilance
 from services.gateway import ending
+from services.gateway.admission import QueueLimits
 from services.gateway.allowances import Allowances
 from services.gateway.budget import Budget
 from services.gateway.catalog import Catalog
@@ -31,7 +32,7 @@ from services.gateway.interceptors.drain import Drain
 from services.gateway.interceptors.messages import MessageReader
 from services.gateway.planning.output import Limits
 from services.gateway.process import raise_descriptor_limit, return_freed_memory
-from services.gateway.scheduler import QueueLimits, Scheduler
+from services.gateway.scheduler import Scheduler
 from services.gateway.servicers.generation import GenerationServicer
 from services.gateway.servicers.models import ModelServicer
 from services.gateway.servicers.orders import Orders

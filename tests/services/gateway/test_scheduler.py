@@ -17,6 +17,7 @@ from services.backends.base import (
     ModelKey,
     WorkerLostError,
 )
+from services.gateway.admission import QueueLimits
 from services.gateway.allowances import Allowances
 from services.gateway.call import Caller, CallerLimits
 from services.gateway.errors import (
@@ -29,7 +30,7 @@ from services.gateway.errors import (
     UnknownModelError,
 )
 from services.gateway.queues import Output, abandon
-from services.gateway.scheduler import QueueLimits, Scheduler
+from services.gateway.scheduler import Scheduler
 from services.gateway.telemetry.metrics import Metrics
 from tests.services.gateway.fakes import Away, Clock, DrivenBackend, reply_to, settled
 

@@ -12,11 +12,12 @@ import pytest
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import ModelKey
 from services.backends.envelope import Envelope
+from services.gateway.admission import QueueLimits
 from services.gateway.allowances import Allowances
 from services.gateway.call import Caller
 from services.gateway.errors import DeadlineError, QueueFullError, TooExpensiveError
 from services.gateway.queues import abandon
-from services.gateway.scheduler import QueueLimits, Scheduler
+from services.gateway.scheduler import Scheduler
 from services.gateway.telemetry.metrics import Metrics
 from tests.services.gateway.fakes import DrivenBackend, reply_to
 

@@ -9,11 +9,12 @@ import pytest_asyncio
 
 from gantry.v1 import worker_pb2
 from services.backends.base import ModelKey
+from services.gateway.admission import QueueLimits
 from services.gateway.allowances import Allowances
 from services.gateway.call import Caller
 from services.gateway.errors import QueueFullError
 from services.gateway.queues import abandon
-from services.gateway.scheduler import QueueLimits, Scheduler
+from services.gateway.scheduler import Scheduler
 from services.gateway.servicers.orders import Orders
 from services.gateway.telemetry.metrics import Metrics
 from tests.services.gateway.cards import tiny_card
