@@ -15,6 +15,7 @@ import typer
 from tqdm import tqdm
 
 from benchmarks.batch import measure_batch
+from benchmarks.footprint import measure_footprint
 from benchmarks.load import Figures, Load, median, press
 from benchmarks.report import Protocol, write_report
 from benchmarks.targets import EMBEDDED, TORCHSERVE, Target, direct, gateway
@@ -49,10 +50,11 @@ def main(
     protocol = Protocol(model, translator, rounds, seconds)
     sampled = asyncio.run(_measure(_archive_of(model_store, model), protocol))
     translated, agreement = asyncio.run(_measure_translation(_archive_of(model_store, translator), protocol))
+    footprint = measure_footprint(model_store)
     with ExitStack() as running:
         store = _store_of(_archive_of(model_store, translator), running)
         batch = measure_batch(store, translator, items=items, kills=kills, rounds=rounds)
-    write_report(report, protocol, sampled, translated, agreement, batch)
+    write_report(report, protocol, sampled, translated, agreement, footprint, batch)
     typer.echo(report.read_text())
 
 

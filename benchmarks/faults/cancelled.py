@@ -4,17 +4,23 @@ import asyncio
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 import grpc
-from google.protobuf.message import Message
 
-from benchmarks.faults.callers import generation, noise
 from benchmarks.faults.case import Case, Finding, at_most, beside
+from benchmarks.faults.questions import (
+    Answer,
+    Question,
+    sample,
+    sample_stream,
+    translate,
+    translate_stream,
+    traverse,
+)
 from benchmarks.faults.scene import Gateway, Scene, connection
-from gantry.v1 import generation_pb2, generation_pb2_grpc
 from services.client.errors import read_error
 
 CALLERS, CONNECTIONS, VARIANTS = 240, 8, 6
@@ -24,53 +30,17 @@ _CANCELLED = 0.65
 _PATIENCE_SECONDS = 120.0
 _REST_SECONDS = 10.0
 
-Asking = Callable[["generation_pb2_grpc.GenerationServiceAsyncStub"], Awaitable[bytes]]
-"""Makes a certain call; returns all messages of its answer."""
 
-
-def _kinds(variant: int) -> list[Asking]:
+def _questions(variant: int) -> list[Question]:
     """One call of every kind."""
-    sample = generation_pb2.SampleRequest(model=_CLASSES, count=1 + variant, seed=variant, label_ids=[variant])
-    streamed = generation_pb2.SampleRequest(model=_CODES, count=2 + variant, seed=variant)
-    walk = generation_pb2.Interpolation(from_seed=variant, to_seed=variant + 1, steps=2 + variant)
-    walked = generation_pb2.TraverseRequest(model=_CODES, interpolation=walk)
-    pictures = [_picture(seed) for seed in range(variant, variant + 2)]
-
-    async def sampled(stub: "generation_pb2_grpc.GenerationServiceAsyncStub") -> bytes:
-        return _flat(await stub.Sample(sample, timeout=_PATIENCE_SECONDS))
-
-    async def sampled_by_stream(stub: "generation_pb2_grpc.GenerationServiceAsyncStub") -> bytes:
-        asked = generation_pb2.SampleStreamRequest(sample=streamed)
-        return b"".join([_flat(one) async for one in stub.SampleStream(asked, timeout=_PATIENCE_SECONDS)])
-
-    async def traversed(stub: "generation_pb2_grpc.GenerationServiceAsyncStub") -> bytes:
-        return b"".join([_flat(one) async for one in stub.Traverse(walked, timeout=_PATIENCE_SECONDS)])
-
-    async def translated(stub: "generation_pb2_grpc.GenerationServiceAsyncStub") -> bytes:
-        return _flat(await stub.Translate(pictures[0], timeout=_PATIENCE_SECONDS))
-
-    async def translated_by_stream(stub: "generation_pb2_grpc.GenerationServiceAsyncStub") -> bytes:
-        call = stub.TranslateStream(_sent(pictures), timeout=_PATIENCE_SECONDS)
-        # They come in any order.
-        return b"".join(sorted([_flat(one) async for one in call]))
-
-    return [sampled, sampled_by_stream, traversed, translated, translated_by_stream]
-
-
-def _picture(seed: int) -> generation_pb2.TranslateRequest:
-    image = noise(16 + 8 * (seed % 3), seed=seed)
-    return generation_pb2.TranslateRequest(model=_TRANSLATION, direction=generation_pb2.DIRECTION_A_TO_B, image=image)
-
-
-async def _sent(
-    pictures: list[generation_pb2.TranslateRequest],
-) -> AsyncIterator[generation_pb2.TranslateStreamRequest]:
-    for number, picture in enumerate(pictures):
-        yield generation_pb2.TranslateStreamRequest(id=str(number), translate=picture)
-
-
-def _flat(message: Message) -> bytes:
-    return message.SerializeToString(deterministic=True)
+    side = 16 + 8 * (variant % 3)
+    return [
+        sample(_CLASSES, variant, 1 + variant),
+        sample_stream(_CLASSES, variant, 2 + variant),
+        traverse(_CODES, variant, 2 + variant),
+        translate(_TRANSLATION, variant, side),
+        translate_stream(_TRANSLATION, variant, side),
+    ]
 
 
 @dataclass
@@ -88,32 +58,31 @@ class _Outcome:
 
 async def _gateway(scene: Scene) -> list[Finding]:
     with scene.gateway(_CLASSES, _CODES, _TRANSLATION) as gateway:
-        askings = [asking for variant in range(VARIANTS) for asking in _kinds(variant)]
+        questions = [question for variant in range(VARIANTS) for question in _questions(variant)]
         async with connection(gateway.address) as channel:
-            alone = [await asking(generation(channel)) for asking in askings]
+            alone = [await question.ask(channel, _PATIENCE_SECONDS) for question in questions]
         before = await _at_rest(gateway, None)
         outcome, calls = _Outcome(), scene.pick(10_000, 1_000)
         numbers = iter(range(calls))
         async with AsyncExitStack() as open_:
-            stubs = [generation(await open_.enter_async_context(connection(gateway.address)))
-                     for _ in range(CONNECTIONS)]  # fmt: skip
-            await asyncio.gather(*(_call(stubs[caller % CONNECTIONS], numbers, askings, alone, outcome)
+            channels = [await open_.enter_async_context(connection(gateway.address)) for _ in range(CONNECTIONS)]
+            await asyncio.gather(*(_call(channels[caller % CONNECTIONS], numbers, questions, alone, outcome)
                                    for caller in range(CALLERS)))  # fmt: skip
         return _figures(calls, outcome, before, await _at_rest(gateway, before))
 
 
 async def _call(
-    stub: "generation_pb2_grpc.GenerationServiceAsyncStub",
+    channel: grpc.aio.Channel,
     numbers: Iterator[int],
-    askings: list[Asking],
-    alone: list[bytes],
+    questions: list[Question],
+    alone: list[Answer],
     outcome: _Outcome,
 ) -> None:
     """Make one call after another for as long as there are numbers, and cancel many."""
     for number in numbers:
         rng = random.Random(number)
-        which, begun = rng.randrange(len(askings)), time.perf_counter()
-        calling = asyncio.ensure_future(_patiently(askings[which], stub, outcome))
+        which, begun = rng.randrange(len(questions)), time.perf_counter()
+        calling = asyncio.ensure_future(_patiently(questions[which], channel, outcome))
         if rng.random() < _CANCELLED:
             asyncio.get_running_loop().call_later(rng.uniform(0.0, 1.2) * outcome.seconds[which], calling.cancel)
         try:
@@ -127,13 +96,11 @@ async def _call(
             outcome.seconds[which] += 0.2 * (time.perf_counter() - begun - outcome.seconds[which])
 
 
-async def _patiently(
-    asking: Asking, stub: "generation_pb2_grpc.GenerationServiceAsyncStub", outcome: _Outcome
-) -> bytes:
+async def _patiently(question: Question, channel: grpc.aio.Channel, outcome: _Outcome) -> Answer:
     """Make a call, and again where it is refused for now."""
     while True:
         try:
-            return await asking(stub)
+            return await question.ask(channel, _PATIENCE_SECONDS)
         except grpc.aio.AioRpcError as error:
             seconds = read_error(error).retry_seconds
             if seconds is None or error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -1,4 +1,4 @@
-"""Calls whose pictures are known beforehand, and what became of each."""
+"""Calls whose answers are known beforehand, and what became of each."""
 
 import asyncio
 import random
@@ -7,15 +7,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import grpc
+from google.protobuf.message import Message
 
 from benchmarks.faults.callers import CLASSES, generation, noise
 from benchmarks.faults.case import Finding, at_most
 from gantry.v1 import generation_pb2
 from services.client.errors import GantryError, read_error, read_item_error
 
-Pictures = tuple[bytes, ...]
-Ask = Callable[[grpc.aio.Channel, float], Awaitable[Pictures]]
-"""Makes a call with a deadline in seconds; returns its pictures, or raises `grpc.aio.AioRpcError`."""
+Answer = tuple[bytes, ...]
+"""All messages that answer a call, whole."""
+Ask = Callable[[grpc.aio.Channel, float], Awaitable[Answer]]
+"""Makes a call with a deadline in seconds; returns its answer, or raises `grpc.aio.AioRpcError`."""
 
 _CONTRACT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _ALONE_SECONDS = 60.0
@@ -33,7 +35,7 @@ class ItemError(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """A call that always brings the same pictures.
+    """A call that always brings the same answer.
 
     Attributes:
         kind: What kind of call it is, in words.
@@ -50,9 +52,8 @@ def sample(model: str, seed: int, count: int = 1) -> Question:
     """Sample some pictures of a class."""
     asked = generation_pb2.SampleRequest(model=model, label_ids=[seed % CLASSES], count=count, seed=seed)
 
-    async def ask(channel: grpc.aio.Channel, seconds: float) -> Pictures:
-        answer = await generation(channel).Sample(asked, timeout=seconds)
-        return tuple(image.encoded.data for image in answer.images)
+    async def ask(channel: grpc.aio.Channel, seconds: float) -> Answer:
+        return (_flat(await generation(channel).Sample(asked, timeout=seconds)),)
 
     return Question(f"Sample {count}", count, ask)
 
@@ -62,9 +63,8 @@ def sample_stream(model: str, seed: int, count: int) -> Question:
     sampled = generation_pb2.SampleRequest(model=model, label_ids=[seed % CLASSES], count=count, seed=seed)
     asked = generation_pb2.SampleStreamRequest(sample=sampled)
 
-    async def ask(channel: grpc.aio.Channel, seconds: float) -> Pictures:
-        answers = generation(channel).SampleStream(asked, timeout=seconds)
-        return tuple([answer.image.encoded.data async for answer in answers])
+    async def ask(channel: grpc.aio.Channel, seconds: float) -> Answer:
+        return tuple([_flat(one) async for one in generation(channel).SampleStream(asked, timeout=seconds)])
 
     return Question(f"SampleStream {count}", count, ask)
 
@@ -74,10 +74,8 @@ def traverse(model: str, seed: int, steps: int) -> Question:
     way = generation_pb2.Interpolation(from_seed=seed, to_seed=seed + 1, steps=steps)
     asked = generation_pb2.TraverseRequest(model=model, interpolation=way)
 
-    async def ask(channel: grpc.aio.Channel, seconds: float) -> Pictures:
-        return tuple(
-            [answer.frame.encoded.data async for answer in generation(channel).Traverse(asked, timeout=seconds)]
-        )
+    async def ask(channel: grpc.aio.Channel, seconds: float) -> Answer:
+        return tuple([_flat(one) async for one in generation(channel).Traverse(asked, timeout=seconds)])
 
     return Question(f"Traverse {steps}", steps, ask)
 
@@ -86,8 +84,8 @@ def translate(model: str, seed: int, side: int) -> Question:
     """Translate a picture of noise."""
     asked = _translation(model, seed, side)
 
-    async def ask(channel: grpc.aio.Channel, seconds: float) -> Pictures:
-        return ((await generation(channel).Translate(asked, timeout=seconds)).image.data,)
+    async def ask(channel: grpc.aio.Channel, seconds: float) -> Answer:
+        return (_flat(await generation(channel).Translate(asked, timeout=seconds)),)
 
     return Question(f"Translate {side}×{side}", 1, ask)
 
@@ -99,13 +97,14 @@ def translate_stream(model: str, seed: int, side: int) -> Question:
         for number in range(_STREAMED)
     ]
 
-    async def ask(channel: grpc.aio.Channel, seconds: float) -> Pictures:
-        pictures = {}
-        async for answer in generation(channel).TranslateStream(iter(asked), timeout=seconds):
-            if answer.HasField("error"):
-                raise ItemError(answer.error)
-            pictures[answer.id] = answer.result.image.data
-        return tuple(pictures[request.id] for request in asked)
+    async def ask(channel: grpc.aio.Channel, seconds: float) -> Answer:
+        answers = []
+        async for one in generation(channel).TranslateStream(iter(asked), timeout=seconds):
+            if one.HasField("error"):
+                raise ItemError(one.error)
+            answers.append(_flat(one))
+        # They come in any order.
+        return tuple(sorted(answers))
 
     return Question(f"TranslateStream {_STREAMED} of {side}×{side}", _STREAMED, ask)
 
@@ -115,20 +114,24 @@ def _translation(model: str, seed: int, side: int) -> generation_pb2.TranslateRe
     return generation_pb2.TranslateRequest(model=model, direction=direction, image=noise(side, seed=seed))
 
 
+def _flat(message: Message) -> bytes:
+    return message.SerializeToString(deterministic=True)
+
+
 @dataclass
 class Tally:
     """What became of calls; each has one end.
 
     Attributes:
         right: What each question brings alone.
-        answered: Calls that brought just that.
+        answered: Calls that brought just that, byte for byte.
         items: Their pictures.
         refused: Calls that were refused by contract, by reason: with the gateway's ErrorInfo, or at their deadline.
-        wrong: Calls that brought other pictures.
+        wrong: Calls that brought another answer.
         lost: All other ends.
     """
 
-    right: dict[Question, Pictures] = field(default_factory=dict)
+    right: dict[Question, Answer] = field(default_factory=dict)
     answered: int = 0
     items: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -145,7 +148,7 @@ class Tally:
         what, lost = "calls that ended otherwise", ", ".join(f"{count} × {why}" for why, count in self.lost.items())
         return [
             Finding(what, lost or "0", "0", met=not lost),
-            at_most("calls that brought other pictures than alone", self.wrong, 0),
+            at_most("answers that are not, byte for byte, those of the same call alone", self.wrong, 0),
         ]
 
     async def learn(self, channel: grpc.aio.Channel, questions: Sequence[Question]) -> None:
@@ -156,13 +159,13 @@ class Tally:
     async def ask(self, channel: grpc.aio.Channel, question: Question, seconds: float) -> float:
         """Ask a question and note what became of it; returns the seconds to wait before the next."""
         try:
-            pictures = await question.ask(channel, seconds)
+            answer = await question.ask(channel, seconds)
         except grpc.aio.AioRpcError as error:
             return self.note(read_error(error), error.code())
         except ItemError as error:
             read = read_item_error(error.item)
             return self.note(read, read.code)
-        if pictures == self.right[question]:
+        if answer == self.right[question]:
             self.answered += 1
             self.items += question.items
         else:
