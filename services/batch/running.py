@@ -113,7 +113,7 @@ def gateway_for(run: JobRun) -> Iterator[tuple[str, Credentials]]:
 
     Raises:
         JobError: There are no archives to serve.
-        LocalGatewayError: It does not come to serve.
+        LocalGatewayError: It fails to start.
         ValueError: The environment's credentials contradict each other.
     """
     if not run.embedded:

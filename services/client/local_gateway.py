@@ -28,7 +28,7 @@ _CHANNEL_OPTIONS = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_recon
 
 
 class LocalGatewayError(Exception):
-    """The gateway does not come to serve; the message says why."""
+    """The gateway fails to start; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def running_gateway(
         The gateway, once it serves.
 
     Raises:
-        LocalGatewayError: It does not come to serve.
+        LocalGatewayError: It fails to start.
     """
     host, port = "127.0.0.1", port or free_port()
     address = f"{host}:{port}"
@@ -108,7 +108,7 @@ def wait_until_serving(address: str, process: "subprocess.Popen[bytes]", log: Pa
                 if not client.models():
                     raise LocalGatewayError(reasons_of(client.refused_archives()))
             time.sleep(0.1)
-    raise LocalGatewayError(f"the gateway did not come to serve within {START_SECONDS:.0f} s:\n{tail(log)}")
+    raise LocalGatewayError(f"the gateway failed to start within {START_SECONDS:.0f} s:\n{tail(log)}")
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
