@@ -22,6 +22,7 @@ class _Booking(NamedTuple):
     due: float
     lapses: float
     seconds: float
+    connection: str
 
 
 class Experience:
@@ -62,25 +63,38 @@ class Bookings:
         """Whether there are any."""
         return bool(self._booked)
 
-    def add(self, now: float, due: float, seconds: float) -> None:
+    def add(self, now: float, due: float, seconds: float, connection: str = "") -> None:
         """Note that the caller was asked to come back.
 
         Args:
             now: The time.
             due: When.
             seconds: Of one slot, that its work is predicted to take.
+            connection: That it came by.
         """
         if len(self._booked) < _MOST:
-            insort(self._booked, _Booking(due, due + _GRACE_SECONDS + _GRACE_SHARE * (due - now), seconds))
+            lapses = due + _GRACE_SECONDS + _GRACE_SHARE * (due - now)
+            insort(self._booked, _Booking(due, lapses, seconds, connection))
 
-    def use(self, now: float) -> bool:
-        """Say whether a call of the caller is one that was asked for, and if so let its booking go."""
+    def use(self, now: float, connection: str = "") -> bool:
+        """Say whether a call of the caller is one that was asked for, and if so let its booking go.
+
+        A call that was not asked for looks the same. So that it does not take the room of one that is about to come,
+        only what came by the same connection counts at first.
+
+        Args:
+            now: The time.
+            connection: That the call came by.
+        """
         self._lapse(now)
-        if not self._booked or self._booked[0].due > now:
-            return False
-        self._booked.pop(0)
-        self._learn(used=True)
-        return True
+        for booking in self._booked:
+            if booking.due > now:
+                break
+            if booking.connection == connection or booking.due + _WAITED_SECONDS < now:
+                self._booked.remove(booking)
+                self._learn(used=True)
+                return True
+        return False
 
     def seconds(self, now: float, until: float) -> float:
         """Return the seconds that are kept for calls that are due by a time."""

@@ -57,12 +57,14 @@ class Caller:
         models: Names of the models that it may use, or EVERY_MODEL.
         limits: What it gets of the gateway.
         address: The peer's address without its port; "unix" for a Unix socket.
+        connection: The peer as gRPC writes it, which tells its connections apart.
     """
 
     name: str = ""
     models: frozenset[str] = frozenset({EVERY_MODEL})
     limits: CallerLimits = NO_LIMITS
     address: str = ""
+    connection: str = ""
 
     @classmethod
     def of(cls, name: str, models: Iterable[str], limits: CallerLimits = NO_LIMITS) -> Self:
@@ -157,7 +159,7 @@ class Call:
         """
         given = str(dict(metadata or ()).get(REQUEST_ID_KEY, ""))
         request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
-        call = cls(method, request_id, refusals, Caller(address=address_of(peer)))
+        call = cls(method, request_id, refusals, Caller(address=address_of(peer), connection=peer))
         _current.set(call)
         return call
 
@@ -205,7 +207,7 @@ def current_call() -> Call:
 def identify(caller: Caller) -> None:
     """Note who makes the call that is being served; the address that it comes from stays."""
     call = current_call()
-    call.caller = replace(caller, address=call.caller.address)
+    call.caller = replace(caller, address=call.caller.address, connection=call.caller.connection)
     _current.set(call)
 
 

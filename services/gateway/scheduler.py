@@ -158,7 +158,7 @@ class Scheduler:
         until = math.inf if deadline is None else deadline
         try:
             price = self._admission.price(queue, [work_of(loaded.card, item) for item in items], until - self._clock())
-            self._admission.check(queue, line, price, until)
+            self._admission.check(queue, line, caller.connection, price, until)
             self._allowances.take(
                 caller, len(items), max(self._admission.wait(queue, line, price), LEAST_RETRY_SECONDS)
             )

@@ -16,6 +16,15 @@ def test_who_comes_when_asked_is_expected_once() -> None:
     assert not bookings
 
 
+def test_another_connection_of_the_caller_takes_only_what_its_own_has_not_come_for() -> None:
+    bookings = Bookings(Experience(1.0))
+    bookings.add(now=0.0, due=1.0, seconds=0.5, connection="ipv4:10.0.0.7:50001")
+    assert not bookings.use(1.01, "ipv4:10.0.0.7:50002")
+    assert bookings.use(1.02, "ipv4:10.0.0.7:50001")
+    bookings.add(now=2.0, due=3.0, seconds=0.5, connection="ipv4:10.0.0.7:50001")
+    assert bookings.use(3.1, "ipv4:10.0.0.7:50002")
+
+
 def test_room_is_kept_for_those_who_are_due_by_a_time() -> None:
     bookings = Bookings(Experience(1.0))
     for due in (3.0, 1.0, 2.0):

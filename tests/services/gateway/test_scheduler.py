@@ -321,6 +321,17 @@ async def test_a_deadline_that_the_item_alone_cannot_meet_is_no_matter_of_waitin
     assert bench.metric("gantry_items_total", outcome="refused") == 1
 
 
+async def test_where_others_wait_a_deadline_that_is_too_near_gets_a_delay(bench: Bench) -> None:
+    await bench.learn(2.0)
+    await bench.occupy(seconds=2.0)
+    admitted = bench.submit(1)
+    # The gateway may have lost the time itself, before it read the call.
+    with pytest.raises(QueueFullError) as refusal:
+        bench.submit(2, deadline=1.5)
+    assert refusal.value.retry_seconds > 1.0
+    abandon(admitted)
+
+
 async def test_a_request_of_too_many_seconds_is_refused() -> None:
     bench = Bench(request_seconds=3.0)
     bench.scheduler.start()
