@@ -152,7 +152,7 @@ class Admission:
             raise TooExpensiveError(
                 f"model {name}: this would take about {price.seconds:.1f} s; the most of one request is {limit:g} s"
             )
-        # Where others wait or were asked to, the gateway may have lost the time itself, before it came to read the call.
+        # Where others wait or were asked to, the gateway may have lost the time before it came to read the call.
         if price.alone > left and not (queue.waiting or queue.booked > self._clock()):
             raise TooExpensiveError(
                 f"model {name}: this takes about {price.alone:.3f} s, and the deadline is in {max(left, 0.0):.3f} s"
