@@ -4,7 +4,8 @@
 C++ libraries that a file brings along, resolves any name under `torch` as an operator, evaluates symbol expressions
 as Python, imports what a tree of arguments names, and writes names into generated code. So the file is first checked
 to hold only raw tensors, core ATen operators and plain names; anything else is refused by name. What torch then reads
-is a copy made of the checked entries: torch's zip reader and Python's might see different things in one file.
+is a copy made of the checked entries: torch's zip reader and Python's might see different things in one file. It
+leaves out the shapes of what the graph computes, which torch takes longest to read.
 """
 
 import io
@@ -93,8 +94,7 @@ def _checked_copy(program: bytes) -> io.BytesIO:
                 # Names and contents are looked up by torch, so none may stand twice; a small file may not grow large.
                 if entry.filename in checked.namelist() or entry.compress_type != zipfile.ZIP_STORED:
                     raise GraphError(f"{entry.filename}: stands twice, or is compressed")
-                content = entries.read(entry)
-                _check_entry(entry.filename.partition("/")[2], content)
+                content = _checked(entry.filename.partition("/")[2], entries.read(entry))
                 checked.writestr(entry.filename, content)
     except GraphError:
         raise
@@ -105,7 +105,7 @@ def _checked_copy(program: bytes) -> io.BytesIO:
     return copy
 
 
-def _check_entry(name: str, content: bytes) -> None:
+def _checked(name: str, content: bytes) -> bytes:
     if not _ALLOWED_ENTRIES.fullmatch(name):
         raise GraphError(f"{name}: only tensors and graphs are allowed in a program")
     if name == "data/sample_inputs/model.pt" and content:
@@ -113,7 +113,21 @@ def _check_entry(name: str, content: bytes) -> None:
     if name.endswith("_config.json"):
         _check_payloads(name, json.loads(content))
     if name == "models/model.json":
-        _check_strings(name, "", json.loads(content))
+        model = json.loads(content)
+        _check_strings(name, "", model)
+        _forget_shapes(model)
+        return json.dumps(model).encode()
+    return content
+
+
+def _forget_shapes(model: dict[str, Any]) -> None:
+    """Drop the shapes of all tensors but the inputs: a graph runs without them."""
+    graph, signature = model["graph_module"]["graph"], model["graph_module"]["signature"]
+    inputs = [spec["user_input"]["arg"] for spec in signature["input_specs"] if "user_input" in spec]
+    kept = {argument["as_tensor"]["name"] for argument in inputs if "as_tensor" in argument}
+    for name, tensor in graph["tensor_values"].items():
+        if name not in kept:
+            tensor |= {"sizes": [], "strides": [], "storage_offset": {"as_int": 0}}
 
 
 def _check_payloads(name: str, config: dict[str, Any]) -> None:

@@ -304,6 +304,19 @@ def test_the_loaded_translator_takes_any_size(height: int, width: int) -> None:
         torch.testing.assert_close(graph(pictures), module(pictures))
 
 
+def test_shapes_that_nothing_needs_are_not_read(tiny_program: bytes) -> None:
+    def spoil(model: Any) -> None:
+        graph = model["graph_module"]["graph"]
+        for node in graph["nodes"]:
+            if node["name"] in graph["tensor_values"]:
+                graph["tensor_values"][node["name"]]["sizes"] = [{"as_int": -1}]
+
+    entries = entries_of(tiny_program)
+    change_json(entries, GRAPH, spoil)
+    graph = load_graph(program_of(entries))
+    assert graph(torch.zeros(3, LATENT_SIZE), torch.eye(3)).shape == (3, 1, 8, 6)
+
+
 class _ManyOperators(nn.Module):
     """What the generators of the literature are made of, to see that none of it is refused."""
 
