@@ -41,7 +41,9 @@ _IDLE_SECONDS = 10.0
 _PICTURES, _PICTURE_BYTES, _CHUNK_BYTES = 2, 30 * _MIB, 2 * _MIB
 # To look for processes that are new takes much longer than to look at those that are known.
 _WATCH_SECONDS, _LOOKS_FOR_PROCESSES = 0.05, 10
-_REFUSED, _AGREED = "refused with a delay", ("OK", "DEADLINE_EXCEEDED")
+# grpc.aio cannot say why a call was ended while a message was on its way.
+_CUT_OFF = (grpc.StatusCode.INTERNAL, "Internal error from Core")
+_REFUSED, _AGREED = "refused with a delay", ("OK", "DEADLINE_EXCEEDED", "ended while it sent")
 
 _SETTINGS: dict[str, Any] = {
     "memory_bytes": _BUDGET_BYTES,
@@ -211,6 +213,8 @@ async def _noted(call: Call, deadline: float, statuses: Counter[str]) -> None:
 def _status(error: grpc.aio.AioRpcError) -> str:
     if retry_seconds(error) is not None:
         return _REFUSED
+    if (error.code(), error.details()) == _CUT_OFF:
+        return "ended while it sent"
     name = error.code().name
     return name if name in _AGREED else f"{name} ({error.details()})"
 

@@ -1,8 +1,9 @@
 """What is known of the call that is being served: who makes it and what they may do, and what became of it so far."""
 
+import asyncio
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, ip_address
@@ -227,6 +228,13 @@ def current_request_id() -> str:
     """Return the id of the call that is being served; empty outside of any."""
     call = _current.get()
     return call.request_id if call else ""
+
+
+def at_end_of_call(act: Callable[[], object]) -> None:
+    """Act when the call that is being served is over, its answer written; grpc serves each in a task of its own."""
+    task = asyncio.current_task()
+    assert task
+    task.add_done_callback(lambda _: act())
 
 
 def address_of(peer: str) -> str:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import grpc
@@ -18,7 +19,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from services.backends.base import BackendFailedError, BackendUnavailableError, WorkerLostError
-from services.gateway.call import current_call
+from services.gateway.call import at_end_of_call, current_call
 from services.worker.decoding import ImageTooLargeError
 
 DOMAIN = "gantry"
@@ -155,7 +156,23 @@ async def answered(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator
             *_pushback(error),
             ("grpc-status-details-bin", status.SerializeToString()),
         )
-        await context.abort(_row_of(error).code, status.message, trailing_metadata=details)
+        try:
+            await context.abort(_row_of(error).code, status.message, trailing_metadata=details)
+        except grpc.aio.AbortError as aborted:
+            at_end_of_call(partial(_forget_frames, aborted))
+            raise
+
+
+def _forget_frames(aborted: Exception) -> None:
+    """Let go of a call's messages: grpc keeps an aborted call's exception with it, whose frames keep the call.
+
+    Only Python's collector finds such a ring, and that is seldom: beside 1,024 uploads of 4 MB the process took a
+    gigabyte more.
+    """
+    for error in (aborted, aborted.__context__):
+        if error:
+            error.__traceback__ = None
+    aborted.__context__ = None
 
 
 def status_of(error: Exception) -> status_pb2.Status:

@@ -7,13 +7,14 @@ trace, and answer UNKNOWN with the decoder's text.
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from services.gateway.budget import PICTURE_COPIES, Budget, Hold
+from services.gateway.call import at_end_of_call
 from services.gateway.errors import InvalidRequestError, MessageTooLargeError, StreamIdleError, Violation, answered
 from services.gateway.interceptors.base import Handler, Wrapping
 
@@ -41,7 +42,7 @@ class MessageReader(Wrapping):
 
         async def answer(requests: AsyncIterator[bytes], context: Any) -> Any:
             hold = Hold(self._budget, pictures=is_upload)
-            _at_end_of_call(lambda: hold.shrink(hold.bytes))
+            at_end_of_call(lambda: hold.shrink(hold.bytes))
             request = await self._only(handler, requests, context, hold)
             response = await handler.unary_unary(request, context)
             self._end_unless_read()
@@ -108,7 +109,7 @@ class MessageReader(Wrapping):
         """End the call that is being served where grpc, which writes its answer, cannot for too long."""
         task = asyncio.current_task()
         assert task
-        _at_end_of_call(asyncio.get_running_loop().call_later(self._idle_seconds, task.cancel).cancel)
+        at_end_of_call(asyncio.get_running_loop().call_later(self._idle_seconds, task.cancel).cancel)
 
     @asynccontextmanager
     async def _soon(self, fault: str) -> AsyncIterator[None]:
@@ -120,10 +121,3 @@ class MessageReader(Wrapping):
             if not block.expired():
                 raise
             raise StreamIdleError(f"{fault} for {self._idle_seconds:g} s") from None
-
-
-def _at_end_of_call(act: Callable[[], object]) -> None:
-    """Act when the call that is being served is over, its answer written; grpc serves each in a task of its own."""
-    task = asyncio.current_task()
-    assert task
-    task.add_done_callback(lambda _: act())
