@@ -94,7 +94,7 @@ async def _direct(scene: Scene) -> list[Finding]:
         statuses = Counter[str]()
         with _watched(process) as peak:
             running = [asyncio.create_task(_noted(translate, deadline, statuses)) for _ in range(_DIRECT_UPLOADS)]
-            steady = await steadily(sample, deadline)
+            steady = await steadily(sample, deadline, deadline)
             await asyncio.gather(*running)
     kind = f"uploads ({_DIRECT_UPLOADS} at TorchServe)"
     return [
@@ -144,7 +144,7 @@ async def _beside(
     """Let the children provoke while somebody samples; return what became of both."""
     share = number // len(children)
     running = [asyncio.ensure_future(run(provoke, address, share, deadline)) for run in children]
-    steady = await steadily(sample, deadline)
+    steady = await steadily(sample, deadline, deadline)
     return steady, sum(await asyncio.gather(*running), Counter[str]())
 
 
@@ -258,7 +258,8 @@ CASE = Case(
     f"The budget for messages, pictures and answers (memory_bytes) is {_BUDGET_BYTES // _MIB} MiB. Callers in other "
     "processes upload 1,024 pictures of 4 MB at once, to be translated within 20 s, or a fifth more "
     "than two of them take where that is more; then they begin 48 streams of "
-    "60 MiB each and never complete a picture. Beside them somebody begins a sample of another model every 20 ms. "
+    "60 MiB each and never complete a picture. Beside them somebody begins a sample of another model every 20 ms, with "
+    "the same deadline. "
     "Memory is that of all processes (RSS; what they share counts in each), looked at every 50 ms; wanted is no more "
     f"than while two such pictures are translated, and the budget, and {_BESIDES_BYTES // _MIB} MiB.",
     _gateway,

@@ -166,6 +166,8 @@ class Admission:
 
     def _is_booked(self, queue: ModelQueue, line: Line, price: Price, deadline: float) -> bool:
         """Say whether work would miss its deadline behind those who were asked to come back before it begins."""
+        if not self.wait(queue, line, price):
+            return False  # A free slot is kept for nobody.
         now = begins = self._clock()
         margin = 1 + queue.prices.deviation
         for _ in range(_BOOKING_ROUNDS):

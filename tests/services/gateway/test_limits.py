@@ -1,6 +1,7 @@
 """A gateway from its ports when there are too many: bytes, calls, connections, and callers that say nothing."""
 
 import asyncio
+import gc
 import io
 import json
 import socket
@@ -57,6 +58,26 @@ def serve(settings: Settings, held: DrivenBackend) -> Serve:
             yield generation_pb2_grpc.GenerationServiceStub(channel)
 
     return serve
+
+
+async def test_a_refused_call_lets_go_of_its_message_at_once(serve: Serve) -> None:
+    """Python's collector would find it seldom, and a picture may have megabytes."""
+
+    def requests() -> int:
+        return sum(isinstance(thing, generation_pb2.SampleRequest) for thing in gc.get_objects())
+
+    async with serve() as stub:
+        gc.collect()
+        gc.disable()
+        try:
+            before = requests()
+            for _ in range(3):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await stub.Sample(generation_pb2.SampleRequest(model="unknown"))
+            while requests() > before:
+                await asyncio.sleep(0.01)
+        finally:
+            gc.enable()
 
 
 def refused(error: grpc.aio.AioRpcError, code: grpc.StatusCode, reason: str) -> bool:

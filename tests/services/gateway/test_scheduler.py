@@ -288,6 +288,16 @@ async def test_who_comes_back_as_asked_is_let_in_before_others_who_come_unasked(
     abandon(results)
 
 
+async def test_a_free_slot_is_kept_for_nobody(bench: Bench) -> None:
+    away = await bench.occupy(seconds=2.0)
+    with pytest.raises(QueueFullError) as refusal:
+        bench.submit(1, deadline=3.9)
+    bench.clock.now += refusal.value.retry_seconds
+    away.come_back()
+    await settled()
+    abandon(bench.submit(2, deadline=2.5, caller=Caller("other")))
+
+
 async def test_nothing_is_kept_for_those_who_never_come_back(bench: Bench) -> None:
     away = await bench.occupy(seconds=2.0)
     for _ in range(100):
