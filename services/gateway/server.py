@@ -8,14 +8,14 @@ import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from importlib.util import find_spec
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
-from services.backends.base import Backend, BackendUnavailableError, ModelKey
+from services.backends.base import Backend, BackendUnavailableError
 from services.backends.embedded.backend import EmbeddedBackend
 from services.backends.embedded.workers import Vigilance
 from services.gateway import ending
@@ -39,7 +39,8 @@ from services.gateway.servicers.orders import Orders
 from services.gateway.servicers.uploads import StreamLimits
 from services.gateway.settings import Settings, names_in
 from services.gateway.telemetry.health import ProbeServer
-from services.gateway.telemetry.metrics import Metrics, kind_label
+from services.gateway.telemetry.inventory import Inventory
+from services.gateway.telemetry.metrics import Metrics
 from services.gateway.telemetry.readiness import LIVENESS, Health, Readiness
 
 _SERVICES = (
@@ -64,15 +65,6 @@ _LAST_WORDS_SECONDS = 0.1
 _log = logging.getLogger(__name__)
 
 
-class _Noted(NamedTuple):
-    """A model as the metrics show it."""
-
-    model: str
-    version: str
-    kind: str
-    digest: str
-
-
 class Gateway:
     """A running gateway: `async with Gateway(settings, backend) as gateway: ...`."""
 
@@ -87,8 +79,7 @@ class Gateway:
         self.metrics = Metrics()
         self._drain = Drain(self.metrics)
         self._leaves_connections = False
-        self._noted: set[_Noted] = set()
-        self._refused: set[tuple[str, str]] = set()
+        self._inventory = Inventory(backend, self.metrics, _why_none(settings))
         self.port = 0
         self.metrics_port = 0
 
@@ -160,7 +151,7 @@ class Gateway:
 
     async def _serve(self, started: AsyncExitStack) -> None:
         settings, backend = self._settings, self._backend
-        self._note_models()
+        self._inventory.show()
         self._catalog = Catalog(backend.models)
         self._scheduler = scheduler = Scheduler(
             backend,
@@ -236,48 +227,10 @@ class Gateway:
 
     def _follow_backend(self) -> None:
         """Have callers find what the backend has now, and nothing else."""
-        self._note_models()
+        self._inventory.show()
         self._catalog.follow(self._backend.models)
         self._scheduler.follow(self._backend.models)
         self._readiness.look()
-
-    def _why_none(self) -> str:
-        if refused := len(self._backend.refused):
-            return f"archives refused: {refused}"
-        settings = self._settings
-        if settings.backend == "torchserve" and settings.torchserve_address:
-            return f"the TorchServe at {settings.torchserve_address} has none"
-        return f"{settings.model_store} holds no .mar archive"
-
-    def _note_models(self) -> None:
-        """Show in the metrics and the log what came and what left."""
-        now = {
-            _Noted(*key, kind_label(loaded.card.kind), loaded.digest) for key, loaded in self._backend.models.items()
-        }
-        for labels in self._noted - now:
-            self.metrics.model_info.remove(*labels)
-            self.metrics.set_aside.remove(labels.model, labels.version)
-            _log.warning("no longer serving %s %s (%.12s)", labels.model, labels.version, labels.digest)
-        for labels in now - self._noted:
-            self.metrics.model_info.labels(*labels).set(1)
-            self.metrics.unawaited.labels(labels.model)
-            _log.info("serving %s %s (%.12s)", labels.model, labels.version, labels.digest)
-        refused = {(refused.archive, refused.reason) for refused in self._backend.refused}
-        for fault in sorted(refused - self._refused):
-            _log.error("refused %s: %s", *fault)
-        if not now:
-            _log.warning("there is no model to serve: %s", self._why_none())
-        self.metrics.archives_refused.set(len(refused))
-        self._noted, self._refused = now, refused
-        for key in self._backend.models:
-            self.metrics.set_aside.labels(*key).set(self._is_set_aside(key))
-
-    def _is_set_aside(self, key: ModelKey) -> bool:
-        try:
-            self._backend.check(key)
-        except BackendUnavailableError:
-            return True
-        return False
 
 
 def make_backend(settings: Settings) -> Backend:
@@ -311,6 +264,13 @@ def make_backend(settings: Settings) -> Backend:
         raise BackendUnavailableError("the embedded backend needs torch: pip install 'gantry[embedded]'")
     vigilance = Vigilance(memory_bytes=settings.worker_memory_bytes)
     return EmbeddedBackend(settings.model_store, settings.workers, settings.execution, settings.device, vigilance)
+
+
+def _why_none(settings: Settings) -> str:
+    """Say why there may be no model."""
+    if settings.backend == "torchserve" and settings.torchserve_address:
+        return f"the TorchServe at {settings.torchserve_address} has none"
+    return f"{settings.model_store} holds no .mar archive"
 
 
 def _bound(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:

@@ -33,6 +33,7 @@ from services.gateway.planning.sample import SamplePlan, plan_sample
 from services.gateway.server import Gateway
 from services.gateway.servicers import generation
 from services.gateway.settings import Settings
+from services.gateway.telemetry import inventory
 from tests.conformance.harness import details_of
 from tests.services.gateway.cards import tiny_card
 from tests.services.gateway.certificates import Authority
@@ -323,7 +324,7 @@ async def test_models_are_listed_and_found(channel: grpc.aio.Channel, backend: D
 async def test_models_that_come_and_go_while_it_runs(
     gateway: Gateway, channel: grpc.aio.Channel, backend: DrivenBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", "services.gateway.server")
+    caplog.set_level("INFO", inventory.__name__)
     models, generation = models_pb2_grpc.ModelServiceStub(channel), generation_pb2_grpc.GenerationServiceStub(channel)
     backend.replace(tiny_card(version="1.1.0"), tiny_card("new"), digest="e" * 64)
     backend.refused_archives = [models_pb2.RefusedArchive(archive="bad.mar", reason="broken")]
@@ -346,7 +347,7 @@ async def test_models_that_come_and_go_while_it_runs(
         if sample.name == "gantry_model_info"
     }
     assert shown == {("new", "1.0.0", "e"), ("tiny", "1.1.0", "e")}
-    assert sorted(messages_of(caplog, server.__name__)) == [
+    assert sorted(messages_of(caplog, inventory.__name__)) == [
         "no longer serving tiny 1.0.0 (dddddddddddd)",
         "no longer serving tiny 1.1.0 (dddddddddddd)",
         "refused bad.mar: broken",

@@ -241,7 +241,7 @@ async def test_lines_written_meanwhile_belong_to_the_call(settings: Settings, ca
     finally:
         logging.getLogger().removeHandler(listener)
     assert {("gantry.access", "r-0"), ("gantry.access", "r-1")} <= set(seen)
-    assert ("services.gateway.server", "") in seen
+    assert ("services.gateway.telemetry.inventory", "") in seen
 
 
 @pytest.mark.parametrize(
