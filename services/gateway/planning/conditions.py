@@ -233,7 +233,9 @@ def _read_code(scale: Scale, given: CodeValue, violations: Violations) -> int | 
 def _read_attributes(
     card: models_pb2.ModelCard, scales: Mapping[str, Scale], given: Mapping[str, float], violations: Violations
 ) -> Values:
-    for name in sorted(given):
+    # Of hundreds of thousands, one that is unknown stands for all.
+    unknown = next((name for name in given if name not in scales), None)
+    for name in [unknown] if unknown else sorted(given):
         if name not in scales:
             allowed = listed([f"{scale.input} {scale.span}" for scale in scales.values()])
             fault = f"model {card.name} has no attribute {name[:80]!r}; its attributes: {allowed}"

@@ -23,6 +23,7 @@ DEFAULT_GAP = 2
 MAX_GAP = 64
 # What an encoded picture may take beyond its raw pixels: headers, text chunks, and the message around it.
 OVERHEAD_BYTES = 2048
+ONE_TOO_LARGE = "a single picture of this model is more than a message may have"
 # The most pixels of a side that a format can hold.
 _MAX_SIDES = {IMAGE_FORMAT_JPEG: 65500, IMAGE_FORMAT_WEBP: 16383}
 

@@ -17,6 +17,7 @@ from services.gateway.planning.conditions import (
     value_text,
 )
 from services.gateway.planning.output import (
+    ONE_TOO_LARGE,
     OVERHEAD_BYTES,
     Encoding,
     GridPlan,
@@ -84,7 +85,7 @@ def plan_sample(
     """
     violations = Violations("sample." if streamed else "")
     count = _read_count(request, card, limits, violations)
-    labels = _read_labels(request, card, count, violations)
+    labels = _read_labels(request, card, count, limits, violations)
     values = read_inputs(card, request, violations)
     truncation = read_truncation(request, violations)
     encoding = read_encoding(request, violations)
@@ -92,9 +93,9 @@ def plan_sample(
         violations.add("grid", "not allowed in a stream; use Sample")
     grid = _read_grid(request, count, len(labels), encoding, violations)
     violations.raise_if_any()
-    if not streamed:
-        _check_size(len(labels), grid, encoding, card, limits, violations)
-        violations.raise_if_any()
+    remedy = ONE_TOO_LARGE if streamed else "use SampleStream"
+    _check_size(1 if streamed else len(labels), grid, encoding, card, limits, remedy, violations)
+    violations.raise_if_any()
     seed = read_seed(request)
     made = replace(encoding, format=IMAGE_FORMAT_RAW) if grid else encoding
     items, images = [], []
@@ -123,7 +124,7 @@ def _read_count(request: SampleRequest, card: models_pb2.ModelCard, limits: Limi
 
 
 def _read_labels(
-    request: SampleRequest, card: models_pb2.ModelCard, count: int, violations: Violations
+    request: SampleRequest, card: models_pb2.ModelCard, count: int, limits: Limits, violations: Violations
 ) -> Sequence[Values]:
     """Read the class of every image; none where it is drawn from the image's seed."""
     given = [name for name in ("label_ids", "label_names", "each_class") if getattr(request, name)]
@@ -131,13 +132,15 @@ def _read_labels(
         violations.add(name, f"give at most one of label_ids, label_names and each_class; {given[0]} is given too")
     if request.each_class and not takes(card, CLASS):
         violations.add("each_class", f"model {card.name} has no classes; its inputs: {input_list(card)}")
+    size = len(request.label_ids) or len(request.label_names)
+    if size > 1 and request.HasField("count") and request.count != size:
+        violations.add("count", f"must be {size}, the number of labels, or absent; or give one label for all")
+    if max(len(request.label_ids), len(request.label_names)) > limits.max_images:
+        return [{}]  # Refused already, and millions of labels take seconds and gigabytes to read.
     labels: list[int] = []
     for name in ("label_ids", "label_names"):
         fields = ((f"{name}[{place}]", label) for place, label in enumerate(getattr(request, name)))
         labels += read_labels(card, fields, violations)
-    size = len(request.label_ids) or len(request.label_names)
-    if size > 1 and request.HasField("count") and request.count != size:
-        violations.add("count", f"must be {size}, the number of labels, or absent; or give one label for all")
     if request.each_class:
         return [{CLASS: info.id} for info in card.classes for _ in range(count)]
     values: list[Values] = [{CLASS: label} for label in labels]
@@ -159,15 +162,16 @@ def _check_size(
     encoding: Encoding,
     card: models_pb2.ModelCard,
     limits: Limits,
+    remedy: str,
     violations: Violations,
 ) -> None:
-    """Check the size of the whole answer to a request that is sound otherwise."""
+    """Check the size of the answer, or of one of a stream, to a request that is sound otherwise."""
     name, width, height, pictures = "format", card.image.width, card.image.height, images
     if grid:
         name, (width, height), pictures = "grid", grid_size(grid, images, card.image), 1
     check_sides(name, width, height, encoding.format, violations)
     size = pictures * width * height * card.image.channels + images * OVERHEAD_BYTES
-    check_answer("count", size, limits, "use SampleStream", violations)
+    check_answer("count", size, limits, remedy, violations)
 
 
 def _item(seed: int, shown: CompleteCondition, truncation: float, encoding: Encoding) -> worker_pb2.WorkItem:

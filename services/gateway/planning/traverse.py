@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_RAW, IMAGE_FORMAT_WEBP, Animation, Frame, TraverseRequest
 from services.gateway.planning.output import (
+    ONE_TOO_LARGE,
     OVERHEAD_BYTES,
     Encoding,
     GridPlan,
@@ -74,7 +75,7 @@ def plan_traverse(request: TraverseRequest, card: models_pb2.ModelCard, limits: 
     encoding = read_encoding(request, violations)
     assembly = _read_assembly(request, walk, encoding, violations)
     violations.raise_if_any()
-    _check_size(assembly, len(walk.steps), card, limits, violations)
+    _check_size(assembly, len(walk.steps), encoding, card, limits, violations)
     violations.raise_if_any()
     items = [
         worker_pb2.WorkItem(
@@ -115,11 +116,13 @@ def _read_animation(given: Animation, violations: Violations) -> AnimationPlan:
 def _check_size(
     assembly: GridPlan | AnimationPlan | None,
     frames: int,
+    encoding: Encoding,
     card: models_pb2.ModelCard,
     limits: Limits,
     violations: Violations,
 ) -> None:
-    """Check the size of what a sound walk is assembled to."""
+    """Check the size of what a sound walk is assembled to, or else of a frame."""
+    remedy = "ask for fewer frames, or for none assembled"
     match assembly:
         case GridPlan():
             name, image_format = "grid", assembly.encoding.format
@@ -132,6 +135,8 @@ def _check_size(
             # WEBP has no grey.
             size = shown * (width * height * 3 + OVERHEAD_BYTES)
         case _:
-            return
+            name, image_format = "format", encoding.format
+            width, height = card.image.width, card.image.height
+            size, remedy = width * height * card.image.channels + OVERHEAD_BYTES, ONE_TOO_LARGE
     check_sides(name, width, height, image_format, violations)
-    check_answer(name, size, limits, "ask for fewer frames, or for none assembled", violations)
+    check_answer(name, size, limits, remedy, violations)

@@ -382,3 +382,8 @@ def check_plan(plan: SamplePlan, *, streamed: bool) -> None:
         assert len(item.generate.condition) in (3, 5, 0, 2)
         assert 0 <= item.generate.truncation <= 1
     assert plan.grid is None or not streamed
+
+
+def test_more_labels_than_images_are_not_even_read() -> None:
+    """Millions of them would take seconds and gigabytes."""
+    assert [field for field, _ in violations(label_ids=[99] * 1000, count=1)] == ["count"]
