@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     max_request_bytes: int = Field(default=4 << 20, ge=65_536, le=1 << 30)
     """The most bytes of one message from a caller; larger pictures come in chunks."""
     max_calls: int = Field(default=4096, ge=1, le=1_000_000)
-    """The most calls that are served at once, those of health and reflection left out."""
+    """The most calls that are served at once; those of health and reflection, of which there may be 1024, left out."""
     max_connections: int | None = Field(default=None, ge=1, le=1_000_000)
     """The most connections. Default: as many as the process may have descriptors, less 128, and at most 16384."""
     handshake_seconds: float = Field(default=10.0, ge=0.1, le=3600.0)
