@@ -1,6 +1,7 @@
 """gantry.v1.GenerationService: makes pictures."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -86,20 +87,23 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
                 self._catalog.find_generator(sample.model, sample.version, field="sample.model")
             )
             plan = await self._plan_sample(sample, loaded.card, streamed=True)
-            # Of a long stream a share: what is not sent yet waits for the caller to read.
-            share = self._budget.largest(pictures=False) // _LARGEST_STREAM_SHARE
-            hold, size = current_hold(), _most_bytes(loaded, plan.items)
-            await hold.grow(min(size, share))
-            # Envelopes of one run of the graph: the first pictures are sent while the next are made.
-            results = self._orders.place(loaded, plan.items, context, loaded.card.execution.chunk_items)
+            # Envelopes of one run of the graph: the first pictures are sent while the next are made. No more are made
+            # than may wait for the caller to read.
+            chunk, each = loaded.card.execution.chunk_items, _most_bytes(loaded, plan.items[:1])
+            most = max(self._budget.largest(pictures=False) // _LARGEST_STREAM_SHARE // each, chunk)
+            await current_hold().grow(min(most, len(plan.items)) * each)
+            results = deque(self._orders.place(loaded, plan.items[:most], context, chunk))
+            following = plan.items[most:]
             try:
-                for index, (image, result) in enumerate(zip(plan.images, results, strict=True)):
-                    output = await result
+                for index, image in enumerate(plan.images):
+                    output = await results.popleft()
                     _complete_image(image, loaded, output)
                     self._orders.note(loaded, output)
                     yield generation_pb2.SampleStreamResponse(image=image, index=index)
-                    size -= size // (len(results) - index)
-                    hold.shrink(hold.bytes - size)
+                    image.ClearField("encoded")
+                    if following and len(results) <= most - chunk:
+                        results += await self._orders.place_patiently(loaded, following[:chunk], context, chunk)
+                        following = following[chunk:]
             finally:
                 abandon(results)
 
@@ -109,7 +113,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         """Answer gantry.v1.GenerationService.Traverse."""
         async with answered(context):
             loaded = current_call().about(self._catalog.find_generator(request.model, request.version, field="model"))
-            plan = plan_traverse(request, loaded.card, self._limits)
+            plan = await asyncio.to_thread(plan_traverse, request, loaded.card, self._limits)
             await current_hold().grow(_most_bytes(loaded, plan.items))
             results = self._orders.place(loaded, plan.items, context, loaded.card.execution.chunk_items)
             shown: list[Pixels] = []
@@ -152,7 +156,8 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         self, request: generation_pb2.SampleRequest, card: models_pb2.ModelCard, *, streamed: bool = False
     ) -> SamplePlan:
         """Plan many images in a thread: other callers' calls go on meanwhile."""
-        if max(request.count, len(request.label_ids), len(request.label_names)) <= _MOST_PLANNED_AT_ONCE:
+        most = max(request.count, len(request.label_ids), len(request.label_names))
+        if most * (len(card.classes) if request.each_class else 1) <= _MOST_PLANNED_AT_ONCE:
             return plan_sample(request, card, self._limits, streamed=streamed)
         return await asyncio.to_thread(plan_sample, request, card, self._limits, streamed=streamed)
 
@@ -165,7 +170,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         plan = await asyncio.to_thread(plan_translate, request, loaded.card, self._limits, streamed=streamed)
         await current_hold().grow(plan.answer_bytes)
         if streamed:
-            result = await self._orders.place_patiently(loaded, plan.item, context)
+            (result,) = await self._orders.place_patiently(loaded, [plan.item], context)
         else:
             (result,) = self._orders.place(loaded, [plan.item], context)
         # A call that is cancelled cancels what it awaits, and what is cancelled is not run.

@@ -13,9 +13,6 @@ from services.gateway.queues import Output
 from services.gateway.scheduler import Scheduler
 from services.gateway.telemetry.metrics import Metrics, kind_label
 
-# How long an item of a stream waits at most before it asks again for a place in a full queue.
-_LONGEST_PAUSE_SECONDS = 0.5
-
 
 class Orders:
     """What all calls that make pictures share."""
@@ -61,29 +58,31 @@ class Orders:
     async def place_patiently(
         self,
         loaded: models_pb2.LoadedModel,
-        item: worker_pb2.WorkItem,
+        items: Sequence[worker_pb2.WorkItem],
         context: grpc.aio.ServicerContext[Any, Any],
-    ) -> asyncio.Future[Output]:
-        """Hand an item of a stream to the scheduler, and wait for a place where the queue is full.
+        batch_items: int | None = None,
+    ) -> list[asyncio.Future[Output]]:
+        """Hand items of a stream to the scheduler; where there is no place for them, come back as it asks.
 
         Args:
             loaded: The model.
-            item: The work.
+            items: The work, in order.
             context: The call's.
+            batch_items: As of `Scheduler.submit`.
 
         Returns:
-            What `Scheduler.submit` gives for the item.
+            What `Scheduler.submit` gives.
 
         Raises:
             QueueFullError: There was no place, and none can be had in time.
             Exception: Whatever else `Scheduler.submit` raises.
         """
+        deadline = self._deadline_of(context)
         while True:
-            deadline = self._deadline_of(context)
             try:
-                return self._scheduler.submit(current_call().caller, loaded, [item], deadline)[0]
+                return self._scheduler.submit(current_call().caller, loaded, items, deadline, batch_items)
             except QueueFullError as full:
-                seconds = min(full.retry_seconds, _LONGEST_PAUSE_SECONDS)
+                seconds = full.retry_seconds
                 if self._clock() + seconds >= deadline:
                     raise
             await self._pause(seconds)

@@ -13,7 +13,7 @@ from services.gateway.admission import QueueLimits
 from services.gateway.allowances import Allowances
 from services.gateway.call import Caller
 from services.gateway.errors import QueueFullError
-from services.gateway.queues import abandon
+from services.gateway.queues import Output, abandon
 from services.gateway.scheduler import Scheduler
 from services.gateway.servicers.orders import Orders
 from services.gateway.telemetry.metrics import Metrics
@@ -53,10 +53,10 @@ class Bench:
         self.clock.now += seconds
         await self.goes_on.wait()
 
-    def patiently(self, deadline: float | None) -> "asyncio.Task[object]":
+    def patiently(self, deadline: float | None) -> "asyncio.Task[list[asyncio.Future[Output]]]":
         """Place one more item; the deadline counts from now."""
         context: Any = Context(self.clock, deadline)
-        return asyncio.create_task(self.orders.place_patiently(self.backend.models[KEY], ITEM, context))
+        return asyncio.create_task(self.orders.place_patiently(self.backend.models[KEY], [ITEM], context))
 
 
 @pytest_asyncio.fixture
@@ -70,7 +70,7 @@ async def test_an_item_of_a_stream_waits_for_a_place(bench: Bench) -> None:
     assert not submitting.done()
     bench.waiting[0].cancel()
     bench.goes_on.set()
-    result = await submitting
+    (result,) = await submitting
     assert isinstance(result, asyncio.Future)
     assert bench.pauses == [0.05]
 
