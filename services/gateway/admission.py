@@ -122,9 +122,9 @@ class Admission:
         else:
             reason = f"the wait of about {self.wait(queue, line, price):.2f} s would outlast the deadline"
         # Whoever is refused comes back behind those who were refused before, with the margin that admission keeps.
-        turn = price.in_line / price.parallel * (1 + queue.prices.deviation)
-        queue.booked = max(queue.booked, now + max(late, 0.0)) + turn
-        retry = min(max(queue.booked - now, LEAST_RETRY_SECONDS), _LONGEST_RETRY_SECONDS)
+        turn = price.in_line / price.parallel * (1 + queue.prices.deviation) * line.bookings.likelihood
+        queue.booked = min(max(queue.booked, now + max(late, 0.0)) + turn, now + _LONGEST_RETRY_SECONDS)
+        retry = max(queue.booked - now, LEAST_RETRY_SECONDS)
         line.bookings.add(now, now + retry, price.in_line, connection)
         raise QueueFullError(f"model {queue.key.name}: {reason}", retry_seconds=retry)
 
@@ -191,7 +191,7 @@ class Admission:
             for each in queue.lines.values()
             if each.items or each.bookings
         }
-        if len(away) < slots and not any(before.values()):
+        if len(away) < slots and not any(before.values()) and not any(queue.first for queue in queues):
             return 0.0
         own = before.pop(line, 0.0)
         # While the caller's own is served, another is served as much times its weight.
@@ -199,4 +199,6 @@ class Admission:
             min(seconds, (own + price.in_line) * other.share.weight / line.share.weight)
             for other, seconds in before.items()
         )
-        return (min(away) if len(away) >= slots else 0.0) + (own + others) / slots
+        # What runs again goes before all.
+        again = sum(queue.first_seconds for queue in queues)
+        return (min(away) if len(away) >= slots else 0.0) + (own + others + again) / slots

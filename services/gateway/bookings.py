@@ -59,6 +59,11 @@ class Bookings:
         """How many of them the caller uses, as far as is known."""
         return (self._own or self._of_all).used_share
 
+    @property
+    def likelihood(self) -> float:
+        """How likely the caller comes back when asked, from 0 to 1; 1 as long as nothing speaks against it."""
+        return min(self.used_share / _UNKNOWN_SHARE, 1.0)
+
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self._booked)

@@ -152,7 +152,12 @@ class ModelQueue:
     @property
     def waiting_seconds(self) -> float:
         """How long these will take."""
-        return sum(line.seconds for line in self.lines.values())
+        return self.first_seconds + sum(line.seconds for line in self.lines.values())
+
+    @property
+    def first_seconds(self) -> float:
+        """How long probes, and items that run again, will take."""
+        return sum(self.prices.envelope([entry.work for entry in entries]) for entries in self.first)
 
     def entries(self) -> list[Entry]:
         """Return all items that wait."""

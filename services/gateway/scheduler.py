@@ -1,8 +1,8 @@
 """The heart: admits work or refuses it now, serves callers by their shares, and never runs what nobody awaits.
 
 Work waits for a slot. A slot is one envelope that a worker may be running, and is free again only when the backend has
-the worker's answer, or has stopped the worker for certain. A free slot takes what waits at once, in an envelope no
-larger than its tightest deadline allows, from the callers who have had the least of their shares (start-time fair
+the worker's answer, or has stopped the worker for certain. A free slot takes what waits, in an envelope no larger than
+its tightest deadline allows, from the callers who have had the least of their shares (start-time fair
 queueing; Goyal, Vin & Cheng, 1996). Everything is measured in predicted seconds; see `services.gateway.prices`.
 
 An envelope that fails, or loses its worker, is run again item by item, so that only the item at fault fails.
@@ -255,12 +255,13 @@ class Scheduler:
         return share
 
     def _forget_shares(self) -> None:
-        """Forget callers who have nothing waiting and no more than a newcomer would have."""
-        for name, share in list(self._shares.items()):
-            if not share.waiting and share.served <= self._served:
-                del self._shares[name]
-                for queue in self._queues.values():
-                    queue.lines.pop(name, None)
+        """Forget callers who have nothing waiting: those with no more than a newcomer, else those who came first."""
+        idle = [name for name, share in self._shares.items() if not share.waiting]
+        new = [name for name in idle if self._shares[name].served <= self._served]
+        for name in new or idle[: _REMEMBERED_SHARES // 2]:
+            del self._shares[name]
+            for queue in self._queues.values():
+                queue.lines.pop(name, None)
 
     def _admit(
         self,
@@ -442,7 +443,7 @@ class Scheduler:
                 continue
             if len(batch) > 1 or 0 < entry.losses < MOST_LOSSES:
                 queue.first.append([entry])
-            elif entry.losses:
+            elif entry.losses and not entry.is_probe:
                 entry.output.set_exception(self._poison.note(queue.key, entry.item))
             else:
                 entry.output.set_exception(error)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from services.backends.base import BackendFailedError
 from services.gateway.call import Caller
 from services.gateway.errors import QueueFullError, TooExpensiveError
 from services.gateway.queues import abandon
@@ -186,4 +187,43 @@ async def test_work_that_waits_for_another_models_slots_refuses_nobody() -> None
     envelope.come_back()
     await asyncio.gather(*results)
     abandon(slow)
+    await bench.scheduler.stop()
+
+
+async def test_who_never_comes_back_makes_nobody_wait(bench: Bench) -> None:
+    await bench.occupy(seconds=2.0)
+    for _ in range(100):
+        with pytest.raises(QueueFullError):
+            bench.submit(1, deadline=3.9)
+    bench.clock.now += 100.0
+    bench.submit(*range(QUEUE_ITEMS))
+    with pytest.raises(QueueFullError) as first:
+        bench.submit(1)
+    with pytest.raises(QueueFullError) as second:
+        bench.submit(1)
+    assert second.value.retry_seconds - first.value.retry_seconds < 0.1
+
+
+async def test_nobody_is_asked_to_wait_for_longer_than_a_minute(bench: Bench) -> None:
+    await bench.occupy(seconds=2.0)
+    bench.submit(*range(QUEUE_ITEMS))
+    for number in range(100):
+        with pytest.raises(QueueFullError) as refusal:
+            bench.submit(1, caller=Caller(f"caller-{number}"))
+    assert refusal.value.retry_seconds == 60.0
+
+
+async def test_what_runs_again_is_waited_for() -> None:
+    bench = Bench(cards=(card(TINY, batch_items=2),))
+    bench.scheduler.start()
+    away = await bench.occupy(seconds=0.02)
+    results = bench.submit(1, 2)
+    away.come_back()
+    both = await bench.backend.away.get()
+    assert both.seeds == [1, 2]
+    both.outcome.set_exception(BackendFailedError("broken"))
+    assert (await bench.backend.away.get()).seeds == [1]
+    assert bench.metric("gantry_queue_items", version="1.0.0") == 1
+    assert (bench.metric("gantry_queue_wait_seconds", version="1.0.0") or 0.0) > 0.001
+    abandon(results)
     await bench.scheduler.stop()

@@ -64,7 +64,7 @@ async def test_a_refused_call_lets_go_of_its_message_at_once(serve: Serve) -> No
     """Python's collector would find it seldom, and a picture may have megabytes."""
 
     def requests() -> int:
-        return sum(isinstance(thing, generation_pb2.SampleRequest) for thing in gc.get_objects())
+        return sum(type(thing) is generation_pb2.SampleRequest for thing in gc.get_objects())
 
     async with serve() as stub:
         gc.collect()

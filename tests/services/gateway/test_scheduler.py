@@ -1,6 +1,7 @@
 """The scheduler with a clock and a backend driven by hand: nothing here waits for time to pass."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +26,7 @@ from services.gateway.errors import (
     TooExpensiveError,
     UnknownModelError,
 )
-from services.gateway.queues import abandon
+from services.gateway.queues import Share, abandon
 from tests.services.gateway.bench import BATCH_ITEMS, NEW, OTHER, QUEUE_ITEMS, TINY, Bench, Results, card, item
 from tests.services.gateway.fakes import reply_to, settled
 
@@ -250,6 +251,15 @@ async def test_nobody_saves_up_shares(bench: Bench) -> None:
         taken += envelope.seeds
     assert taken != [11, 12, 13, 2, 3]
     envelope.come_back()
+
+
+async def test_callers_who_call_once_are_forgotten(bench: Bench) -> None:
+    await bench.learn(2.0)
+    for number in range(1000):
+        results = bench.submit(number, caller=Caller(f"10.0.{number // 256}.{number % 256}"))
+        (await bench.backend.away.get()).come_back()
+        await asyncio.gather(*results)
+    assert sum(type(thing) is Share for thing in gc.get_objects()) < 500
 
 
 async def test_limits_of_a_caller_are_kept(bench: Bench) -> None:
