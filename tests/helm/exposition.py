@@ -73,7 +73,7 @@ def _metrics_with(code: str, url: str) -> str:
 
 @cache
 def batch_exposition() -> str:
-    """What a batch job that ended well pushes."""
+    """What a batch job that ran to the end of its items pushes."""
     metrics = JobMetrics()
     metrics.update(Tally(done=3, failed=1), 2.0)
     metrics.succeeded()

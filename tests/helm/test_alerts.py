@@ -97,7 +97,7 @@ def expiry(days: float, minutes: int = 90) -> Series:
 
 
 def success(hours: float, minutes: int = 10, job: str = BATCH) -> Series:
-    """A batch job that last ended well so many hours before the end; before promtool's clock began, that is."""
+    """A batch job that last ran to its end so many hours before the end; before promtool's clock began, that is."""
     return constant(f"gantry_job_last_success_timestamp_seconds{{{job}}}", (minutes / 60 - hours) * 3600, minutes)
 
 

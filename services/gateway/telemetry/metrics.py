@@ -41,7 +41,7 @@ class Metrics:
             ("reason",),
         )
         # What counts from 0 on shows its first increase.
-        for reason in ("crashed", "overdue", "silent", "memory"):
+        for reason in ("crashed", "overdue", "silent", "memory", "cancelled"):
             self.workers_lost.labels(reason)
         self.set_aside = self._gauge(
             "gantry_model_set_aside",
