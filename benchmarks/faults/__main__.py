@@ -19,7 +19,7 @@ _TARGETS: dict[Literal["embedded", "torchserve"], str] = {"embedded": EMBEDDED, 
 def main(
     model_store: Annotated[Path, typer.Option(help="Folder of the shipped archives.")] = Path("model_store"),
     only: Annotated[list[str] | None, typer.Option(help="Only these cases; repeatable.")] = None,
-    backend: Annotated[list[str] | None, typer.Option(help="Only these backends; repeatable.")] = None,
+    backend: Annotated[list[str] | None, typer.Option(help="Only these backends; no page then.")] = None,
     short: Annotated[bool, typer.Option("--short", help="The short form, as in continuous integration.")] = False,
     soak_minutes: Annotated[float, typer.Option(help="How long the soak takes.", min=0.1)] = 30.0,
     report: Annotated[Path, typer.Option(help="The page to write.")] = Path("docs/faults.md"),
@@ -43,7 +43,8 @@ def main(
                     found[case.name][target] = _run(case, target, case.gateway, scene)
             if case.direct and not backend:
                 found[case.name][DIRECT] = _run(case, DIRECT, case.direct, scene)
-            write_page(report, found, CASES)
+            if not backend:  # else a section would lose a column
+                write_page(report, found, CASES)
     if any(not finding.met for of_case in found.values() for findings in of_case.values() for finding in findings):
         raise typer.Exit(1)
 

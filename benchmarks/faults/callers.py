@@ -119,6 +119,16 @@ class Steady:
         return statistics.quantiles(self.seconds, n=100, method="inclusive")[98] if len(self.seconds) > 1 else math.inf
 
 
+async def median_seconds(call: Call) -> float:
+    """How long a call takes alone, the median of many."""
+    taken = []
+    for _ in range(50):
+        begun = time.perf_counter()
+        await call(60.0)
+        taken.append(time.perf_counter() - begun)
+    return statistics.median(taken[10:])
+
+
 async def alone(call: Call, seconds: float) -> Steady:
     """Begin a call every 20 ms where nothing else is done, once the first are answered."""
     await call(_START_SECONDS)

@@ -1,7 +1,6 @@
 """Callers who are refused, wait as they are asked to, and call again."""
 
 import asyncio
-import statistics
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from benchmarks.faults.callers import Call, retry_seconds, translating
+from benchmarks.faults.callers import Call, median_seconds, retry_seconds, translating
 from benchmarks.faults.case import Case, Finding, at_least, at_most, beside
 from benchmarks.faults.scene import Scene, connection
 
@@ -44,7 +43,7 @@ async def _gateway(scene: Scene) -> list[Finding]:
         async with AsyncExitStack() as open_:
             calls = [translating(await open_.enter_async_context(connection(gateway.address)), _MODEL, _SIDE)
                      for _ in range(_CONNECTIONS)]  # fmt: skip
-            cost, rate = await _cost(calls[0]), await _rate(calls[:_AT_ONCE])
+            cost, rate = await median_seconds(calls[0]), await _rate(calls[:_AT_ONCE])
             many = scene.pick(400, 120)
             at_once = await _call(calls, many, 0.0, _DEADLINE_COSTS * cost)
             one_by_one = await _call(calls, many, 1 / (_OVERLOAD * rate), _DEADLINE_COSTS * cost)
@@ -91,16 +90,6 @@ async def _call(calls: list[Call], many: int, every: float, deadline: float) -> 
         running.append(asyncio.create_task(one(calls[number % len(calls)])))
     await asyncio.gather(*running)
     return came
-
-
-async def _cost(call: Call) -> float:
-    """Seconds that one call takes alone, the median of many."""
-    taken = []
-    for _ in range(40):
-        begun = time.perf_counter()
-        await call(_LONG_SECONDS)
-        taken.append(time.perf_counter() - begun)
-    return statistics.median(taken[10:])
 
 
 async def _rate(calls: list[Call], seconds: float = 4.0) -> float:

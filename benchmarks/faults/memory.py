@@ -52,7 +52,6 @@ _SETTINGS: dict[str, Any] = {
     "max_request_seconds": 1000,
 }
 
-Provocation = Callable[[str, int, float], Counter[str]]
 Children = list[Callable[..., Awaitable[Any]]]
 
 
@@ -64,12 +63,7 @@ class _Peak:
 
 async def _gateway(scene: Scene) -> list[Finding]:
     provocations = (("uploads", upload, scene.pick(1024, 256)), ("endless streams", begin_streams, scene.pick(48, 16)))
-    settings: dict[str, Any] = {
-        "memory_bytes": _BUDGET_BYTES,
-        "stream_idle_seconds": _IDLE_SECONDS,
-        "max_request_seconds": 1000,
-    }
-    with scene.gateway(_SAMPLED, _TRANSLATED, **settings) as gateway:
+    with scene.gateway(_SAMPLED, _TRANSLATED, **_SETTINGS) as gateway:
         async with AsyncExitStack() as open_:
             channel = await open_.enter_async_context(connection(gateway.address))
             children = [await open_.enter_async_context(child()) for _ in range(_CHILDREN)]

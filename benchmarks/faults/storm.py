@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from benchmarks.faults.callers import Call, directly_translating, translating
+from benchmarks.faults.callers import Call, directly_translating, median_seconds, translating
 from benchmarks.faults.case import Case, Finding, at_least, at_most, beside
 from benchmarks.faults.scene import Gateway, Scene, connection
 
@@ -53,7 +53,7 @@ async def _gateway(scene: Scene) -> list[Finding]:
         async with AsyncExitStack() as open_:
             calls = [translating(await open_.enter_async_context(connection(gateway.address)), _MODEL, SIDE)
                      for _ in range(CALLERS)]  # fmt: skip
-            cost = await _cost(calls[0])
+            cost = await median_seconds(calls[0])
             storms = [await _counted(gateway, calls, cost, scene, seed) for seed in SEEDS]
     executed = sum(storm.answered + storm.unawaited for storm in storms)
     return [
@@ -67,7 +67,7 @@ async def _direct(scene: Scene) -> list[Finding]:
     async with scene.torchserve(_MODEL) as server, AsyncExitStack() as open_:
         calls = [directly_translating(await open_.enter_async_context(connection(server.address)), _MODEL, SIDE)
                  for _ in range(CALLERS)]  # fmt: skip
-        cost = await _cost(calls[0])
+        cost = await median_seconds(calls[0])
         return _figures([await _storm(calls, cost, scene, seed) for seed in SEEDS], wanted=False)
 
 
@@ -83,16 +83,6 @@ def _figures(storms: list[_Storm], wanted: bool = True) -> list[Finding]:
         at_most(after, next_call * 1000, most * 1000, milliseconds, timed=True) if wanted
         else beside(after, next_call * 1000, milliseconds),
     ]  # fmt: skip
-
-
-async def _cost(call: Call) -> float:
-    """Seconds that one call takes alone, the median of many."""
-    taken = []
-    for _ in range(50):
-        begun = time.perf_counter()
-        await call(60.0)
-        taken.append(time.perf_counter() - begun)
-    return statistics.median(taken[10:])
 
 
 async def _counted(gateway: Gateway, calls: list[Call], cost: float, scene: Scene, seed: int) -> _Storm:

@@ -1,6 +1,6 @@
 """Whether work is admitted: it must be back before its deadline, behind what is away, what waits and what is booked.
 
-Who is refused is told when to come back, and room is kept for them then; see `services.gateway.bookings`.
+A refused caller is told when to come back, and room is kept for it; see `services.gateway.bookings`.
 """
 
 import math
@@ -113,7 +113,7 @@ class Admission:
         if places > 0 or late > 0:
             queue.forget_done()
             places, late = self._shortfall(queue, line, price, deadline)
-        # Who comes unasked waits for those as well who were asked to come until then.
+        # A caller who was not expected also waits for those asked to come by then.
         if places <= 0 and late <= 0 and (is_expected or not self._is_booked(queue, line, price, deadline)):
             return
         if places > 0:

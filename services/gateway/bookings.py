@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 # The most that are remembered of one caller and model.
 _MOST = 1024
-# Room is kept for who is so much later than asked.
+# Room is kept for a caller this much later than asked.
 _WAITED_SECONDS = 0.05
-# Who is so much later, in seconds and as a share of the delay, has gone elsewhere.
+# A caller later than this, in seconds and as a share of the delay, has gone elsewhere.
 _GRACE_SECONDS, _GRACE_SHARE = 0.25, 0.1
 # What one booking that was used, or was not, says of the next.
 _STEP = 0.1
@@ -108,7 +108,7 @@ class Bookings:
         for booking in self._booked:
             if booking.due > until:
                 break
-            # No slot stays empty for who is late, though they are still let in.
+            # No slot stays empty for a late caller, who is still let in.
             if booking.due + _WAITED_SECONDS >= now:
                 total += booking.seconds
         return self.used_share * total

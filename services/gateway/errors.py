@@ -92,7 +92,7 @@ class StreamIdleError(Exception):
 
 
 class DeadlineError(Exception):
-    """The caller's deadline passed before its work began."""
+    """The caller's deadline passed before its picture was made."""
 
 
 class ItemFailedError(Exception):

@@ -15,7 +15,7 @@ class TokenExpiredError(Exception):
 
 
 class WebTokens:
-    """Judges JSON Web Tokens by the keys of a source."""
+    """Checks JSON Web Tokens by the keys of a source."""
 
     def __init__(
         self, source: KeySource, *, issuer: str | None, audience: str | None, models_claim: str, limits_claim: str
@@ -34,7 +34,7 @@ class WebTokens:
         self._models_claim, self._limits_claim = models_claim, limits_claim
 
     async def caller_of(self, token: str) -> Caller | None:
-        """Judge a token: a known key must have signed it, and it must have an end ("exp") and a bearer ("sub").
+        """Check a token: a known key must have signed it, and it must have an end ("exp") and a bearer ("sub").
 
         Args:
             token: What a caller sent.

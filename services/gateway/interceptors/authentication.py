@@ -80,7 +80,7 @@ class Authenticator(Wrapping):
 
         Args:
             keys: The callers' keys as they are now.
-            web_tokens: Judges JSON Web Tokens.
+            web_tokens: Checks JSON Web Tokens.
         """
         self._keys, self._web_tokens = keys, web_tokens
 

@@ -63,15 +63,10 @@ class MessageReader(Wrapping):
                 async with answered(context), aclosing(handler.stream_stream(decoded, context)) as responses:
                     await self._write_all(context, responses)
 
-        async def watch(requests: AsyncIterator[bytes], context: Any) -> None:
-            with Hold(self._budget, pictures=False) as hold:
-                await handler.unary_stream(await self._only(handler, requests, context, hold), context)
-
         if handler.unary_unary:
             return handler._replace(request_deserializer=None, unary_unary=answer)
         if handler.unary_stream:
-            by_hand = inspect.iscoroutinefunction(handler.unary_stream)
-            return handler._replace(request_deserializer=None, unary_stream=watch if by_hand else stream)
+            return handler._replace(request_deserializer=None, unary_stream=stream)
         if inspect.isasyncgenfunction(handler.stream_stream):
             return handler._replace(request_deserializer=None, stream_stream=converse)
         return handler

@@ -42,8 +42,10 @@ class Health(health_pb2_grpc.HealthServicer):
             name: A service's name, or a model's.
             status: A `HealthCheckResponse.ServingStatus`; None where there is no such name any more.
         """
+        if status == self._statuses.get(name):
+            return  # Nobody who watches has anything to learn.
         if status is None:
-            self._statuses.pop(name, None)
+            del self._statuses[name]
         else:
             self._statuses[name] = status
         self._change.set()
