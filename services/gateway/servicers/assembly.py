@@ -1,7 +1,11 @@
 """Frames and tiles put together: one grid, or one animated WEBP. Slow enough to run off the event loop."""
 
+import asyncio
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -10,6 +14,16 @@ from gantry.v1.generation_pb2 import IMAGE_FORMAT_WEBP, EncodedImage
 from services.gateway.planning.output import GridPlan
 from services.gateway.planning.traverse import AnimationPlan
 from services.worker.imaging import Pixels, encode, tile
+
+Made = TypeVar("Made")
+
+# Threads of its own: what is planned, and a backend that is looked after, do not wait behind hundreds of animations.
+_THREADS = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="gantry-assembly")
+
+
+async def in_a_thread(assemble: Callable[..., Made], *arguments: object) -> Made:
+    """Run what assembles or encodes off the event loop; what it returns or raises."""
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, assemble, *arguments)
 
 
 def pixels_of(raw: EncodedImage) -> Pixels:

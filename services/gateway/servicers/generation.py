@@ -19,7 +19,7 @@ from services.gateway.planning.sample import SamplePlan, plan_sample
 from services.gateway.planning.translate import plan_translate, shape_answer
 from services.gateway.planning.traverse import AnimationPlan, TraversePlan, plan_traverse
 from services.gateway.queues import Output, abandon
-from services.gateway.servicers.assembly import animate, cut_grid, pixels_of
+from services.gateway.servicers.assembly import animate, cut_grid, in_a_thread, pixels_of
 from services.gateway.servicers.orders import Orders
 from services.gateway.servicers.translate_stream import TranslateStream
 from services.gateway.servicers.uploads import StreamLimits
@@ -74,7 +74,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             for image, output in zip(plan.images, pictures, strict=True):
                 _complete_image(image, loaded, output)
             self._orders.note(loaded, *pictures)
-            grid = await asyncio.to_thread(_cut_sample_grid, plan, plan.grid, loaded) if plan.grid else None
+            grid = await in_a_thread(_cut_sample_grid, plan, plan.grid, loaded) if plan.grid else None
             return generation_pb2.SampleResponse(images=plan.images, grid=grid, seed=plan.seed)
 
     async def SampleStream(  # noqa: N802 (gRPC's name)
@@ -124,11 +124,11 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
                     self._orders.note(loaded, output)
                     if plan.assembly:
                         shown.append(pixels_of(frame.encoded))
-                        await asyncio.to_thread(_encode_frame, plan, frame, shown[-1], loaded)
+                        await in_a_thread(_encode_frame, plan, frame, shown[-1], loaded)
                     yield generation_pb2.TraverseResponse(frame=frame)
             finally:
                 abandon(results)
-            if assembled := await asyncio.to_thread(_assemble, plan, shown, loaded):
+            if assembled := await in_a_thread(_assemble, plan, shown, loaded):
                 yield generation_pb2.TraverseResponse(assembled=assembled)
 
     async def Translate(  # noqa: N802 (gRPC's name)
