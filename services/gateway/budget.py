@@ -1,20 +1,23 @@
 """One budget of bytes for the whole process: messages, pictures and answers take from it before they are held.
 
-Pictures never take the last eighth: calls without any, which take little, find room beside any number of uploads.
+Pictures never take the last eighth: calls without any, which take little, find room beside any number of uploads. Nor
+does one caller take more than half of what pictures may: others find room beside uploads that it never finishes.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from services.gateway.call import current_call
 from services.gateway.errors import BudgetError
 from services.gateway.telemetry.metrics import Metrics
 from services.waiting import is_done_within
 
 PICTURE_SHARE = 7 / 8
+CALLER_SHARE = 1 / 2
 # Bytes held for each byte of a picture: in the request, in the work item, in the envelope, and in the envelope as it is
 # sent to a worker. Measured: beside 1,024 uploads of 4 MB the process grows by 1.2 to 1.5 times the total.
 PICTURE_COPIES = 4
@@ -22,6 +25,8 @@ PICTURE_COPIES = 4
 
 class _Waiter(NamedTuple):
     size: int
+    caller: str
+    grows: bool
     granted: asyncio.Future[None]
 
 
@@ -46,34 +51,37 @@ class Budget:
         self._total, self._patience, self._pause = total, patience, pause
         self._taken = metrics.memory_bytes.labels("taken")
         metrics.memory_bytes.labels("total").set(total)
-        self._lines: dict[bool, deque[_Waiter]] = {False: deque(), True: deque()}
+        self._lines: dict[bool, list[_Waiter]] = {False: [], True: []}
+        # What each caller has for pictures.
+        self._held: Counter[str] = Counter()
         self.taken = 0
 
     def largest(self, *, pictures: bool) -> int:
         """Return the most bytes that can be taken at once, with or without pictures."""
         return int(self._total * PICTURE_SHARE) if pictures else self._total
 
-    async def take(self, size: int, *, pictures: bool) -> None:
+    async def take(self, size: int, *, pictures: bool, caller: str = "", grows: bool = False) -> None:
         """Take bytes, after all who have asked for the same before.
 
         Args:
             size: How many; no more than `largest`.
             pictures: Whether they are for pictures from a caller.
+            caller: Whose share they are from; empty for nobody's.
+            grows: Whether they are for something that has some already, which no share holds up.
 
         Raises:
             BudgetError: There were not so many left for as long as the patience lasts.
         """
-        line = self._lines[pictures]
-        if not line and self._has(size, pictures=pictures):
-            self._note(size)
-            return
-        waiter = _Waiter(size, asyncio.get_running_loop().create_future())
+        line, waiter = self._lines[pictures], _Waiter(size, caller, grows, asyncio.get_running_loop().create_future())
         line.append(waiter)
+        self._grant()
+        if waiter.granted.done():
+            return
         try:
             await is_done_within(waiter.granted, self._patience, self._pause)
         except asyncio.CancelledError:
             if waiter.granted.done():
-                self.give(size)
+                self.give(size, caller)
             raise
         finally:
             if not waiter.granted.done():
@@ -81,24 +89,39 @@ class Budget:
                 # Who stood behind may ask for less.
                 self._grant()
         if not waiter.granted.done():
+            if self._has_its_share(waiter):
+                raise BudgetError(f"pictures of this caller hold {self._held[caller]} bytes, as many as one may have")
             raise BudgetError(f"the gateway holds {self.taken} of {self._total} bytes, and this needs {size} more")
 
-    def give(self, size: int) -> None:
-        """Give bytes back."""
-        self._note(-size)
+    def give(self, size: int, caller: str = "") -> None:
+        """Give bytes back that a caller had."""
+        self._note(-size, caller)
         self._grant()
 
     def _grant(self) -> None:
         for pictures, line in self._lines.items():
-            while line and self._has(line[0].size, pictures=pictures):
-                waiter = line.popleft()
-                self._note(waiter.size)
+            for waiter in list(line):
+                if self._has_its_share(waiter):
+                    continue
+                if not self._has(waiter.size, pictures=pictures):
+                    break
+                line.remove(waiter)
+                self._note(waiter.size, waiter.caller)
                 waiter.granted.set_result(None)
+
+    def _has_its_share(self, waiter: _Waiter) -> bool:
+        """Whether a caller has as much already as one may; the first that it asks for may be more."""
+        held = 0 if waiter.grows else self._held[waiter.caller]
+        return bool(held) and held + waiter.size > CALLER_SHARE * self.largest(pictures=True)
 
     def _has(self, size: int, *, pictures: bool) -> bool:
         return self.taken + size <= self.largest(pictures=pictures)
 
-    def _note(self, size: int) -> None:
+    def _note(self, size: int, caller: str) -> None:
+        if caller:
+            self._held[caller] += size
+            if not self._held[caller]:
+                del self._held[caller]
         self.taken += size
         self._taken.set(self.taken)
 
@@ -114,6 +137,7 @@ class Hold:
             pictures: Whether it is for pictures from a caller.
         """
         self._budget, self.pictures = budget, pictures
+        self._caller = current_call().caller.id if pictures else ""
         self.bytes = 0
 
     def __enter__(self) -> Self:
@@ -137,7 +161,7 @@ class Hold:
         """
         if self._budget:
             size = max(0, min(size, self._budget.largest(pictures=self.pictures) - self.bytes))
-            await self._budget.take(size, pictures=self.pictures)
+            await self._budget.take(size, pictures=self.pictures, caller=self._caller, grows=self.bytes > 0)
             self.bytes += size
 
     def shrink(self, size: int) -> None:
@@ -145,7 +169,7 @@ class Hold:
         size = max(0, min(size, self.bytes))
         self.bytes -= size
         if self._budget and size:
-            self._budget.give(size)
+            self._budget.give(size, self._caller)
 
     async def resize(self, size: int) -> None:
         """Take or give back what is missing to a size; errors as of `grow`."""

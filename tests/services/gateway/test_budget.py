@@ -65,6 +65,27 @@ async def test_what_has_no_pictures_finds_room_beside_them(bench: Bench) -> None
     waiting.cancel()
 
 
+async def test_one_caller_leaves_half_to_the_others(bench: Bench) -> None:
+    await bench.budget.take(300, pictures=True, caller="one")
+    more = asyncio.create_task(bench.budget.take(100, pictures=True, caller="one"))
+    await settled()
+    assert not more.done()
+    await bench.budget.take(350, pictures=True, caller="another")
+    bench.budget.give(300, "one")
+    await more
+    assert bench.budget.taken == 450
+    more = asyncio.create_task(bench.budget.take(300, pictures=True, caller="one"))
+    await settled()
+    bench.over.set()
+    with pytest.raises(BudgetError, match="pictures of this caller hold 100 bytes"):
+        await more
+
+
+async def test_a_caller_who_has_nothing_may_take_more_than_half_at_once(bench: Bench) -> None:
+    await bench.budget.take(700, pictures=True, caller="one")
+    assert bench.budget.taken == 700
+
+
 async def test_patience_ends(bench: Bench) -> None:
     await bench.budget.take(600, pictures=True)
     large, small = await bench.asks(400), await bench.asks(100)
