@@ -12,7 +12,7 @@ MOST_LOSSES = 2
 REMEMBERED_SECONDS = 300.0
 _MOST_ITEMS = 1024
 
-Digest = tuple[ModelKey, bytes]
+Digest = tuple[ModelKey, int, bytes]
 
 
 class Poison:
@@ -45,11 +45,17 @@ class Poison:
         """
         while self._until and (oldest := next(iter(self._until.items())))[1] <= self._clock():
             del self._until[oldest[0]]
-        if self._until and _digest(key, item) in self._until:
+        # Few have the size of one that was noted, and it takes longer to digest megabytes.
+        is_like_one = self._until and (key, _work_of(item).ByteSize()) in {digest[:2] for digest in self._until}
+        if is_like_one and _digest(key, item) in self._until:
             raise ItemFailedError(f"{MOST_LOSSES} workers were lost a short while ago while they made the same")
 
 
 def _digest(key: ModelKey, item: worker_pb2.WorkItem) -> Digest:
     """Return what tells an item's work from others, however it is encoded."""
-    work = item.translate if item.HasField("translate") else item.generate
-    return key, hashlib.sha256(work.SerializeToString(deterministic=True)).digest()
+    work = _work_of(item)
+    return key, work.ByteSize(), hashlib.sha256(work.SerializeToString(deterministic=True)).digest()
+
+
+def _work_of(item: worker_pb2.WorkItem) -> worker_pb2.TranslateWork | worker_pb2.GenerateWork:
+    return item.translate if item.HasField("translate") else item.generate

@@ -92,6 +92,7 @@ class Scheduler:
         self._poison = Poison(clock)
         self._awaited: set[asyncio.Future[Output]] = set()
         self._is_open, self._is_started, self._is_due = True, False, False
+        self._timer: asyncio.TimerHandle | None = None
         self.follow(backend.models)
 
     def start(self) -> None:
@@ -320,7 +321,9 @@ class Scheduler:
     def _dispatch_soon(self, seconds: float = 0.0) -> None:
         """Hand out slots once all that arrives at this moment has arrived, or in some seconds."""
         if seconds:
-            asyncio.get_running_loop().call_later(seconds, self._dispatch_soon)
+            if self._timer:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._dispatch_soon)
         elif self._is_started and not self._is_due:
             self._is_due = True
             asyncio.get_running_loop().call_soon(self._dispatch)
@@ -337,14 +340,13 @@ class Scheduler:
         workers = self._backend.workers
         if workers is not None and sum(len(queue.away) for queue in self._queues.values()) >= workers:
             return None
-        now, ready = self._clock(), []
-        for queue in self._queues.values():
-            if not queue.waiting or len(queue.away) >= self._backend.slots(queue.key):
-                continue
-            if held := queue.held_seconds(now):
-                self._dispatch_soon(held)
-            else:
-                ready.append(queue)
+        now = self._clock()
+        free = [queue for queue in self._queues.values()
+                if queue.waiting and len(queue.away) < self._backend.slots(queue.key)]  # fmt: skip
+        held = {queue.key: queue.held_seconds(now) for queue in free}
+        if soonest := min(filter(None, held.values()), default=None):
+            self._dispatch_soon(soonest)
+        ready = [queue for queue in free if not held[queue.key]]
         return min(ready, key=ModelQueue.first_share, default=None)
 
     def _take(self, queue: ModelQueue) -> list[Entry]:
