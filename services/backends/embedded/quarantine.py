@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from services.backends.base import BackendUnavailableError, ModelKey
 
 # Workers that a model loses without an answer in between before it is set aside.
-PATIENCE = 3
+LOSSES_IN_A_ROW = 3
 # Seconds for which it is set aside, then and at each further loss.
-PAUSES = (1.0, 4.0, 15.0, 60.0)
+ASIDE_SECONDS = (1.0, 4.0, 15.0, 60.0)
 
 
 @dataclass
@@ -41,10 +41,10 @@ class Quarantine:
         """
         losses = self._losses.setdefault(key, _Losses())
         losses.in_a_row += 1
-        beyond = losses.in_a_row - PATIENCE
+        beyond = losses.in_a_row - LOSSES_IN_A_ROW
         if beyond < 0:
             return 0.0
-        pause = PAUSES[min(beyond, len(PAUSES) - 1)]
+        pause = ASIDE_SECONDS[min(beyond, len(ASIDE_SECONDS) - 1)]
         losses.until = self._clock() + pause
         return pause
 

@@ -21,7 +21,7 @@ from services.backends.base import (
     try_out,
 )
 from services.backends.embedded.backend import EmbeddedBackend
-from services.backends.embedded.quarantine import PATIENCE, PAUSES
+from services.backends.embedded.quarantine import ASIDE_SECONDS, LOSSES_IN_A_ROW
 from tests.archives import (
     tiny_attribute_card,
     tiny_card,
@@ -130,7 +130,7 @@ async def test_model_that_keeps_losing_workers_is_set_aside_while_others_serve(
 ) -> None:
     changes, reasons = [], []
     backend.on_change, backend.on_worker_lost = lambda: changes.append(clock.now), reasons.append
-    for _ in range(PATIENCE):
+    for _ in range(LOSSES_IN_A_ROW):
         running = asyncio.create_task(backend.run(KEY, work(MANY)))
         await asyncio.sleep(0.05)
         kill_workers(started)
@@ -144,7 +144,7 @@ async def test_model_that_keeps_losing_workers_is_set_aside_while_others_serve(
         await backend.run(KEY, work())
     other = ModelKey("tiny-plain", "1.0.0")
     await try_out(backend.models[other].card, lambda envelope: backend.run(other, envelope))
-    clock.now += PAUSES[0]
+    clock.now += ASIDE_SECONDS[0]
     assert outcomes(await backend.run(KEY, work())) == {"image"}
     backend.check(KEY)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from services.backends.base import BackendUnavailableError, ModelKey
-from services.backends.embedded.quarantine import PATIENCE, PAUSES, Quarantine
+from services.backends.embedded.quarantine import ASIDE_SECONDS, LOSSES_IN_A_ROW, Quarantine
 from tests.services.gateway.fakes import Clock
 
 KEY, OTHER = ModelKey("ill", "1.0.0"), ModelKey("well", "1.0.0")
@@ -11,18 +11,18 @@ KEY, OTHER = ModelKey("ill", "1.0.0"), ModelKey("well", "1.0.0")
 
 def test_first_losses_are_borne() -> None:
     quarantine = Quarantine(Clock())
-    assert [quarantine.note_loss(KEY) for _ in range(PATIENCE - 1)] == [0.0] * (PATIENCE - 1)
+    assert [quarantine.note_loss(KEY) for _ in range(LOSSES_IN_A_ROW - 1)] == [0.0] * (LOSSES_IN_A_ROW - 1)
     quarantine.check(KEY)
 
 
 def test_model_is_set_aside_until_its_pause_is_over_and_the_others_serve_on() -> None:
     clock = Clock()
     quarantine = Quarantine(clock)
-    for _ in range(PATIENCE):
+    for _ in range(LOSSES_IN_A_ROW):
         pause = quarantine.note_loss(KEY)
     with pytest.raises(BackendUnavailableError, match="model ill is set aside: it lost 3 workers in a row") as refused:
         quarantine.check(KEY)
-    assert refused.value.retry_seconds == pause == PAUSES[0]
+    assert refused.value.retry_seconds == pause == ASIDE_SECONDS[0]
     quarantine.check(OTHER)
     clock.now += pause
     quarantine.check(KEY)
@@ -30,13 +30,13 @@ def test_model_is_set_aside_until_its_pause_is_over_and_the_others_serve_on() ->
 
 def test_pauses_grow_to_a_longest_one() -> None:
     quarantine = Quarantine(Clock())
-    pauses = [quarantine.note_loss(KEY) for _ in range(PATIENCE + len(PAUSES) + 1)]
-    assert pauses[PATIENCE - 1 :] == [*PAUSES, PAUSES[-1], PAUSES[-1]]
+    pauses = [quarantine.note_loss(KEY) for _ in range(LOSSES_IN_A_ROW + len(ASIDE_SECONDS) + 1)]
+    assert pauses[LOSSES_IN_A_ROW - 1 :] == [*ASIDE_SECONDS, ASIDE_SECONDS[-1], ASIDE_SECONDS[-1]]
 
 
 def test_answer_begins_the_row_anew() -> None:
     quarantine = Quarantine(Clock())
-    for _ in range(PATIENCE):
+    for _ in range(LOSSES_IN_A_ROW):
         quarantine.note_loss(KEY)
     quarantine.note_answer(KEY)
     quarantine.check(KEY)
