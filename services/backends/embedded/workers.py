@@ -165,17 +165,29 @@ class Workers:
 
     async def _replace_at_end(self, worker: WorkerProcess, place: int) -> None:
         await worker.ended()
+        try:
+            self._let_go(worker)
+            await self.add(place)
+        except BackendUnavailableError as error:
+            self._fail(error)
+        except Exception as error:
+            # A place that nobody fills any more would still count as a worker.
+            _log.exception("worker %d cannot be replaced", worker.pid)
+            self._fail(BackendUnavailableError(f"a worker cannot be replaced: {error!r}"))
+
+    def _let_go(self, worker: WorkerProcess) -> None:
+        """Note the end of a worker."""
         if not worker.end:
             _log.error("worker %d has ended by itself", worker.pid)
         self._on_loss(worker.end or "crashed")
         self._all.remove(worker)
         self._forget(worker)
         worker.close()
-        try:
-            await self.add(place)
-        except BackendUnavailableError as error:
-            if not self._failed.done():
-                self._failed.set_exception(error)
+
+    def _fail(self, error: BackendUnavailableError) -> None:
+        """Have `watch` end with an error, the first of several."""
+        if not self._failed.done():
+            self._failed.set_exception(error)
 
     def _forget(self, worker: WorkerProcess) -> None:
         """Take a worker that has ended out of the idle ones, whose order stays."""

@@ -200,17 +200,42 @@ async def test_stop_while_a_worker_is_being_replaced_leaves_none(loader: Loader,
     worker.close()
 
 
-async def test_worker_that_cannot_be_replaced_ends_the_watch(loader: Loader, forked: Descendants) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (BackendUnavailableError("no more"), "no more"),
+        (ProcessLookupError("it is gone"), "cannot be replaced: ProcessLookupError"),
+    ],
+)
+async def test_worker_that_cannot_be_replaced_ends_the_watch(
+    loader: Loader, forked: Descendants, error: Exception, reason: str
+) -> None:
     starts = iter([loader.fork])
 
     async def start(_: int) -> WorkerProcess:
         for fork in starts:
             return await fork()
-        raise BackendUnavailableError("no more")
+        raise error
 
     workers = Workers(start, BLIND, lambda _: None)
     await workers.add(0)
     os.kill(await forked.only(), signal.SIGKILL)
-    with pytest.raises(BackendUnavailableError, match="no more"):
-        await workers.watch()
+    async with asyncio.timeout(5.0):
+        with pytest.raises(BackendUnavailableError, match=reason):
+            await workers.watch()
+    await workers.stop()
+
+
+async def test_nothing_that_goes_wrong_as_a_worker_is_let_go_loses_its_place(
+    loader: Loader, forked: Descendants
+) -> None:
+    def fail(_: str) -> None:
+        raise ZeroDivisionError
+
+    workers = Workers(lambda _: loader.fork(), BLIND, fail)
+    await workers.add(0)
+    os.kill(await forked.only(), signal.SIGKILL)
+    async with asyncio.timeout(5.0):
+        with pytest.raises(BackendUnavailableError, match="cannot be replaced: ZeroDivisionError"):
+            await workers.watch()
     await workers.stop()
