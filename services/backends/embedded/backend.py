@@ -149,8 +149,7 @@ class EmbeddedBackend(Backend):
         """End all processes."""
         if self._workers:
             await self._workers.stop()
-        for loader in self._loaders.values():
-            loader.kill()
+        await asyncio.gather(*(loader.kill() for loader in self._loaders.values()))
         self._loaders.clear()
 
     def _default_count(self) -> int:
@@ -184,7 +183,7 @@ class EmbeddedBackend(Backend):
     async def _load(self, place: int, device: str, *, is_worker: bool = False) -> Loader:
         """Start a loader in the place of one that is of no more use."""
         if former := self._loaders.pop(place, None):
-            former.kill()
+            await former.kill()
         loader = self._loaders[place] = await Loader.start(
             self._model_store, self._execution, device, is_worker=is_worker
         )

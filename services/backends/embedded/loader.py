@@ -77,7 +77,7 @@ class Loader:
             if loader.report.fault:
                 raise BackendUnavailableError(loader.report.fault)
         except BaseException:
-            loader.kill()
+            await loader.kill()
             raise
         return loader
 
@@ -112,12 +112,13 @@ class Loader:
         """Return the worker that this process is itself."""
         return WorkerProcess(self._process.pid, self._reader, self._writer)
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """End it; workers that were forked from it go on."""
         self._writer.close()
         self._process.kill()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_SECONDS)
+            # One that holds a GPU takes a while.
+            await asyncio.to_thread(self._process.wait, _END_SECONDS)
 
     async def _receive(self, kind: type[Received]) -> Received:
         received = await read(self._reader, kind)

@@ -27,7 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def loader(store: Path) -> AsyncIterator[Loader]:
     running = await Loader.start(store, "float32", "cpu")
     yield running
-    running.kill()
+    await running.kill()
 
 
 @pytest.fixture

@@ -1,7 +1,11 @@
 """A loader says what it loaded, forks workers, and says why it cannot."""
 
+import asyncio
 import os
 import signal
+import socket
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -29,7 +33,7 @@ async def test_without_forks_it_is_the_worker_itself(store: Path) -> None:
     os.kill(worker.pid, signal.SIGKILL)
     await worker.ended()
     worker.close()
-    loader.kill()
+    await loader.kill()
     await until(lambda: not started() and descriptors() <= open_before)
 
 
@@ -37,7 +41,7 @@ async def test_workers_outlive_it_and_it_forks_no_more(store: Path) -> None:
     open_before = descriptors()
     loader = await Loader.start(store, "float32", "cpu")
     worker = await loader.fork()
-    loader.kill()
+    await loader.kill()
     assert outcomes(await worker.run(KEY, work(2))) == {"image"}
     with pytest.raises(BackendUnavailableError, match="forks no worker"):
         await loader.fork()
@@ -45,6 +49,23 @@ async def test_workers_outlive_it_and_it_forks_no_more(store: Path) -> None:
     await worker.ended()
     worker.close()
     await until(lambda: descriptors() <= open_before)
+
+
+async def test_the_event_loop_goes_on_while_it_ends() -> None:
+    loop_goes_on = threading.Event()
+    seen: list[bool] = []
+
+    class SlowToEnd(subprocess.Popen[bytes]):
+        def wait(self, timeout: float | None = None) -> int:
+            seen.append(loop_goes_on.wait(timeout))
+            return super().wait(timeout)
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        loader = Loader(SlowToEnd(["sleep", "60"]), ours, *await asyncio.open_connection(sock=ours))
+        asyncio.get_running_loop().call_soon(loop_goes_on.set)
+        await loader.kill()
+    assert seen == [True]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
