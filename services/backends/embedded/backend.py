@@ -91,7 +91,8 @@ class EmbeddedBackend(Backend):
         """Load the models, and start the workers.
 
         Raises:
-            BackendUnavailableError: The model store is not a folder, or there is no GPU where one is asked for.
+            BackendUnavailableError: The model store is not a folder, there is no GPU where one is asked for, or a
+                worker may hold less memory than torch and the models take.
         """
         if not self._model_store.is_dir():
             raise BackendUnavailableError(f"model store: {self._model_store} is not a folder")
@@ -163,9 +164,20 @@ class EmbeddedBackend(Backend):
         return max([1, *(loader.report.gpus for loader in self._loaders.values())])
 
     async def _start_worker(self, place: int) -> WorkerProcess:
-        """Start the worker of a place; on GPUs they take turns."""
-        if self._forks:
-            return await self._fork()
+        """Start the worker of a place."""
+        worker = await (self._fork() if self._forks else self._load_worker(place))
+        limit = self._vigilance.memory_bytes
+        if (held := worker.memory()) > limit:
+            # It would be killed at the next look, and so would every one after it.
+            worker.close()
+            raise BackendUnavailableError(
+                f"a worker holds {held:,} bytes before any work and may hold only {limit:,} "
+                "(worker_memory_bytes, GANTRY_WORKER_MEMORY_BYTES)"
+            )
+        return worker
+
+    async def _load_worker(self, place: int) -> WorkerProcess:
+        """Start a worker that loads the models itself; on GPUs they take turns."""
         device = self._device if self._device == "cpu" else f"{self._device}:{place % self._gpus}"
         loader = await self._load(place, device, is_worker=True)
         return loader.become_worker()

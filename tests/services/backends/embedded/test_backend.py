@@ -22,6 +22,7 @@ from services.backends.base import (
 )
 from services.backends.embedded.backend import EmbeddedBackend
 from services.backends.embedded.quarantine import ASIDE_SECONDS, LOSSES_IN_A_ROW
+from services.backends.embedded.workers import Vigilance
 from tests.archives import (
     tiny_attribute_card,
     tiny_card,
@@ -223,3 +224,12 @@ def test_a_probe_goes_the_way_that_there_is() -> None:
 async def test_store_that_is_no_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailableError, match="none is not a folder"):
         await EmbeddedBackend(tmp_path / "none").start()
+
+
+@in_session
+async def test_worker_that_holds_more_than_it_may_before_any_work_is_no_loop_of_kills(store: Path) -> None:
+    started = Descendants()
+    backend = EmbeddedBackend(store, workers=2, execution="float32", vigilance=Vigilance(memory_bytes=1 << 20))
+    with pytest.raises(BackendUnavailableError, match=r"holds [\d,]+ bytes .* only 1,048,576 \(worker_memory_bytes"):
+        await backend.start()
+    await until(lambda: not started())
