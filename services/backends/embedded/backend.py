@@ -203,8 +203,12 @@ class EmbeddedBackend(Backend):
         return loader
 
     def _take_over(self, report: worker_pb2.LoaderReport) -> None:
+        """Serve what a loader has: a store may hold other archives than when the loader before read it."""
         models = {ModelKey(loaded.card.name, loaded.card.version): loaded for loaded in report.models}
         refused = list(report.refused)
+        if self._workers and not models.items() <= self._models.items():
+            # Of those that run, none may answer for an archive that it does not have.
+            self._workers.replace_all()
         if (models, refused) != (self._models, self._refused):
             self._models, self._refused = models, refused
             self.on_change()

@@ -19,6 +19,8 @@ _LEAST_LIMIT_SECONDS = 10.0
 _BLAMED_TIMES_EXPECTED = 2.0
 # A wait for a worker that is being replaced, not for one that is idle.
 _NOTABLE_WAIT_SECONDS = 0.005
+# The end of a worker that has other models than those that are served now; nothing is lost with it.
+_OUTDATED = "outdated"
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Workers:
         self._all: set[WorkerProcess] = set()
         self._replacing: set[asyncio.Task[None]] = set()
         self._running: dict[WorkerProcess, ModelKey] = {}
+        self._outdated: set[WorkerProcess] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def add(self, place: int) -> None:
@@ -108,9 +111,16 @@ class Workers:
                 return left_unrun(len(envelope.request.items))
             return await self._run_in_time(worker, key, envelope)
         finally:
-            del self._running[worker]
-            if not worker.has_ended and not worker.end:
-                self._idle.put_nowait(worker)
+            self._release(worker)
+
+    def replace_all(self) -> None:
+        """Replace the workers that there are: idle ones now, busy ones once they have answered.
+
+        From now on envelopes go to those that are started later. The others do not count as lost.
+        """
+        self._outdated |= self._all
+        for worker in self._all - self._running.keys():
+            self._kill(worker, _OUTDATED)
 
     async def stop(self) -> None:
         """Kill all workers."""
@@ -130,6 +140,16 @@ class Workers:
         while (worker := await self._idle.get()).has_ended or worker.end:
             """It has been replaced."""
         return worker
+
+    def _release(self, worker: WorkerProcess) -> None:
+        """Let a worker have its next envelope, unless it has been lost or is to be replaced."""
+        del self._running[worker]
+        if worker.has_ended or worker.end:
+            return
+        if worker in self._outdated:
+            self._kill(worker, _OUTDATED)
+        else:
+            self._idle.put_nowait(worker)
 
     async def _run_in_time(self, worker: WorkerProcess, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         """Run an envelope; kill the worker where it goes on with it after its time."""
@@ -179,8 +199,10 @@ class Workers:
         """Note the end of a worker."""
         if not worker.end:
             _log.error("worker %d has ended by itself", worker.pid)
-        self._on_loss(worker.end or "crashed")
+        if worker.end != _OUTDATED:
+            self._on_loss(worker.end or "crashed")
         self._all.remove(worker)
+        self._outdated.discard(worker)
         self._forget(worker)
         worker.close()
 

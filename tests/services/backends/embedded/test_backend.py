@@ -11,6 +11,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from gantry.v1 import worker_pb2
 from gantry.v1.generation_pb2 import DIRECTION_B_TO_A
 from services.backends.base import (
     BackendFailedError,
@@ -175,6 +176,61 @@ async def test_loader_that_is_lost_is_replaced_with_the_next_worker(
     assert outcomes(await backend.run(KEY, work())) == {"image"}
     await until(lambda: len(started()) == count, 60.0)
     assert not loader.is_running()
+
+
+@in_session
+async def test_archives_that_have_changed_when_they_are_loaded_again_are_served_by_new_workers_only(
+    tmp_path: Path,
+) -> None:
+    started, lost = Descendants(), []
+    write_tiny_archive(tmp_path, seed=0)
+    backend = EmbeddedBackend(tmp_path, workers=3, execution="float32")
+    backend.on_worker_lost = lost.append
+    await backend.start()
+    digest = backend.models[KEY].digest
+    before = await backend.run(KEY, work())
+    write_tiny_archive(tmp_path, seed=1)
+    write_tiny_archive(tmp_path, name="new")
+    runs: list[asyncio.Task[worker_pb2.WorkReply]] = []
+    # From the moment on at which the gateway learns of them.
+    backend.on_change = lambda: runs.extend(
+        asyncio.create_task(backend.run(key, work())) for key in 3 * [KEY, ModelKey("new", "1.0.0")]
+    )
+    loader = loader_of(started)
+    worker = loader.children()[0]
+    for process in (loader, worker):
+        process.kill()
+    await until(lambda: bool(runs), 60.0)
+    assert backend.models[KEY].digest != digest
+    replies = await asyncio.gather(*runs)
+    assert [outcomes(reply) for reply in replies] == 6 * [{"image"}]
+    (picture,) = {reply.results[0].image.data for reply in replies[::2]}
+    assert picture != before.results[0].image.data
+    assert lost == ["crashed"]
+    await backend.stop()
+
+
+@pytest.mark.slow
+@in_session
+async def test_workers_stay_where_an_archive_has_only_left(tmp_path: Path) -> None:
+    started = Descendants()
+    write_tiny_archive(tmp_path)
+    gone = write_tiny_archive(tmp_path, name="gone")
+    backend = EmbeddedBackend(tmp_path, workers=2, execution="float32")
+    await backend.start()
+    gone.unlink()
+    has_changed = asyncio.Event()
+    backend.on_change = has_changed.set
+    loader = loader_of(started)
+    worker, other = loader.children()
+    for process in (loader, worker):
+        process.kill()
+    async with asyncio.timeout(60.0):
+        await has_changed.wait()
+    assert list(backend.models) == [KEY]
+    assert outcomes(await backend.run(KEY, work())) == {"image"}
+    assert other.is_running()
+    await backend.stop()
 
 
 @pytest.mark.slow

@@ -103,6 +103,19 @@ async def test_model_is_to_blame_for_a_deserted_envelope_only_where_it_took_long
         assert await losses.get() == "overdue"
 
 
+async def test_all_are_replaced_where_asked_and_a_busy_one_answers_first(crew: Crew, forked: Descendants) -> None:
+    async with crew(2) as (workers, losses):
+        before = forked.pids()
+        running = asyncio.create_task(workers.run(KEY, work(MANY)))
+        await asyncio.sleep(0)
+        workers.replace_all()
+        await until(lambda: len(forked.pids() & before) == 1)
+        assert not running.done()
+        assert outcomes(await running) == {"image"}
+        await until(lambda: not forked.pids() & before and len(forked.pids()) == 2)
+        assert losses.empty()
+
+
 async def test_deserted_envelope_ends_between_chunks_and_costs_no_worker(crew: Crew) -> None:
     async with crew() as (workers, losses):
         envelope = work(MANY)
