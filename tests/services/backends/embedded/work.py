@@ -47,6 +47,8 @@ class Descendants:
     def __init__(self, pid: int | None = None) -> None:
         self._process = psutil.Process(pid)
         self._before = {process.pid for process in self._process.children(recursive=True)}
+        # The gateway may have seen the end of one that the kernel still buries.
+        self._killed: set[int] = set()
 
     def __call__(self) -> list[psutil.Process]:
         """Those that run, or have not been buried."""
@@ -65,8 +67,9 @@ class Descendants:
         """Kill one that runs, and return whether there was one."""
         for process in self():
             with suppress(psutil.NoSuchProcess):
-                if process.status() != psutil.STATUS_ZOMBIE:
+                if process.pid not in self._killed and process.status() != psutil.STATUS_ZOMBIE:
                     process.kill()
+                    self._killed.add(process.pid)
                     return True
         return False
 
