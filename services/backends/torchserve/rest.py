@@ -45,10 +45,16 @@ class RestApi:
             key: The model.
 
         Raises:
-            BackendUnavailableError: There was no answer, or TorchServe does not have the model.
+            BackendUnavailableError: There was no answer, or none that tells, or TorchServe does not have the model.
         """
-        (model,) = await self._ask("GET", _path(key))
-        return [WorkerStatus(worker["id"], worker["status"] == "READY") for worker in model["workers"]]
+        answer = await self._ask("GET", _path(key))
+        try:
+            (model,) = answer
+            return [WorkerStatus(worker["id"], worker["status"] == "READY") for worker in model["workers"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BackendUnavailableError(
+                f"TorchServe's REST management API at {self._address} did not say which workers {' '.join(key)} has"
+            ) from error
 
     async def scale(self, key: ModelKey, workers: int) -> None:
         """Set how many workers a model has; those that are too many are killed, those that come load it later.

@@ -76,6 +76,19 @@ async def test_refusal_names_what_was_asked(management: tuple[type[Management], 
         await rest.workers(KEY)
 
 
+@pytest.mark.parametrize(
+    "answer", [[], None, {"code": 500}, [{}], [{"workers": None}], [{"workers": [{"id": "9000"}]}], ["tiny"]]
+)
+async def test_answer_that_does_not_tell_of_workers_is_none(
+    management: tuple[type[Management], RestApi], answer: object
+) -> None:
+    told, rest = management
+    told.answer = answer
+
+    with pytest.raises(BackendUnavailableError, match="did not say which workers tiny model 1.0.0 has"):
+        await rest.workers(KEY)
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "unix:/nowhere/management.sock"])
 async def test_api_that_is_not_there_is_named(address: str) -> None:
     with pytest.raises(BackendUnavailableError, match=f"REST management API at {address} did not answer"):
