@@ -85,7 +85,7 @@ async def test_answer_that_does_not_tell_of_workers_is_none(
     told, rest = management
     told.answer = answer
 
-    with pytest.raises(BackendUnavailableError, match="did not say which workers tiny model 1.0.0 has"):
+    with pytest.raises(BackendUnavailableError, match=r"did not say which workers tiny model 1\.0\.0 has"):
         await rest.workers(KEY)
 
 
