@@ -119,9 +119,8 @@ class TorchServeApi:
         except grpc.aio.UsageError as error:
             raise BackendUnavailableError(_CLOSED) from error
         except asyncio.CancelledError as error:
-            if (caller := asyncio.current_task()) and caller.cancelling():
+            if _caller_is_cancelled():
                 raise
-            # It is the call that was cancelled, and not who waits for it.
             raise BackendUnavailableError(_CLOSED) from error
 
     async def ping(self, timeout: float) -> bool:
@@ -133,6 +132,10 @@ class TorchServeApi:
         try:
             await self._stub.Ping(empty_pb2.Empty(), timeout=timeout)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError):
+            return False
+        except asyncio.CancelledError:
+            if _caller_is_cancelled():
+                raise
             return False
         return True
 
@@ -163,6 +166,12 @@ class TorchServeApi:
                     "that it runs with disable_token_authorization=true"
                 ) from error
             return registered
+
+
+def _caller_is_cancelled() -> bool:
+    """Return whether it is who waits that was cancelled, and not the call, as where the channel is closed."""
+    caller = asyncio.current_task()
+    return caller is not None and caller.cancelling() > 0
 
 
 async def _list_names(

@@ -328,7 +328,11 @@ class TorchServeBackend(Backend):
             await self._look_pause(_LOOK_SECONDS)
             if self._is_down or self._api is None:
                 continue
-            if not (await self._api.ping(_PING_SECONDS) or await self._api.ping(_PING_SECONDS)):
+            answers = await self._api.ping(_PING_SECONDS) or await self._api.ping(_PING_SECONDS)
+            if self._is_down:
+                # Its end was noticed meanwhile, and the connection closed.
+                continue
+            if not answers:
                 _log.error("TorchServe does not answer, and is killed")
                 self.on_worker_lost("silent")
                 self._process.kill()

@@ -37,7 +37,7 @@ class ScriptedTorchServe(
         self.version = "1.0.0"
         self.worker_status = "READY"
         self.workers: int | None = 1
-        self.is_mute = False
+        self.is_mute, self.pinged = False, asyncio.Event()
         self.calls: list[inference_pb2.PredictionsRequest] = []
         self.server: grpc.aio.Server
 
@@ -52,6 +52,7 @@ class ScriptedTorchServe(
         return inference_pb2.PredictionResponse(prediction=await self.models[request.model_name](envelope, context))
 
     async def Ping(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.pinged.set()
         if self.is_mute:
             await asyncio.Event().wait()
         return inference_pb2.TorchServeHealthResponse(health="Healthy")

@@ -94,6 +94,26 @@ async def test_calls_of_a_connection_that_is_closed_are_unavailable(monkeypatch:
         await scripted.server.stop(None)
 
 
+async def test_ping_of_a_connection_that_is_closed_has_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchserve_api, "_CLOSE_SECONDS", 0.0)
+    scripted = ScriptedTorchServe()
+    scripted.is_mute = True
+    address = await scripted.listen()
+    api = TorchServeApi(address, address, 1 << 20)
+    under_way, given_up = (asyncio.create_task(api.ping(PATIENCE_SECONDS)) for _ in range(2))
+    try:
+        await asyncio.wait_for(scripted.pinged.wait(), PATIENCE_SECONDS)
+        given_up.cancel()
+        await api.close()
+
+        assert not await under_way
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        assert not await api.ping(PATIENCE_SECONDS)
+    finally:
+        await scripted.server.stop(None)
+
+
 async def test_torchserve_that_is_not_there_says_what_to_check() -> None:
     nowhere = "127.0.0.1:1"
 

@@ -15,6 +15,7 @@ from gantry.v1 import worker_pb2
 from services.backends.base import BackendUnavailableError, ModelKey, WorkerLostError
 from services.backends.envelope import Envelope
 from services.backends.restarts import PAUSES
+from services.backends.torchserve import api as torchserve_api
 from services.backends.torchserve import process as torchserve_process
 from services.backends.torchserve import roster as torchserve_roster
 from services.backends.torchserve.api import DEFAULT_MESSAGE_BYTES
@@ -317,6 +318,28 @@ async def test_model_that_is_back_serves_while_others_still_load(
         has_loaded.set()
         await rounds.begun()
         backend.check(slow)
+
+
+async def test_torchserve_that_ends_while_it_is_pinged_is_watched_again(
+    archive: Path, lives: list[ScriptedProcess], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection is closed under the ping."""
+    monkeypatch.setattr(torchserve_api, "_CLOSE_SECONDS", 0.0)
+    scripted, rounds, looks = ScriptedProcess.torchserve, Rounds(), Rounds()
+    async with owning(archive.parent, rounds, looks) as backend, kept(backend, rounds):
+        await looks.begun()
+        scripted.is_mute = True
+        looks.end()
+        await asyncio.wait_for(scripted.pinged.wait(), PATIENCE_SECONDS)
+        lives[0].kill()
+        await rounds.begun()
+
+        await looks.begun()
+        assert "TorchServe does not answer, and is killed" not in caplog.messages
+        scripted.is_mute = False
+        await rounds.next()
+        await looks.next()
+        assert not lives[1].was_killed
 
 
 async def test_torchserve_that_is_mute_is_killed_and_started_again(
