@@ -77,6 +77,8 @@ class Roster:
         self._on_change, self._on_lack, self._workers, self._is_own = on_change, on_lack, workers, is_own
         self.served: Mapping[ModelKey, Served] = {}
         self.back: set[ModelKey] = set()
+        # Whether TorchServe told which models it has when it was asked last.
+        self._is_heard = True
         self._archives: Mapping[ModelKey, Path] = {}
         # What the store refused, and what is registered and does not serve: reasons by archive or model.
         self._refused_files: Sequence[models_pb2.RefusedArchive] = ()
@@ -175,11 +177,16 @@ class Roster:
             asked |= {key: one.workers for key, one in registered.items() if one.ready}
             met = await asyncio.gather(*(self._meet_again(api, *one) for one in asked.items()))
         except BackendUnavailableError as error:
-            _log.debug("%s", error)
+            if self._is_heard:
+                _log.warning("models that come and go are not noticed: %s", error)
+            self._is_heard = False
         except Exception:
             # Following must outlive whatever a TorchServe answers.
             _log.exception("TorchServe could not be asked which models it has")
         else:
+            if not self._is_heard:
+                _log.warning("models that come and go are noticed again")
+            self._is_heard = True
             self._take_over(registered, dict(zip(asked, met, strict=True)))
             for key, one in registered.items():
                 if one.ready < one.workers and key in self.served:

@@ -17,7 +17,7 @@ from services.backends.base import BackendUnavailableError, ModelKey
 from services.backends.envelope import Envelope
 from services.backends.torchserve import configuration
 from services.backends.torchserve import roster as torchserve_roster
-from services.backends.torchserve.api import DEFAULT_MESSAGE_BYTES
+from services.backends.torchserve.api import DEFAULT_MESSAGE_BYTES, TorchServeApi
 from services.backends.torchserve.process import TorchServeProcess
 from services.worker.archive import card_digest, open_archive
 from tests.archives import tiny_card, write_tiny_archive
@@ -203,6 +203,25 @@ async def test_nothing_leaves_because_nobody_answers(tiny: Answer, caplog: pytes
         assert backend.models == before
         assert not changes
     assert caplog.messages.count("TorchServe could not be asked which models it has") == 1
+
+
+async def test_management_api_that_does_not_answer_is_told_once_and_so_is_its_return(
+    tiny: Answer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def silent(*_: object) -> None:
+        raise BackendUnavailableError("no answer")
+
+    rounds = Rounds()
+    async with attached(ScriptedTorchServe(tiny=tiny), rounds=rounds) as backend, kept(backend, rounds):
+        with monkeypatch.context() as unreachable:
+            unreachable.setattr(TorchServeApi, "list_registered", silent)
+            await rounds.next()
+            await rounds.next()
+        assert caplog.messages == ["models that come and go are not noticed: no answer"]
+
+        await rounds.next()
+        await rounds.next()
+        assert caplog.messages[1:] == ["models that come and go are noticed again"]
 
 
 async def test_new_version_of_a_named_model_is_noticed(tiny: Answer) -> None:
