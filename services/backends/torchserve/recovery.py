@@ -13,7 +13,8 @@ from services.backends.torchserve.roster import Served
 _POLL_SECONDS, _SLOW_POLL_SECONDS = 0.2, 1.0
 # A worker of the gateway's own that ended is started by TorchServe at once, or else not before a pause of its own.
 _NO_PROCESS_SECONDS = 3.0
-# Of another TorchServe no processes can be seen: a worker that is so late may be waiting for a pause to end.
+# Of another TorchServe no processes can be seen: a worker that is so late, and has had the time that it is given to
+# load, may be waiting for a pause to end. One that loads would begin anew.
 _NO_WORKER_SECONDS = 20.0
 
 _log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class Recovery:
         """See how many workers there are, and have one started where there is none and TorchServe waits with it."""
         alive = await self._alive(await self._rest.workers(self._served.key))
         self.note(0 if self._is_hung else sum(worker.is_ready for worker in alive))
-        patience = _NO_PROCESS_SECONDS if self._processes else _NO_WORKER_SECONDS
+        patience = _NO_PROCESS_SECONDS if self._processes else max(_NO_WORKER_SECONDS, self._served.startup_seconds)
         # One of its own that loads for ever is ended by TorchServe.
         if self.ready or (alive and self._processes):
             self._seen = self._clock()

@@ -32,15 +32,22 @@ class Served:
     Attributes:
         loaded: What the gateway shows of it.
         workers: How many workers it is to have.
+        startup_seconds: What they are given to load it.
     """
 
     loaded: models_pb2.LoadedModel
     workers: int
+    startup_seconds: float
 
     @property
     def key(self) -> ModelKey:
         """What its card calls it."""
         return ModelKey(self.loaded.card.name, self.loaded.card.version)
+
+    @property
+    def registered(self) -> Registered:
+        """What TorchServe told of it, with all its workers ready."""
+        return Registered(self.startup_seconds, self.workers, self.workers)
 
 
 class Roster:
@@ -153,7 +160,7 @@ class Roster:
 
     async def _meet(self, api: TorchServeApi, key: ModelKey, registered: Registered) -> Served:
         """Ask a model for its card, waiting until TorchServe runs and a worker has loaded it."""
-        served = await self._ask(api, key, registered.workers, self._start_seconds, wait_for_ready=True)
+        served = await self._ask(api, key, registered, self._start_seconds, wait_for_ready=True)
         if served.key in self.served:
             # Of a TorchServe that was started again: its callers wait, and other models may load for long.
             self.served = {**self.served, served.key: served}
@@ -173,8 +180,8 @@ class Roster:
         try:
             registered = self._named() or await api.list_registered(_FOLLOW_SECONDS)
             # A worker that is not there would let a call wait.
-            asked = {key: known.workers for key, known in self.served.items()}
-            asked |= {key: one.workers for key, one in registered.items() if one.ready}
+            asked = {key: known.registered for key, known in self.served.items()}
+            asked |= {key: one for key, one in registered.items() if one.ready}
             met = await asyncio.gather(*(self._meet_again(api, *one) for one in asked.items()))
         except BackendUnavailableError as error:
             if self._is_heard:
@@ -193,16 +200,16 @@ class Roster:
                     self._on_lack(self.served[key])
 
     async def _meet_again(
-        self, api: TorchServeApi, key: ModelKey, workers: int
+        self, api: TorchServeApi, key: ModelKey, registered: Registered
     ) -> Served | BackendError | ArchiveError:
         """Ask a model for its card, and try it out where it is another than before; return what is wrong with it."""
         try:
-            served = await self._ask(api, key, workers, _FOLLOW_SECONDS)
+            served = await self._ask(api, key, registered, _FOLLOW_SECONDS)
         except (BackendError, ArchiveError) as error:
             return error
         known = self.served.get(served.key)
         if known is not None and known.loaded == served.loaded:
-            return replace(known, workers=workers or known.workers)
+            return replace(served, workers=served.workers or known.workers)
         try:
             await self._warm_up(api, key)
             await try_out(served.loaded.card, partial(self._run, served))
@@ -252,7 +259,7 @@ class Roster:
         self,
         api: TorchServeApi,
         key: ModelKey,
-        workers: int,
+        registered: Registered,
         timeout: float,
         *,
         wait_for_ready: bool = False,
@@ -266,7 +273,8 @@ class Roster:
         needed = picture_bytes(card.image.width * card.image.height * card.image.channels) + OVERHEAD_BYTES
         if needed > api.message_bytes:
             raise ArchiveError(f"a picture may take {needed} bytes, TorchServe answers {api.message_bytes}")
-        return Served(models_pb2.LoadedModel(card=card, digest=card_digest(card_json)), workers)
+        loaded = models_pb2.LoadedModel(card=card, digest=card_digest(card_json))
+        return Served(loaded, registered.workers, registered.startup_seconds)
 
     async def _warm_up(self, api: TorchServeApi, key: ModelKey) -> None:
         """Make a TorchServe of the gateway's own as quick as it will be."""

@@ -37,6 +37,7 @@ class ScriptedTorchServe(
         self.version = "1.0.0"
         self.worker_status = "READY"
         self.workers: int | None = 1
+        self.startup_seconds = 120
         self.is_mute, self.pinged = False, asyncio.Event()
         self.calls: list[inference_pb2.PredictionsRequest] = []
         self.server: grpc.aio.Server
@@ -69,7 +70,7 @@ class ScriptedTorchServe(
         version = {
             "modelVersion": self.version,
             "minWorkers": self.workers,
-            "startupTimeout": 120,
+            "startupTimeout": self.startup_seconds,
             "workers": [{"status": self.worker_status}] * (self.workers or 0),
         }
         return management_pb2.ManagementResponse(msg=json.dumps([version]))

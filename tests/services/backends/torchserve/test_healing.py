@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -15,8 +16,8 @@ from services.backends.torchserve.roster import Served
 from tests.archives import tiny_card
 from tests.services.backends.torchserve.scripted import KEY
 
-SERVED = Served(models_pb2.LoadedModel(card=tiny_card()), workers=1)
-PAIR = Served(models_pb2.LoadedModel(card=tiny_card()), workers=2)
+SERVED = Served(models_pb2.LoadedModel(card=tiny_card()), workers=1, startup_seconds=60.0)
+PAIR = replace(SERVED, workers=2)
 
 
 class Time:
@@ -173,6 +174,28 @@ async def test_torchserve_that_waits_to_start_a_worker_is_scaled_from_zero() -> 
         scripted.start("2", is_ready=False)
         await time.let_pass(20.0)
         assert scripted.acts == ["kill 1", "scale 0", "scale 1"], "one that loads is let load"
+
+
+async def test_worker_of_another_torchserve_has_the_time_that_its_model_needs_to_load() -> None:
+    """Whether it loads or waits cannot be told."""
+    scripted = Scripted("1")
+    scripted.start("1", is_ready=False)
+    async with healing(scripted, is_own=False) as (made, time):
+        made.look_after(SERVED)
+        await time.let_pass(59.0)
+        assert not scripted.acts
+        await time.let_pass(2.0)
+        assert scripted.acts == ["scale 0", "scale 1"]
+
+
+async def test_worker_of_another_torchserve_has_some_time_however_little_its_model_may_take() -> None:
+    scripted = Scripted()
+    async with healing(scripted, is_own=False) as (made, time):
+        made.look_after(replace(SERVED, startup_seconds=1.0))
+        await time.let_pass(19.0)
+        assert not scripted.acts
+        await time.let_pass(2.0)
+        assert scripted.acts == ["scale 0", "scale 1"]
 
 
 async def test_worker_of_another_torchserve_is_scaled_away_and_its_call_runs_again() -> None:

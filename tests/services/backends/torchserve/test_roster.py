@@ -56,6 +56,17 @@ async def test_models_are_those_that_show_their_card(tiny: Answer, archive: Path
         }
 
 
+async def test_time_that_a_model_may_take_to_load_is_what_torchserve_tells_now(tiny: Answer) -> None:
+    scripted, rounds = ScriptedTorchServe(tiny=tiny), Rounds()
+    async with attached(scripted, rounds=rounds) as backend, kept(backend, rounds):
+        assert backend._roster.served[KEY].startup_seconds == 120.0
+        scripted.startup_seconds = 300
+
+        await rounds.next()
+
+        assert backend._roster.served[KEY].startup_seconds == 300.0
+
+
 async def test_model_that_never_answers_does_not_hold_up_the_others(
     tiny: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
