@@ -16,6 +16,8 @@ _NO_PROCESS_SECONDS = 3.0
 # Of another TorchServe no processes can be seen: a worker that is so late, and has had the time that it is given to
 # load, may be waiting for a pause to end. One that loads would begin anew.
 _NO_WORKER_SECONDS = 20.0
+# What a gateway that stops leaves to a scaling that is under way.
+_LAST_SCALING_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -132,9 +134,21 @@ class Recovery:
         self._is_hung = False
 
     async def _scale_anew(self) -> None:
-        await self._rest.scale(self._served.key, 0)
-        await self._rest.scale(self._served.key, self._served.workers)
+        """Scale the model to 0 and back; to the end, even where that is cancelled meanwhile."""
+        scaling = asyncio.create_task(self._scale_down_and_up())
+        try:
+            await asyncio.shield(scaling)
+        except asyncio.CancelledError:
+            await asyncio.wait({scaling}, timeout=_LAST_SCALING_SECONDS)
+            raise
         self._seen = self._clock()
+
+    async def _scale_down_and_up(self) -> None:
+        try:
+            await self._rest.scale(self._served.key, 0)
+        finally:
+            # Whatever was answered, it may have none now.
+            await self._rest.scale(self._served.key, self._served.workers)
 
     async def _alive(self, workers: Sequence[WorkerStatus]) -> list[WorkerStatus]:
         """Of these workers return those that have a process, as far as that can be seen."""

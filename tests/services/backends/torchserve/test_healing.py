@@ -56,6 +56,8 @@ class Scripted:
         self.processes = dict.fromkeys(workers, False)
         self.acts: list[str] = []
         self.is_down = False
+        self.has_removed = asyncio.Event()
+        self.has_removed.set()
         self.on_kill: Callable[[], None] = lambda: None
 
     async def ask_workers(self) -> Sequence[WorkerStatus]:
@@ -93,7 +95,10 @@ class ScriptedRest:
     async def scale(self, _: object, workers: int) -> None:
         self._scripted.acts.append(f"scale {workers}")
         if not workers:
+            await self._scripted.has_removed.wait()
             self._scripted.workers.clear()
+            if self._scripted.is_down:
+                raise BackendUnavailableError("no answer")
 
 
 @asynccontextmanager
@@ -213,6 +218,34 @@ async def test_worker_of_another_torchserve_is_scaled_away_and_its_call_runs_aga
 
         assert seen.done()
         assert scripted.acts == ["scale 0", "scale 1"]
+
+
+async def test_model_that_is_being_scaled_away_gets_its_workers_back_though_healing_stops() -> None:
+    scripted = Scripted("1")
+    scripted.has_removed.clear()
+    async with healing(scripted, is_own=False) as (made, time):
+        seen = asyncio.create_task(made.see_through(SERVED, calling(), 3.0))
+        await time.let_pass(3.2)
+        assert scripted.acts == ["scale 0"]
+        stopping = asyncio.create_task(made.stop())
+        await time.let_pass(1.0)
+        assert not stopping.done()
+        scripted.has_removed.set()
+        await asyncio.wait_for(stopping, 5.0)
+
+        assert scripted.acts == ["scale 0", "scale 1"]
+        seen.cancel()
+
+
+async def test_model_whose_scaling_away_was_not_confirmed_gets_its_workers_back() -> None:
+    """It may have been done all the same."""
+    scripted = Scripted("1")
+    scripted.is_down = True
+    async with healing(scripted, is_own=False) as (made, time):
+        seen = asyncio.create_task(made.see_through(SERVED, calling(), 3.0))
+        await time.let_pass(3.2)
+        assert scripted.acts == ["scale 0", "scale 1"]
+        seen.cancel()
 
 
 async def test_torchserve_in_which_every_worker_hangs_is_killed() -> None:
