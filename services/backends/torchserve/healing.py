@@ -23,7 +23,7 @@ from services.waiting import is_done_within
 _GRACE_SECONDS = 1.0
 # A worker is late when it takes so many times what was expected, and a little more.
 _LATE_TIMES, _LATE_SECONDS = 5.0, 2.0
-# A TorchServe of the gateway's own that still hangs then is started anew.
+# A TorchServe of the gateway's own that still hangs then is started anew; another is left to end the call itself.
 _MOST_REPLACEMENTS = 3
 # A model that has had no worker for so long takes no work.
 _SET_ASIDE_SECONDS = 10.0
@@ -130,9 +130,8 @@ class Healing:
                 _log.warning("model %s %s: a worker hangs; torchserve_rest_address is not set", *served.key)
                 limit = None
                 continue
-            if replaced == _MOST_REPLACEMENTS and self._processes:
-                _log.error("model %s %s: replacing its workers does not help; TorchServe is killed", *served.key)
-                self._processes.kill()
+            if replaced == _MOST_REPLACEMENTS:
+                self._give_up(served.key)
                 limit = None
                 continue
             if is_new or recovery.up.is_set():
@@ -186,6 +185,18 @@ class Healing:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _give_up(self, key: ModelKey) -> None:
+        """Have a call ended that hangs every worker."""
+        if self._processes:
+            _log.error("model %s %s: replacing its workers does not help; TorchServe is killed", *key)
+            self._processes.kill()
+        else:
+            # A call that is cancelled would be put back and run all the same, where nobody sees it.
+            _log.error(
+                "model %s %s: replacing its workers does not help; TorchServe's response timeout is to end the call",
+                *key,
+            )
 
     def _begin(self, served: Served) -> Recovery | None:
         """Return the recovery of a model, a new one where there is none; None where nothing can be done."""

@@ -264,6 +264,26 @@ async def test_torchserve_in_which_every_worker_hangs_is_killed() -> None:
         assert seen.done()
 
 
+async def test_call_that_hangs_every_worker_of_another_torchserve_is_left_to_its_response_timeout(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """TorchServe would run it again though nobody awaited it: its slot stays taken until TorchServe has ended it."""
+    scripted, call = Scripted("1"), calling()
+    async with healing(scripted, is_own=False) as (made, time):
+        seen = asyncio.create_task(made.see_through(SERVED, call, 3.0))
+        for _ in range(5):
+            await time.let_pass(3.1)
+            scripted.start("2")
+            await time.let_pass(1.0)
+
+        assert scripted.acts == ["scale 0", "scale 1"] * 3
+        assert "replacing its workers does not help; TorchServe's response timeout" in caplog.messages[-1]
+        assert not seen.done()
+        call.set_result(None)
+        await time.let_pass(0.1)
+        assert seen.done()
+
+
 async def test_call_that_waits_for_a_worker_has_its_time_from_then_on() -> None:
     scripted, call = Scripted("1"), calling()
     scripted.kill_workers("1")
