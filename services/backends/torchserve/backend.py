@@ -148,6 +148,8 @@ class TorchServeBackend(Backend):
                     await self._revive(restarts, end)
                 elif self._api is not None:
                     await self._roster.follow(self._api)
+                    # Every time: a call of a model that has left may have lost its worker since.
+                    self._healing.follow(self._roster.served)
         finally:
             watching.cancel()
 

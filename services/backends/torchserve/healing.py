@@ -72,7 +72,7 @@ class Healing:
         self._rest, self._processes, self._clock, self._pause = rest, processes, clock, pause
         self._workers: Mapping[str, bool] = {}
         self._recoveries: dict[ModelKey, Recovery] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[ModelKey, asyncio.Task[None]] = {}
 
     def slots(self, served: Served) -> int:
         """Return how many workers of a model are known to be ready, at least one.
@@ -162,6 +162,18 @@ class Healing:
         """
         self._begin(served)
 
+    def follow(self, models: Mapping[ModelKey, Served]) -> None:
+        """Care for models as they are now, and no longer for those that have left.
+
+        Args:
+            models: The models that serve.
+        """
+        for key, recovery in self._recoveries.items():
+            if key in models:
+                recovery.served = models[key]
+            else:
+                self._tasks[key].cancel()
+
     async def look(self, models: Iterable[Served]) -> None:
         """Kill workers of the gateway's own that are stopped, and care for models that may have lost one.
 
@@ -182,9 +194,10 @@ class Healing:
 
     async def stop(self) -> None:
         """End what is under way."""
-        for task in self._tasks:
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _give_up(self, key: ModelKey) -> None:
         """Have a call ended that hangs every worker."""
@@ -205,13 +218,12 @@ class Healing:
         if served.key not in self._recoveries:
             recovery = Recovery(served, self._rest, self._processes, self._clock, self._pause)
             self._recoveries[served.key] = recovery
-            task = asyncio.create_task(recovery.run())
-            self._tasks.add(task)
+            task = self._tasks[served.key] = asyncio.create_task(recovery.run())
             task.add_done_callback(partial(self._close, served.key))
         return self._recoveries[served.key]
 
-    def _close(self, key: ModelKey, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def _close(self, key: ModelKey, _: asyncio.Task[None]) -> None:
+        del self._tasks[key]
         self._recoveries.pop(key).up.set()
 
 

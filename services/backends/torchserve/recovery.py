@@ -49,6 +49,7 @@ class Recovery:
     """A model whose workers are not all well, or may not be.
 
     Attributes:
+        served: The model.
         ready: How many workers are known to be ready.
         up: Set while it is not known to have none, and when nothing more is done for it.
         down_since: When it was last found to have none.
@@ -71,7 +72,7 @@ class Recovery:
             clock: Monotonic seconds.
             pause: Lets a number of seconds pass on that clock.
         """
-        self._served, self._rest, self._processes = served, rest, processes
+        self.served, self._rest, self._processes = served, rest, processes
         self._clock, self._pause = clock, pause
         self._is_hung = False
         self._seen = clock()
@@ -96,7 +97,7 @@ class Recovery:
 
     async def run(self) -> None:
         """Care for the model until all its workers are ready."""
-        while self._is_hung or self.ready < self._served.workers:
+        while self._is_hung or self.ready < self.served.workers:
             was_up = self.up.is_set()
             try:
                 if self._is_hung:
@@ -105,22 +106,22 @@ class Recovery:
                 await self._pause(_SLOW_POLL_SECONDS if self.ready else _POLL_SECONDS)
                 await self._see()
             except BackendUnavailableError as error:
-                _log.warning("model %s %s: its workers cannot be cared for: %s", *self._served.key, error)
+                _log.warning("model %s %s: its workers cannot be cared for: %s", *self.served.key, error)
                 await self._pause(_SLOW_POLL_SECONDS)
             if self.ready and not was_up:
                 seconds = self._clock() - self.down_since
-                _log.warning("model %s %s: a worker serves again after %.1f s", *self._served.key, seconds)
+                _log.warning("model %s %s: a worker serves again after %.1f s", *self.served.key, seconds)
 
     async def _see(self) -> None:
         """See how many workers there are, and have one started where there is none and TorchServe waits with it."""
-        alive = await self._alive(await self._rest.workers(self._served.key))
+        alive = await self._alive(await self._rest.workers(self.served.key))
         self.note(0 if self._is_hung else sum(worker.is_ready for worker in alive))
-        patience = _NO_PROCESS_SECONDS if self._processes else max(_NO_WORKER_SECONDS, self._served.startup_seconds)
+        patience = _NO_PROCESS_SECONDS if self._processes else max(_NO_WORKER_SECONDS, self.served.startup_seconds)
         # One of its own that loads for ever is ended by TorchServe.
         if self.ready or (alive and self._processes):
             self._seen = self._clock()
         elif self._clock() - self._seen >= patience:
-            _log.warning("model %s %s: TorchServe starts no worker: scaling from 0", *self._served.key)
+            _log.warning("model %s %s: TorchServe starts no worker: scaling from 0", *self.served.key)
             await self._scale_anew()
 
     async def _remove(self) -> None:
@@ -128,7 +129,7 @@ class Recovery:
         if self._processes is None:
             await self._scale_anew()
         else:
-            workers = await self._rest.workers(self._served.key)
+            workers = await self._rest.workers(self.served.key)
             await self._processes.worker_processes()
             self._processes.kill_workers([worker.id for worker in workers])
         self._is_hung = False
@@ -145,10 +146,10 @@ class Recovery:
 
     async def _scale_down_and_up(self) -> None:
         try:
-            await self._rest.scale(self._served.key, 0)
+            await self._rest.scale(self.served.key, 0)
         finally:
             # Whatever was answered, it may have none now.
-            await self._rest.scale(self._served.key, self._served.workers)
+            await self._rest.scale(self.served.key, self.served.workers)
 
     async def _alive(self, workers: Sequence[WorkerStatus]) -> list[WorkerStatus]:
         """Of these workers return those that have a process, as far as that can be seen."""

@@ -110,6 +110,22 @@ async def test_slot_is_taken_until_torchserve_answers_whoever_waits(
     assert caplog.messages == ["model tiny 1.0.0: a worker hangs; torchserve_rest_address is not set"]
 
 
+async def test_workers_of_a_model_that_has_left_are_not_waited_for(tiny: Answer) -> None:
+    scripted, rounds, looks, now = ScriptedTorchServe(tiny=failing(tiny, DIED)), Rounds(), Rounds(), [0.0]
+    watched = attached(scripted, rounds=rounds, looks=looks, clock=lambda: now[0], rest_address="127.0.0.1:1")
+    async with watched as backend, kept(backend, rounds):
+        with pytest.raises(WorkerLostError):
+            await backend.run(KEY, Envelope(envelope_of(1)))
+        now[0] = 11.0
+        with pytest.raises(BackendUnavailableError, match="are being replaced"):
+            backend.check(KEY)
+        del scripted.models["tiny"]
+
+        await rounds.next()
+
+        backend.check(KEY)
+
+
 async def test_slots_are_the_workers_that_torchserve_tells_of(tiny: Answer) -> None:
     scripted, rounds = ScriptedTorchServe(tiny=tiny), Rounds()
     scripted.workers = 3

@@ -367,6 +367,36 @@ async def test_model_without_a_worker_for_long_is_set_aside() -> None:
         made.check(KEY)
 
 
+async def test_model_that_has_left_is_no_longer_cared_for(caplog: pytest.LogCaptureFixture) -> None:
+    scripted = Scripted()
+    scripted.is_down = True
+    async with healing(scripted, is_own=False) as (made, time):
+        made.note_lost(SERVED)
+        waiting = asyncio.create_task(made.healed(KEY))
+        await time.let_pass(11.0)
+        made.follow({KEY: SERVED})
+        await time.let_pass(0.1)
+        assert not waiting.done()
+        made.follow({})
+        await time.let_pass(0.1)
+        assert waiting.done()
+        made.check(KEY)
+        caplog.clear()
+        await time.let_pass(5.0)
+        assert not caplog.messages
+
+
+async def test_model_that_is_to_have_fewer_workers_than_before_is_well_with_these() -> None:
+    scripted = Scripted("1")
+    async with healing(scripted, is_own=False) as (made, time):
+        made.look_after(PAIR)
+        await time.let_pass(2.0)
+        assert made.slots(PAIR) == 1, "one of two is ready"
+        made.follow({KEY: SERVED})
+        await time.let_pass(2.0)
+        assert made.slots(PAIR) == 2, "nothing is known to be wrong"
+
+
 async def test_stop_lets_go_of_who_waits() -> None:
     scripted = Scripted("1")
     scripted.kill_workers("1")
