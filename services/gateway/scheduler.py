@@ -438,14 +438,15 @@ class Scheduler:
 
     def _run_again(self, queue: ModelQueue, batch: Sequence[Entry], error: BackendError) -> None:
         """Run the items of an envelope that failed again, each alone; one that failed alone fails for good."""
+        is_lost = isinstance(error, WorkerLostError)
         for entry in batch:
             entry.envelope = None
-            entry.losses += isinstance(error, WorkerLostError)
+            entry.losses += is_lost
             if entry.output.done():
                 continue
-            if len(batch) > 1 or 0 < entry.losses < MOST_LOSSES:
+            if len(batch) > 1 or (is_lost and entry.losses < MOST_LOSSES):
                 queue.first.append([entry])
-            elif entry.losses and not entry.is_probe:
+            elif is_lost and not entry.is_probe:
                 entry.output.set_exception(self._poison.note(queue.key, entry.item))
             else:
                 entry.output.set_exception(error)

@@ -424,6 +424,15 @@ async def test_what_has_cost_two_workers_is_refused_for_a_while(bench: Bench) ->
     bench.submit(7)
 
 
+async def test_what_lost_its_worker_once_and_then_fails_alone_fails_for_good(bench: Bench) -> None:
+    (result,) = bench.submit(7)
+    (await bench.backend.away.get()).outcome.set_exception(WorkerLostError("lost"))
+    (await bench.backend.away.get()).outcome.set_exception(BackendFailedError("the model failed"))
+    with pytest.raises(BackendFailedError):
+        await result
+    bench.submit(7)
+
+
 async def test_an_envelope_that_failed_is_run_again_item_by_item(bench: Bench) -> None:
     results = bench.submit(1, 2)
     error = BackendFailedError("the model failed")
