@@ -42,7 +42,15 @@ class BackendFailedError(BackendError):
 
 
 class WorkerLostError(BackendError):
-    """The worker crashed, or was stopped, while it ran the envelope."""
+    """The worker crashed, or was stopped, while it ran the envelope.
+
+    Attributes:
+        is_to_blame: Whether the envelope may be the reason.
+    """
+
+    def __init__(self, message: str, *, is_to_blame: bool = True) -> None:
+        super().__init__(message)
+        self.is_to_blame = is_to_blame
 
 
 def _ignore(reason: str) -> None:

@@ -441,7 +441,7 @@ class Scheduler:
         is_lost = isinstance(error, WorkerLostError)
         for entry in batch:
             entry.envelope = None
-            entry.losses += is_lost
+            entry.losses += isinstance(error, WorkerLostError) and error.is_to_blame
             if entry.output.done():
                 continue
             if len(batch) > 1 or (is_lost and entry.losses < MOST_LOSSES):

@@ -314,11 +314,11 @@ class TorchServeBackend(Backend):
         assert self._api is not None
         calling = asyncio.create_task(self._api.call(served.key, request, None))
         try:
-            await self._healing.see_through(served, calling, limit)
+            is_to_blame = await self._healing.see_through(served, calling, limit)
             return calling.result()
         except WorkerDiedError as death:
             self._healing.note_lost(served)
-            raise WorkerLostError(str(death)) from death
+            raise WorkerLostError(str(death), is_to_blame=is_to_blame) from death
         except ModelUnknownError as error:
             raise BackendUnavailableError(str(error)) from error
         finally:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -71,6 +72,8 @@ class Healing:
         self._on_loss = on_loss
         self._rest, self._processes, self._clock, self._pause = rest, processes, clock, pause
         self._workers: Mapping[str, bool] = {}
+        # How often the workers of a model were replaced.
+        self._replacements: Counter[ModelKey] = Counter()
         self._recoveries: dict[ModelKey, Recovery] = {}
         self._tasks: dict[ModelKey, asyncio.Task[None]] = {}
 
@@ -115,15 +118,19 @@ class Healing:
         finally:
             waiting.cancel()
 
-    async def see_through(self, served: Served, calling: asyncio.Future[Any], limit: float | None) -> None:
+    async def see_through(self, served: Served, calling: asyncio.Future[Any], limit: float | None) -> bool:
         """Wait until a call has ended, and replace the model's workers where it takes too long.
 
         Args:
             served: The model.
             calling: The call.
             limit: Seconds after which its worker counts as hung; None for never.
+
+        Returns:
+            Whether the call may be the reason where its worker was lost: its workers were not replaced for another's.
         """
         limit, replaced = None if limit is None else max(limit, _LATE_SECONDS), 0
+        before = self._replacements[served.key]
         while not await is_done_within(calling, math.inf if limit is None else limit, self._pause):
             is_new, recovery = served.key not in self._recoveries, self._begin(served)
             if recovery is None:
@@ -137,12 +144,14 @@ class Healing:
             if is_new or recovery.up.is_set():
                 _log.warning("model %s %s: a worker hangs and is replaced", *served.key)
                 replaced += 1
+                self._replacements[served.key] += 1
                 recovery.replace_all()
                 self._on_loss("overdue")
             # TorchServe ends the call, or puts it back in its queue: then its time begins when a worker is ready.
             up = asyncio.ensure_future(recovery.up.wait())
             await asyncio.wait({calling, up}, return_when=asyncio.FIRST_COMPLETED)
             up.cancel()
+        return replaced > 0 or self._replacements[served.key] == before
 
     def note_lost(self, served: Served) -> None:
         """Begin to see to it that a model whose worker was lost gets it back.

@@ -424,6 +424,15 @@ async def test_what_has_cost_two_workers_is_refused_for_a_while(bench: Bench) ->
     bench.submit(7)
 
 
+async def test_what_lost_its_worker_for_another_is_run_again_without_a_loss(bench: Bench) -> None:
+    (result,) = bench.submit(7)
+    for is_to_blame in (False, False, True, False):
+        lost = WorkerLostError("lost", is_to_blame=is_to_blame)
+        (await bench.backend.away.get()).outcome.set_exception(lost)
+    (await bench.backend.away.get()).come_back()
+    assert (await result).result.image.data == bytes([7])
+
+
 async def test_what_lost_its_worker_once_and_then_fails_alone_fails_for_good(bench: Bench) -> None:
     (result,) = bench.submit(7)
     (await bench.backend.away.get()).outcome.set_exception(WorkerLostError("lost"))

@@ -20,6 +20,7 @@ from services.backends.torchserve import process as torchserve_process
 from services.backends.torchserve import roster as torchserve_roster
 from services.backends.torchserve.api import DEFAULT_MESSAGE_BYTES
 from services.backends.torchserve.backend import TorchServeBackend
+from services.backends.torchserve.healing import Healing
 from services.backends.torchserve.process import TorchServeProcess
 from services.worker.archive import card_digest, open_archive
 from services.worker.handler import ENVELOPE_FIELD
@@ -80,10 +81,26 @@ async def test_envelope_whose_worker_died_is_lost_and_runs_no_second_time(tiny: 
     async with attached(scripted) as backend:
         scripted.calls.clear()
 
-        with pytest.raises(WorkerLostError, match="the worker died"):
+        with pytest.raises(WorkerLostError, match="the worker died") as lost:
             await backend.run(KEY, Envelope(envelope_of(1), 10.0))
 
+        assert lost.value.is_to_blame
         assert len(scripted.calls) == 1
+
+
+async def test_envelope_whose_worker_was_replaced_for_another_is_not_to_blame(
+    tiny: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def replace(_: Healing, __: object, calling: asyncio.Future[Any], ___: object) -> bool:
+        await asyncio.wait({calling})
+        return False
+
+    monkeypatch.setattr(Healing, "see_through", replace)
+    async with attached(ScriptedTorchServe(tiny=failing(tiny, DIED))) as backend:
+        with pytest.raises(WorkerLostError, match="the worker died") as lost:
+            await backend.run(KEY, Envelope(envelope_of(1), 10.0))
+
+        assert not lost.value.is_to_blame
 
 
 async def test_slot_is_taken_until_torchserve_answers_whoever_waits(

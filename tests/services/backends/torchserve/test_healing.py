@@ -166,6 +166,27 @@ async def test_hung_worker_of_its_own_is_killed_and_ends_the_call() -> None:
         assert scripted.acts == ["kill 1"]
 
 
+async def test_call_whose_worker_is_replaced_for_another_is_not_to_blame() -> None:
+    scripted, hung, sound, crashed = Scripted("1", "2"), calling(), calling(), calling()
+
+    def end() -> None:
+        hung.set_result(None)
+        sound.set_result(None)
+
+    scripted.on_kill = end
+    async with healing(scripted) as (made, time):
+        seen = [asyncio.create_task(made.see_through(PAIR, call, limit)) for call, limit in ((hung, 3.0), (sound, 9.0))]
+        await time.let_pass(3.0)
+        assert scripted.acts == ["kill 1 2"]
+        assert [task.result() for task in seen] == [True, False]
+
+        alone = asyncio.create_task(made.see_through(PAIR, crashed, 9.0))
+        await time.let_pass(1.0)
+        crashed.set_result(None)
+        await time.let_pass(0.1)
+        assert alone.result(), "nothing was replaced since it began"
+
+
 async def test_torchserve_that_waits_to_start_a_worker_is_scaled_from_zero() -> None:
     scripted = Scripted("1")
     scripted.kill_workers("1")
