@@ -358,7 +358,7 @@ class Scheduler:
         # The free slots share what waits, in whole chunks.
         room = min(queue.batch_items, queue.whole_chunks(math.ceil(queue.waiting / slots)))
         batch = []
-        seconds, tightest = 0.0, math.inf
+        seconds, tightest, has_whole_line = 0.0, math.inf, False
         lines = [(line.share.served, number, line) for number, line in enumerate(queue.lines.values()) if line.items]
         heapq.heapify(lines)
         while lines and len(batch) < room:
@@ -367,9 +367,11 @@ class Scheduler:
             added = queue.prices.seconds(entry.work)
             if self._is_worth_running(queue, entry):
                 tightest, seconds = min(tightest, entry.deadline), seconds + added
-                # A chunk that has begun costs as much as a full one.
-                is_long = seconds > LONGEST_ENVELOPE_SECONDS and not len(batch) % queue.prices.chunk_items
-                is_full = is_long or len(batch) >= entry.batch_items
+                # A chunk that has begun costs as much as a full one. Who asks for little waits for no more of one who
+                # asks for much.
+                is_long = seconds > LONGEST_ENVELOPE_SECONDS
+                is_long |= has_whole_line and len(line.items) > queue.prices.chunk_items
+                is_full = (is_long and not len(batch) % queue.prices.chunk_items) or len(batch) >= entry.batch_items
                 if batch and (is_full or self._end_of(queue, len(batch) + 1, seconds) > tightest):
                     break
                 batch.append(entry)
@@ -379,6 +381,8 @@ class Scheduler:
             line.leave(entry)
             if line.items:
                 heapq.heappush(lines, (line.share.served, number, line))
+            else:
+                has_whole_line = True
         return batch
 
     def _is_worth_running(self, queue: ModelQueue, entry: Entry) -> bool:

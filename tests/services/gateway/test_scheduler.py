@@ -218,6 +218,23 @@ async def test_a_quiet_caller_is_served_before_a_loud_one(bench: Bench) -> None:
     assert 8 in (await bench.backend.away.get()).seeds
 
 
+async def test_a_quiet_caller_rides_in_no_more_than_a_chunk_of_a_loud_one() -> None:
+    bench = Bench(cards=(card(TINY, chunk_items=2, batch_items=8),))
+    bench.scheduler.start()
+    away = await bench.occupy()
+    loud, quiet = bench.submit(*range(8), caller=Caller("loud")), bench.submit(9, caller=Caller("quiet"))
+    away.come_back()
+    first = await bench.backend.away.get()
+    assert len(first.seeds) == 2
+    assert 9 in first.seeds
+    first.come_back()
+    second = await bench.backend.away.get()
+    assert len(second.seeds) == 7
+    second.come_back()
+    await asyncio.gather(*loud, *quiet)
+    await bench.scheduler.stop()
+
+
 async def test_callers_are_served_by_their_weights_and_in_order() -> None:
     bench = Bench(cards=[card(TINY, batch_items=1)])
     bench.scheduler.start()
