@@ -74,7 +74,9 @@ class Budget:
         """
         line, waiter = self._lines[pictures], _Waiter(size, caller, grows, asyncio.get_running_loop().create_future())
         line.append(waiter)
-        self._grant()
+        # Thousands of a caller who has its share are not gone through for each that comes or goes.
+        if not self._has_its_share(waiter):
+            self._grant()
         if waiter.granted.done():
             return
         try:
@@ -87,7 +89,8 @@ class Budget:
             if not waiter.granted.done():
                 line.remove(waiter)
                 # Who stood behind may ask for less.
-                self._grant()
+                if not self._has_its_share(waiter):
+                    self._grant()
         if not waiter.granted.done():
             if self._has_its_share(waiter):
                 raise BudgetError(f"pictures of this caller hold {self._held[caller]} bytes, as many as one may have")

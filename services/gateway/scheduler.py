@@ -443,9 +443,10 @@ class Scheduler:
     def _run_again(self, queue: ModelQueue, batch: Sequence[Entry], error: BackendError) -> None:
         """Run the items of an envelope that failed again, each alone; one that failed alone fails for good."""
         is_lost = isinstance(error, WorkerLostError)
+        counts = isinstance(error, WorkerLostError) and error.is_to_blame
         for entry in batch:
             entry.envelope = None
-            entry.losses += isinstance(error, WorkerLostError) and error.is_to_blame
+            entry.losses += counts
             if entry.output.done():
                 continue
             if len(batch) > 1 or (is_lost and entry.losses < MOST_LOSSES):

@@ -235,7 +235,7 @@ def _read_attributes(
 ) -> Values:
     # Of hundreds of thousands, one that is unknown stands for all.
     unknown = next((name for name in given if name not in scales), None)
-    for name in [unknown] if unknown else sorted(given):
+    for name in sorted(given) if unknown is None else [unknown]:
         if name not in scales:
             allowed = listed([f"{scale.input} {scale.span}" for scale in scales.values()])
             fault = f"model {card.name} has no attribute {name[:80]!r}; its attributes: {allowed}"

@@ -106,6 +106,18 @@ async def test_an_upload_for_which_there_is_no_memory_is_refused_and_others_are_
         assert (await again).model == "horse2zebra"
 
 
+async def test_a_stream_that_is_made_in_many_parts_comes_whole_and_in_order(settings: Settings) -> None:
+    """Of so little memory, 62 pictures may wait for their reader."""
+    backend = DrivenBackend(tiny_card(), answers_at_once=True)
+    changed = settings.model_copy(update={"memory_bytes": 1 << 21, "max_images": 4096, "drain_seconds": 0.0})
+    sample = generation_pb2.SampleRequest(model="tiny", count=4096, seed=0, format=generation_pb2.IMAGE_FORMAT_RAW)
+    async with Gateway(changed, backend) as gateway, grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+        stub = generation_pb2_grpc.GenerationServiceStub(channel)
+        answers = stub.SampleStream(generation_pb2.SampleStreamRequest(sample=sample))
+        seen = [(answer.index, answer.image.seed, len(answer.image.encoded.data) > 0) async for answer in answers]
+    assert seen == [(number, number, True) for number in range(4096)]
+
+
 async def test_calls_have_a_bound(serve: Serve, held: DrivenBackend) -> None:
     async with serve(max_calls=1) as stub:
         first = asyncio.ensure_future(stub.Sample(TINY))
