@@ -4,6 +4,7 @@ A refused caller is told when to come back, and room is kept for it; see `servic
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -84,13 +85,16 @@ class Admission:
             works: Its items.
             left: Seconds until its deadline.
         """
-        each, parallel = [queue.prices.seconds(work) for work in works], max(self._backend.slots(queue.key), 1)
-        in_line = sum(queue.seconds_in_line(seconds, left) for seconds in each)
+        parallel = max(self._backend.slots(queue.key), 1)
+        # Thousands of items may be alike.
+        alike = [(queue.prices.seconds(work), items) for work, items in Counter(works).items()]
+        total = sum(seconds * items for seconds, items in alike)
+        in_line = sum(queue.seconds_in_line(seconds, left) * items for seconds, items in alike)
         # Items share the slots, but none is cut.
-        alone = queue.prices.fixed + max(sum(each) / parallel, max(each, default=0.0))
-        alone += queue.prices.padding(math.ceil(len(each) / parallel))
-        full = max((queue.full(seconds, left) * seconds for seconds in each), default=0.0)
-        return Price(len(each), sum(each), in_line, alone, max(alone, queue.prices.fixed + full), parallel)
+        alone = queue.prices.fixed + max(total / parallel, max((seconds for seconds, _ in alike), default=0.0))
+        alone += queue.prices.padding(math.ceil(len(works) / parallel))
+        full = max((queue.full(seconds, left) * seconds for seconds, _ in alike), default=0.0)
+        return Price(len(works), total, in_line, alone, max(alone, queue.prices.fixed + full), parallel)
 
     def check(self, queue: ModelQueue, line: Line, connection: str, price: Price, deadline: float) -> None:
         """Raise where work is not to be admitted.
@@ -166,6 +170,8 @@ class Admission:
 
     def _is_booked(self, queue: ModelQueue, line: Line, price: Price, deadline: float) -> bool:
         """Say whether work would miss its deadline behind those who were asked to come back before it begins."""
+        if not any(other.bookings for queue in self._queues.values() for other in queue.lines.values()):
+            return False
         if not self.wait(queue, line, price):
             return False  # A free slot is kept for nobody.
         now = begins = self._clock()

@@ -54,13 +54,13 @@ class Allowances:
         """Return the number of callers that are remembered."""
         return len(self._accounts)
 
-    def take(self, caller: Caller, images: int, frees_seconds: float = 1.0) -> None:
+    def take(self, caller: Caller, images: int, frees_seconds: Callable[[], float] = lambda: 1.0) -> None:
         """Let a caller have images, all or none.
 
         Args:
             caller: Who asks.
             images: How many.
-            frees_seconds: How long what the caller has at once is expected to take, for the refusal.
+            frees_seconds: Says how long what the caller has at once is expected to take, for the refusal.
 
         Raises:
             LimitError: They would pass a limit; the message names it, and `retry_seconds` says when to ask again.
@@ -82,7 +82,9 @@ class Allowances:
         if known := self._accounts.get(caller.id):
             known[1].at_once = max(0, known[1].at_once - images)
 
-    def _check_at_once(self, limits: CallerLimits, account: _Account, images: int, frees_seconds: float) -> None:
+    def _check_at_once(
+        self, limits: CallerLimits, account: _Account, images: int, frees_seconds: Callable[[], float]
+    ) -> None:
         most = limits.concurrent_images
         if most is None or account.at_once + images <= most:
             return
@@ -91,7 +93,7 @@ class Allowances:
         raise LimitError(
             f"{account.at_once} images of this caller are under way and {images} more are asked for; "
             f"its concurrent_images is {most}",
-            frees_seconds,
+            frees_seconds(),
         )
 
     def _check_rate(self, limits: CallerLimits, account: _Account, images: int) -> None:

@@ -73,6 +73,9 @@ class Budget:
             BudgetError: There were not so many left for as long as the patience lasts.
         """
         line, waiter = self._lines[pictures], _Waiter(size, caller, grows, asyncio.get_running_loop().create_future())
+        if not line and self._has(size, pictures=pictures) and not self._has_its_share(waiter):
+            self._note(size, caller)
+            return
         line.append(waiter)
         # Thousands of a caller who has its share are not gone through for each that comes or goes.
         if not self._has_its_share(waiter):

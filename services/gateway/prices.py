@@ -5,7 +5,7 @@ reads a part, each way. To that comes the encoding, by format. All are learnt fr
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gantry.v1 import models_pb2, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_JPEG, IMAGE_FORMAT_PNG, IMAGE_FORMAT_RAW, IMAGE_FORMAT_WEBP
@@ -29,8 +29,7 @@ _LEAST_SHARE = 0.01
 _MEGA = 1e6
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """How much there is to do for an item.
 
     Attributes:

@@ -1,7 +1,8 @@
-"""What the gateway asks of its own process: descriptors for every connection, and freed memory given back."""
+"""What the gateway asks of its process: descriptors, freed memory given back, short turns for threads."""
 
 import ctypes
 import resource
+import sys
 from contextlib import suppress
 
 # Descriptors that connections leave to the rest: workers, model files, probes and the event loop.
@@ -10,6 +11,13 @@ _MOST_CONNECTIONS = 16_384
 # From <malloc.h> of glibc.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGE_BYTES = 1 << 20
+# Python's own is 5 ms.
+_TURN_SECONDS = 0.0005
+
+
+def share_the_interpreter() -> None:
+    """Let threads that plan thousands of images have the interpreter for short turns: the event loop waits for each."""
+    sys.setswitchinterval(_TURN_SECONDS)
 
 
 def raise_descriptor_limit() -> int:

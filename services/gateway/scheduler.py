@@ -13,6 +13,7 @@ import heapq
 import logging
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import partial
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import (
@@ -39,8 +40,9 @@ from services.gateway.errors import (
     TooExpensiveError,
     UnknownModelError,
 )
+from services.gateway.outbox import Outbox
 from services.gateway.poison import MOST_LOSSES, Poison
-from services.gateway.prices import Prices, work_of
+from services.gateway.prices import Prices, Work, work_of
 from services.gateway.queues import (
     LONGEST_ENVELOPE_SECONDS,
     Away,
@@ -90,7 +92,9 @@ class Scheduler:
         # What the caller who was served last had been served before: where newcomers begin.
         self._served = 0.0
         self._poison = Poison(clock)
-        self._awaited: set[asyncio.Future[Output]] = set()
+        self._outbox, self._awaited = Outbox(), set[asyncio.Future[Output]]()
+        # Of which the gauges are yet to tell.
+        self._changed: set[ModelQueue] = set()
         self._is_open, self._is_started, self._is_due = True, False, False
         self._timer: asyncio.TimerHandle | None = None
         self.follow(backend.models)
@@ -158,10 +162,11 @@ class Scheduler:
         line = queue.lines.setdefault(caller.id, Line(caller, share, Bookings(queue.experience)))
         until = math.inf if deadline is None else deadline
         try:
-            price = self._admission.price(queue, [work_of(loaded.card, item) for item in items], until - self._clock())
+            works = [work_of(loaded.card, item) for item in items]
+            price = self._admission.price(queue, works, until - self._clock())
             self._admission.check(queue, line, caller.connection, price, until)
             self._allowances.take(
-                caller, len(items), max(self._admission.wait(queue, line, price), LEAST_RETRY_SECONDS)
+                caller, len(items), lambda: max(self._admission.wait(queue, line, price), LEAST_RETRY_SECONDS)
             )
         except (QueueFullError, TooExpensiveError, LimitError):
             self._metrics.items.labels(queue.key.name, "refused").inc(len(items))
@@ -172,11 +177,10 @@ class Scheduler:
         if not share.waiting:
             # Nobody saves up shares by asking for nothing.
             share.served = max(share.served, self._served)
-        outputs = []
-        for item in items:
-            entry = self._admit(queue, line, item, until, batch_items or queue.batch_items)
+        entries = self._admit(queue, line, items, works, until, batch_items or queue.batch_items)
+        for entry in entries:
             line.join(entry)
-            outputs.append(entry.output)
+        outputs = [entry.output for entry in entries]
         if deadline is not None:
             self._expire_at(deadline, outputs)
         self._note(queue)
@@ -214,7 +218,8 @@ class Scheduler:
         """Run items before all others, in an envelope of their own."""
         self._backend.check(queue.key)
         line = Line(Caller(), Share(1.0, -math.inf), Bookings(queue.experience))
-        entries = [self._admit(queue, line, item, math.inf, queue.batch_items, is_probe=True) for item in items]
+        works = [work_of(queue.loaded.card, item) for item in items]
+        entries = self._admit(queue, line, items, works, math.inf, queue.batch_items, is_probe=True)
         queue.first.append(entries)
         self._dispatch_soon()
         outputs = [entry.output for entry in entries]
@@ -268,20 +273,24 @@ class Scheduler:
         self,
         queue: ModelQueue,
         line: Line,
-        item: worker_pb2.WorkItem,
+        items: Sequence[worker_pb2.WorkItem],
+        works: Sequence[Work],
         deadline: float,
         batch_items: int,
         *,
         is_probe: bool = False,
-    ) -> Entry:
-        output: asyncio.Future[Output] = asyncio.get_running_loop().create_future()
-        work = work_of(queue.loaded.card, item)
-        now = self._clock()
-        seconds = queue.seconds_in_line(queue.prices.seconds(work), deadline - now)
-        entry = Entry(item, work, seconds, line, deadline, now, batch_items, output, is_probe)
-        self._awaited.add(output)
-        output.add_done_callback(lambda _: self._end(queue, entry))
-        return entry
+    ) -> list[Entry]:
+        now, loop = self._clock(), asyncio.get_running_loop()
+        # Those of thousands of alike items are found once.
+        seconds = {work: queue.seconds_in_line(queue.prices.seconds(work), deadline - now) for work in set(works)}
+        entries = [
+            Entry(item, work, seconds[work], line, deadline, now, batch_items, loop.create_future(), is_probe)
+            for item, work in zip(items, works, strict=True)
+        ]
+        for entry in entries:
+            self._awaited.add(entry.output)
+            entry.output.add_done_callback(partial(self._end, queue, entry))
+        return entries
 
     def _expire_at(self, deadline: float, outputs: Sequence[asyncio.Future[Output]]) -> None:
         """Let outputs fail at their deadline, whatever becomes of their items."""
@@ -303,13 +312,14 @@ class Scheduler:
         for output in outputs:
             output.add_done_callback(note)
 
-    def _end(self, queue: ModelQueue, entry: Entry) -> None:
+    def _end(self, queue: ModelQueue, entry: Entry, _: object) -> None:
         """Note that an item has its output, or that nobody awaits it: it is not run, or left by its worker."""
         self._awaited.discard(entry.output)
         self._allowances.give_back(entry.line.caller, 1)
         if entry in entry.line.items:
             entry.line.leave(entry)
-            self._note(queue)
+            self._changed.add(queue)
+            self._dispatch_soon()
         elif entry.envelope:
             envelope, place = entry.envelope
             envelope.abandon(place)
@@ -331,9 +341,11 @@ class Scheduler:
     def _dispatch(self) -> None:
         self._is_due = False
         while queue := self._next_queue():
+            self._changed.add(queue)
             if batch := self._take(queue):
                 self._send(queue, batch)
-            self._note(queue)
+        while self._changed:
+            self._note(self._changed.pop())
 
     def _next_queue(self) -> ModelQueue | None:
         """Return the model whose first caller has been served least, of those that have work and a free slot."""
@@ -465,6 +477,7 @@ class Scheduler:
         ran = [entry for entry, result in zip(batch, reply.results, strict=True) if not result.unrun]
         if ran and all(result.HasField("image") or result.unrun for result in reply.results):
             queue.prices.learn([entry.work for entry in ran], run.seconds, run.encode_seconds)
+        made: dict[tuple[Line, float], dict[asyncio.Future[Output], Output]] = {}
         for entry, result in zip(batch, reply.results, strict=True):
             entry.envelope = None
             if entry.output.done():
@@ -473,7 +486,11 @@ class Scheduler:
             elif result.unrun:
                 entry.output.set_exception(DeadlineError("the deadline passed before the picture was made"))
             else:
-                entry.output.set_result(Output(result, reply.execution, started - entry.admitted, run))
+                # A request's items were admitted at one moment.
+                outputs = made.setdefault((entry.line, entry.admitted), {})
+                outputs[entry.output] = Output(result, reply.execution, started - entry.admitted, run)
+        for (line, _), outputs in made.items():
+            self._outbox.put(line.caller.id, outputs)
 
     def _close(self, queue: ModelQueue, error: Exception) -> None:
         """End a queue for good: what waits or is away fails with this error."""

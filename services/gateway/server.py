@@ -31,7 +31,7 @@ from services.gateway.interceptors.call_limit import CallLimit
 from services.gateway.interceptors.drain import Drain
 from services.gateway.interceptors.messages import MessageReader
 from services.gateway.planning.output import Limits
-from services.gateway.process import raise_descriptor_limit, return_freed_memory
+from services.gateway.process import raise_descriptor_limit, return_freed_memory, share_the_interpreter
 from services.gateway.scheduler import Scheduler
 from services.gateway.servicers.generation import GenerationServicer
 from services.gateway.servicers.models import ModelServicer
@@ -319,6 +319,7 @@ async def serve(settings: Settings) -> None:
         ValueError: The settings contradict each other, or a file does not hold what it should.
     """
     return_freed_memory()
+    share_the_interpreter()
     stopping = asyncio.Event()
     gateway = Gateway(settings, make_backend(settings))
     with ending.signals(settings.drain_seconds, stopping.set, gateway.hurry):

@@ -39,16 +39,16 @@ class CallObserver(Wrapping):
     def wrapped(self, handler: Handler, method: str) -> Handler:
         """Observe the calls of a method that exists."""
         service, _, name = method.removeprefix("/").partition("/")
-        return wrap(handler, partial(self._observed, (service, name, _type_of(handler))))
+        return wrap(handler, partial(self._observed, _Counts(self._metrics, service, name, _type_of(handler))))
 
     @asynccontextmanager
-    async def _observed(self, labels: tuple[str, str, str], context: Any) -> AsyncIterator[None]:
+    async def _observed(self, counts: "_Counts", context: Any) -> AsyncIterator[None]:
         peer = context.peer()
         self._note_connection(peer)
-        call = Call.begin(labels[1], context.invocation_metadata(), self._metrics.refusals, peer)
-        self._metrics.calls_started.labels(*labels).inc()
+        call = Call.begin(counts.method, context.invocation_metadata(), self._metrics.refusals, peer)
+        counts.started.inc()
         code, started = "OK", time.perf_counter()
-        with self._metrics.calls_in_flight.labels(call.method).track_inprogress():
+        with counts.in_flight.track_inprogress():
             try:
                 # With the status, not before the answer: a proxy can try another gateway only as long as it has passed
                 # nothing of the answer on.
@@ -60,9 +60,9 @@ class CallObserver(Wrapping):
                 raise
             finally:
                 seconds = time.perf_counter() - started
-                self._metrics.call_seconds.labels(*labels).observe(seconds)
-                self._metrics.calls_handled.labels(*labels, code).inc()
-                _log_call(call, labels[0], code, seconds)
+                counts.seconds.observe(seconds)
+                counts.handled(code).inc()
+                _log_call(call, counts.service, code, seconds)
 
     def _note_connection(self, peer: str) -> None:
         """Count a connection at its first call, of which the peer's port tells it apart."""
@@ -72,6 +72,17 @@ class CallObserver(Wrapping):
         self._peers.move_to_end(peer)
         if len(self._peers) > _KNOWN_PEERS:
             self._peers.popitem(last=False)
+
+
+class _Counts:
+    """Where the calls of one method are counted."""
+
+    def __init__(self, metrics: Metrics, service: str, method: str, kind: str) -> None:
+        labels = service, method, kind
+        self.service, self.method = service, method
+        self.started, self.in_flight = metrics.calls_started.labels(*labels), metrics.calls_in_flight.labels(method)
+        self.seconds = metrics.call_seconds.labels(*labels)
+        self.handled = partial(metrics.calls_handled.labels, *labels)
 
 
 def _log_call(call: Call, service: str, code: str, seconds: float) -> None:

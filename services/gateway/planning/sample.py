@@ -138,7 +138,7 @@ def _read_labels(
     if max(len(request.label_ids), len(request.label_names)) > limits.max_images:
         return [{}]  # Refused already, and millions of labels take seconds and gigabytes to read.
     labels: list[int] = []
-    for name in ("label_ids", "label_names"):
+    for name in (name for name in given if name != "each_class"):
         fields = ((f"{name}[{place}]", label) for place, label in enumerate(getattr(request, name)))
         labels += read_labels(card, fields, violations)
     if request.each_class:

@@ -68,12 +68,13 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             await current_hold().grow(_most_bytes(loaded, plan.items))
             results = self._orders.place(loaded, plan.items, context)
             try:
-                pictures = await asyncio.gather(*results)
+                # As they come, not thousands at once while other calls wait.
+                for image, result in zip(plan.images, results, strict=True):
+                    output = await result
+                    _complete_image(image, loaded, output)
+                    self._orders.note(loaded, output)
             finally:
                 abandon(results)
-            for image, output in zip(plan.images, pictures, strict=True):
-                _complete_image(image, loaded, output)
-            self._orders.note(loaded, *pictures)
             grid = await in_a_thread(_cut_sample_grid, plan, plan.grid, loaded) if plan.grid else None
             return generation_pb2.SampleResponse(images=plan.images, grid=grid, seed=plan.seed)
 

@@ -62,7 +62,7 @@ def test_images_at_once_are_free_when_they_are_given_back(allowances: Allowances
     with pytest.raises(
         LimitError, match=r"3 images of this caller are under way and 2 more .* concurrent_images is 4"
     ) as full:
-        allowances.take(few, 2, frees_seconds=0.25)
+        allowances.take(few, 2, frees_seconds=lambda: 0.25)
     assert full.value.retry_seconds == 0.25
     allowances.take(few, 1)
     allowances.give_back(few, 2)
