@@ -40,7 +40,6 @@ from services.gateway.errors import (
     TooExpensiveError,
     UnknownModelError,
 )
-from services.gateway.outbox import Outbox
 from services.gateway.poison import MOST_LOSSES, Poison
 from services.gateway.prices import Prices, Work, work_of
 from services.gateway.queues import (
@@ -55,6 +54,7 @@ from services.gateway.queues import (
     key_of,
 )
 from services.gateway.telemetry.metrics import Metrics
+from services.gateway.turns import Turns
 from services.worker.inputs import PICTURE, takes
 
 # Of the picture that tells what a pixel costs.
@@ -75,6 +75,7 @@ class Scheduler:
         limits: QueueLimits,
         allowances: Allowances,
         clock: Callable[[], float],
+        turns: Turns,
     ) -> None:
         """Make a queue per model of the backend; `start` sets them going.
 
@@ -84,6 +85,7 @@ class Scheduler:
             limits: What may wait.
             allowances: What each caller may take.
             clock: Seconds on the clock that deadlines are given in.
+            turns: Where outputs wait for their callers' turn.
         """
         self._backend, self._metrics, self._allowances, self._clock = backend, metrics, allowances, clock
         self._queues: dict[ModelKey, ModelQueue] = {}
@@ -92,7 +94,7 @@ class Scheduler:
         # What the caller who was served last had been served before: where newcomers begin.
         self._served = 0.0
         self._poison = Poison(clock)
-        self._outbox, self._awaited = Outbox(), set[asyncio.Future[Output]]()
+        self._turns, self._awaited = turns, set[asyncio.Future[Output]]()
         # Of which the gauges are yet to tell.
         self._changed: set[ModelQueue] = set()
         self._is_open, self._is_started, self._is_due = True, False, False
@@ -490,7 +492,14 @@ class Scheduler:
                 outputs = made.setdefault((entry.line, entry.admitted), {})
                 outputs[entry.output] = Output(result, reply.execution, started - entry.admitted, run)
         for (line, _), outputs in made.items():
-            self._outbox.put(line.caller.id, outputs)
+            self._turns.add(line.caller.id, partial(self._hand_over, queue, outputs))
+
+    def _hand_over(self, queue: ModelQueue, outputs: Mapping[asyncio.Future[Output], Output]) -> None:
+        for future, output in outputs.items():
+            if future.done():
+                self._metrics.unawaited.labels(queue.key.name).inc()
+            else:
+                future.set_result(output)
 
     def _close(self, queue: ModelQueue, error: Exception) -> None:
         """End a queue for good: what waits or is away fails with this error."""

@@ -42,6 +42,7 @@ from services.gateway.telemetry.health import ProbeServer
 from services.gateway.telemetry.inventory import Inventory
 from services.gateway.telemetry.metrics import Metrics
 from services.gateway.telemetry.readiness import LIVENESS, Health, Readiness
+from services.gateway.turns import Turns
 
 _SERVICES = (
     generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
@@ -141,7 +142,10 @@ class Gateway:
         self._probes.start()
         started.callback(self._probes.stop)
         self._budget = Budget(settings.memory_bytes, settings.memory_patience_seconds, self.metrics)
-        reader = MessageReader(self._budget, settings.max_request_bytes, settings.stream_idle_seconds, _UPLOADS)
+        self._turns = Turns()
+        reader = MessageReader(
+            self._budget, settings.max_request_bytes, settings.stream_idle_seconds, _UPLOADS, self._turns
+        )
         limit = CallLimit(settings.max_calls)
         # From the outside in: what is refused is observed too, and nothing of a stranger's request is read.
         interceptors = WrappedOnce(), CallObserver(self.metrics), limit, self._drain, self._gate, reader
@@ -159,6 +163,7 @@ class Gateway:
             QueueLimits(settings.queue_items, settings.max_request_seconds),
             Allowances(settings.max_images, time.monotonic),
             time.monotonic,
+            self._turns,
         )
         health = Health()
         # For who restarts a gateway that hangs: whether it answers, whatever its models do.

@@ -14,9 +14,10 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from services.gateway.budget import PICTURE_COPIES, Budget, Hold
-from services.gateway.call import at_end_of_call
+from services.gateway.call import at_end_of_call, current_call
 from services.gateway.errors import InvalidRequestError, MessageTooLargeError, StreamIdleError, Violation, answered
 from services.gateway.interceptors.base import Handler, Wrapping
+from services.gateway.turns import Turns
 
 # Taken for a call before it is read where its requests are small; a larger one is paid for once it is there.
 SMALL_BYTES = 64 << 10
@@ -25,7 +26,9 @@ SMALL_BYTES = 64 << 10
 class MessageReader(Wrapping):
     """Stands next to the handlers, inside of all other interceptors: what these refuse is never read."""
 
-    def __init__(self, budget: Budget, max_bytes: int, idle_seconds: float, uploads: Collection[str]) -> None:
+    def __init__(
+        self, budget: Budget, max_bytes: int, idle_seconds: float, uploads: Collection[str], turns: Turns
+    ) -> None:
         """Keep the limits.
 
         Args:
@@ -33,8 +36,10 @@ class MessageReader(Wrapping):
             max_bytes: The most bytes of one message.
             idle_seconds: The most seconds that one takes to come, or to be taken by the caller.
             uploads: Paths of the methods whose one request has a picture.
+            turns: Where calls of one request wait for their callers' turn.
         """
         self._budget, self._max_bytes, self._idle_seconds, self._uploads = budget, max_bytes, idle_seconds, uploads
+        self._turns = turns
 
     def wrapped(self, handler: Handler, method: str) -> Handler:
         """Take reading, decoding and writing over from grpc, for methods that return or yield their answers."""
@@ -75,6 +80,7 @@ class MessageReader(Wrapping):
         """Read the one request of a call, once there is memory for the largest that it can be."""
         async with answered(context):
             copies = PICTURE_COPIES if hold.pictures else 1
+            await self._turns.mine(current_call().caller.id)
             await hold.grow(copies * self._max_bytes if hold.pictures else SMALL_BYTES)
             async with self._soon("no request has come"):
                 raw = await anext(requests, None)

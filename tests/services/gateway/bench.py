@@ -13,6 +13,7 @@ from services.gateway.call import Caller
 from services.gateway.queues import Output
 from services.gateway.scheduler import Scheduler
 from services.gateway.telemetry.metrics import Metrics
+from services.gateway.turns import Turns
 from tests.services.gateway.fakes import Away, Clock, DrivenBackend
 
 BATCH_ITEMS = 4
@@ -51,6 +52,7 @@ class Bench:
             QueueLimits(QUEUE_ITEMS, request_seconds),
             Allowances(QUEUE_ITEMS, self.clock),
             self.clock,
+            Turns(),
         )
         self.awaited: Results = []
 

@@ -19,6 +19,7 @@ from services.gateway.errors import DeadlineError, QueueFullError, TooExpensiveE
 from services.gateway.queues import abandon
 from services.gateway.scheduler import Scheduler
 from services.gateway.telemetry.metrics import Metrics
+from services.gateway.turns import Turns
 from tests.services.gateway.fakes import DrivenBackend, reply_to
 
 KEY = ModelKey("tiny", "1.0.0")
@@ -78,7 +79,7 @@ class Scene:
         self.rng, self.metrics, clock = random.Random(seed), Metrics(), asyncio.get_running_loop().time
         self._backend = SlowBackend(self.rng, slots)
         limits, allowances = QueueLimits(1024, 15.0), Allowances(256, clock)
-        self._scheduler = Scheduler(self._backend, self.metrics, limits, allowances, clock)
+        self._scheduler = Scheduler(self._backend, self.metrics, limits, allowances, clock, Turns())
         self._scheduler.start()
 
     async def warm_up(self) -> None:

@@ -17,6 +17,7 @@ from services.gateway.queues import Output, abandon
 from services.gateway.scheduler import Scheduler
 from services.gateway.servicers.orders import Orders
 from services.gateway.telemetry.metrics import Metrics
+from services.gateway.turns import Turns
 from tests.services.gateway.cards import tiny_card
 from tests.services.gateway.fakes import Clock, DrivenBackend, settled
 
@@ -42,7 +43,9 @@ class Bench:
     def __init__(self) -> None:
         self.clock, self.backend = Clock(), DrivenBackend(tiny_card())
         metrics = Metrics()
-        self.scheduler = Scheduler(self.backend, metrics, QueueLimits(items=2), Allowances(2, self.clock), self.clock)
+        self.scheduler = Scheduler(
+            self.backend, metrics, QueueLimits(items=2), Allowances(2, self.clock), self.clock, Turns()
+        )
         self.pauses: list[float] = []
         self.goes_on = asyncio.Event()
         self.orders = Orders(self.scheduler, metrics, self.clock, DEFAULT_SECONDS, self._pause)
