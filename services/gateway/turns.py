@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 # Turns of the event loop between two: grpc takes several to bring one call in. Measured beside a caller who has 100
 # calls under way all the time: another's median is 65 ms, and 130 to 190 ms without a pause.
-_PAUSE_TURNS = 8
+_PAUSE_TURNS = 6
 
 Act = Callable[[], object]
 
