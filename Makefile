@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test serve bench faults lint protos lock clean
 
+# Processes that run tests side by side, a file in each.
+TEST_PROCESSES ?= 2
 PYTHON ?= $(or $(shell command -v python3.11 || command -v python3),python3.11)
 BIN := .venv/bin
 PROTOS = $(sort $(shell cd protos && find gantry torchserve -name '*.proto'))
@@ -32,8 +34,9 @@ demo: .venv/installed ## Serve model_store/, call every model over gRPC, write g
 	@$(BIN)/python -m services.client.demo
 
 test: .venv/installed .venv-checkov/installed ## Run the tests; SLOW=1 adds the slow ones. Without Java 17 or promtool some skip.
-	@echo "==> running the tests$(if $(SLOW),, but for the slow ones)"
-	@$(BIN)/python -m pytest $(if $(SLOW),,-m 'not slow')
+	@echo "==> running the tests"
+	@$(BIN)/python -m pytest -m 'not slow' --numprocesses $(TEST_PROCESSES) --dist loadfile
+	@$(if $(SLOW),echo "==> running the slow ones" && $(BIN)/python -m pytest -m slow)
 
 serve: .venv/installed ## Run the gateway on model_store/ until Ctrl-C; settings are GANTRY_* variables.
 	@$(BIN)/gantry serve

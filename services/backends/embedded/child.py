@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Lock, Thread, get_native_id
 
 import torch
 
@@ -29,6 +29,10 @@ from services.worker.runner import Runner
 # The kernel's choice where memory runs out: a worker can be replaced, a gateway cannot.
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 _OOM_SHARE = "500"
+# Pictures of so many pixels, in all of an envelope, take seconds, and give way to what takes milliseconds: workers are
+# more than cores. Measured beside four translations of 2048²: the p99 of samples was three times what it is alone.
+_LARGE_PIXELS = 1 << 20
+_LARGE_NICENESS = 10
 
 
 def main() -> None:
@@ -107,6 +111,9 @@ def fork_workers(connection: socket.socket, runners: Mapping[ModelKey, Runner]) 
         connection.sendall(pack(worker_pb2.ForkedWorker(pid=pid)))
 
 
+_Envelopes = SimpleQueue[tuple[worker_pb2.RunEnvelope, set[int]]]
+
+
 class Worker:
     """Runs envelopes, one after another, and says between whiles that it is there."""
 
@@ -118,16 +125,27 @@ class Worker:
             runners: The models.
         """
         self._connection, self._runners = connection, runners
-        self._envelopes: SimpleQueue[tuple[worker_pb2.RunEnvelope, set[int]]] = SimpleQueue()
+        self._small: _Envelopes = SimpleQueue()
+        self._large: _Envelopes = SimpleQueue()
         self._sending = Lock()
 
     def serve(self) -> None:
         """Serve until the gateway has gone, which ends the process."""
         with suppress(OSError):
             _OOM_SCORE.write_text(_OOM_SHARE)
-        Thread(target=self._listen, daemon=True).start()
+        for target in (self._listen, self._serve_large):
+            Thread(target=target, daemon=True).start()
+        self._serve_all(self._small)
+
+    def _serve_large(self) -> None:
+        # Linux has a priority for each thread, which cannot be raised again; other systems may have none.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _LARGE_NICENESS)
+        self._serve_all(self._large)
+
+    def _serve_all(self, envelopes: _Envelopes) -> None:
         while True:
-            self._send(self._run(*self._envelopes.get()))
+            self._send(self._run(*envelopes.get()))
 
     def _listen(self) -> None:
         """Take commands, also while an envelope runs."""
@@ -136,7 +154,7 @@ class Worker:
             match command.WhichOneof("command"):
                 case "run":
                     abandoned = set()
-                    self._envelopes.put((command.run, abandoned))
+                    (self._large if _is_large(command.run) else self._small).put((command.run, abandoned))
                 case "abandon":
                     abandoned.add(command.abandon)
                 case "ping":
@@ -157,6 +175,10 @@ class Worker:
                 self._connection.sendall(pack(answer))
             except OSError:
                 os._exit(0)
+
+
+def _is_large(run: worker_pb2.RunEnvelope) -> bool:
+    return sum(item.translate.graph_pixels for item in run.request.items) >= _LARGE_PIXELS
 
 
 if __name__ == "__main__":

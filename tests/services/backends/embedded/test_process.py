@@ -3,14 +3,19 @@
 import asyncio
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from services.backends.base import BackendFailedError, ModelKey, WorkerLostError
+from gantry.v1 import worker_pb2
+from services.backends.base import BackendFailedError, ModelKey, WorkerLostError, probe_item
 from services.backends.embedded.loader import Loader
 from services.backends.embedded.process import WorkerProcess
+from services.backends.envelope import Envelope
+from tests.archives import write_tiny_translation_archive
 from tests.services.backends.embedded.work import KEY, MANY, Descendants, descriptors, outcomes, until, work
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -147,6 +152,31 @@ async def test_it_shares_the_memory_of_its_loader(loader: Loader) -> None:
     held = psutil.Process(worker.pid).memory_full_info()
     assert held.uss < held.rss / 4
     await end(worker)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
+async def test_large_pictures_give_way_to_small_ones(tmp_path: Path) -> None:
+    def seconds_at_low_priority() -> float:
+        usual = os.getpriority(os.PRIO_PROCESS, worker.pid)
+        threads = [thread for thread in Path(f"/proc/{worker.pid}/task").iterdir()
+                   if os.getpriority(os.PRIO_PROCESS, int(thread.name)) > usual]  # fmt: skip
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+
+    write_tiny_translation_archive(tmp_path)
+    loader = await Loader.start(tmp_path, "float32", "cpu")
+    worker = await loader.fork()
+    (model,) = loader.report.models
+    key = ModelKey(model.card.name, model.card.version)
+    spent = []
+    for side in (512, 2048):
+        before = seconds_at_low_priority()
+        began = time.monotonic()
+        items = [probe_item(model.card, side)]
+        assert outcomes(await worker.run(key, Envelope(worker_pb2.WorkRequest(items=items)))) == {"image"}
+        spent.append((seconds_at_low_priority() - before) / (time.monotonic() - began))
+    await end(worker)
+    await loader.kill()
+    assert spent[0] < 0.05 < spent[1]
 
 
 async def test_ends_leave_no_descriptor_and_no_process(loader: Loader) -> None:
