@@ -36,7 +36,7 @@ class MessageReader(Wrapping):
             max_bytes: The most bytes of one message.
             idle_seconds: The most seconds that one takes to come, or to be taken by the caller.
             uploads: Paths of the methods whose one request has a picture.
-            turns: Where calls of one request wait for their callers' turn.
+            turns: Where calls of one request, but for a picture, wait for their callers' turn.
         """
         self._budget, self._max_bytes, self._idle_seconds, self._uploads = budget, max_bytes, idle_seconds, uploads
         self._turns = turns
@@ -80,7 +80,8 @@ class MessageReader(Wrapping):
         """Read the one request of a call, once there is memory for the largest that it can be."""
         async with answered(context):
             copies = PICTURE_COPIES if hold.pictures else 1
-            await self._turns.mine(current_call().caller.id)
+            if not hold.pictures:  # those are planned in a thread
+                await self._turns.mine(current_call().caller.id)
             await hold.grow(copies * self._max_bytes if hold.pictures else SMALL_BYTES)
             async with self._soon("no request has come"):
                 raw = await anext(requests, None)
