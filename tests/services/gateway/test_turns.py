@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from services.gateway.turns import Turns
+from tests.services.gateway.fakes import Clock
 
 
 async def test_callers_take_turns_each_in_order() -> None:
@@ -26,6 +29,17 @@ async def test_what_arrives_gets_in_between() -> None:
         arrivals += 1
     # grpc takes about as many turns of the event loop to bring one call in.
     assert arrivals >= 3
+
+
+async def test_a_loop_that_is_slow_makes_up_for_the_turns_that_it_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, done, clock = Turns(), list[int](), Clock()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", clock)
+    for act in range(100):
+        turns.add("caller", lambda act=act: done.append(act))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        clock.now += 0.05
+    assert 40 < len(done) < 60
 
 
 async def test_what_is_added_in_a_turn_has_one_of_its_own() -> None:
