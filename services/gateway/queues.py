@@ -115,11 +115,19 @@ class Line:
 
 @dataclass(eq=False)
 class Away:
-    """An envelope that has a slot."""
+    """An envelope that has a slot.
+
+    Attributes:
+        started: When it left.
+        expected: How many seconds it is expected to take.
+        items: How many it has.
+        callers: Ids of those who await them.
+    """
 
     started: float
     expected: float
     items: int
+    callers: frozenset[str] = frozenset()
 
     def remaining(self, now: float) -> float:
         """Return the seconds until it is back, as far as can be known: one that is late may be as late again."""

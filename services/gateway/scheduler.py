@@ -167,9 +167,7 @@ class Scheduler:
             works = [work_of(loaded.card, item) for item in items]
             price = self._admission.price(queue, works, until - self._clock())
             self._admission.check(queue, line, caller.connection, price, until)
-            self._allowances.take(
-                caller, len(items), lambda: max(self._admission.wait(queue, line, price), LEAST_RETRY_SECONDS)
-            )
+            self._allowances.take(caller, len(items), lambda: self._until_free(caller))
         except (QueueFullError, TooExpensiveError, LimitError):
             self._metrics.items.labels(queue.key.name, "refused").inc(len(items))
             raise
@@ -254,6 +252,13 @@ class Scheduler:
         if queue is None or queue.loaded.digest != loaded.digest:
             raise _gone(key_of(loaded), self._queues)
         return queue
+
+    def _until_free(self, caller: Caller) -> float:
+        """Predict the seconds until an item of a caller is back, whatever its model; of what waits if none is away."""
+        now, queues = self._clock(), self._queues.values()
+        away = [away for queue in queues for away in queue.away.values() if caller.id in away.callers]
+        waiting = sum(queue.lines[caller.id].seconds for queue in queues if caller.id in queue.lines)
+        return max(min((each.remaining(now) for each in away), default=waiting), LEAST_RETRY_SECONDS)
 
     def _share_of(self, caller: Caller) -> Share:
         if caller.id not in self._shares and len(self._shares) >= _REMEMBERED_SHARES:
@@ -428,7 +433,8 @@ class Scheduler:
             entry.envelope = envelope, place
         self._metrics.batch_items.labels(queue.key.name).observe(len(batch))
         task = asyncio.create_task(self._run(queue, batch, envelope))
-        queue.away[task] = Away(now, envelope.expected_seconds, len(batch))
+        callers = frozenset(entry.line.caller.id for entry in batch)
+        queue.away[task] = Away(now, envelope.expected_seconds, len(batch), callers)
         task.add_done_callback(lambda _: self._free(queue, task, batch))
 
     def _free(self, queue: ModelQueue, task: asyncio.Task[None], batch: Sequence[Entry]) -> None:

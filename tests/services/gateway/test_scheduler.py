@@ -290,6 +290,22 @@ async def test_limits_of_a_caller_are_kept(bench: Bench) -> None:
     bench.submit(3, caller=strict)
 
 
+async def test_a_caller_at_its_limit_is_told_when_its_own_are_back_whatever_their_model() -> None:
+    bench = Bench(slots=1, workers=2)
+    bench.scheduler.start()
+    await bench.learn(4.0, OTHER)
+    await bench.learn(0.1)
+    strict = Caller("strict", limits=CallerLimits(concurrent_images=1))
+    (slow,) = bench.submit(1, key=OTHER, caller=strict)
+    envelope = await bench.backend.away.get()
+    bench.clock.now += 1.0
+    with pytest.raises(LimitError, match="concurrent_images") as refusal:
+        bench.submit(2, caller=strict)
+    assert refusal.value.retry_seconds == pytest.approx(3.0)
+    envelope.come_back()
+    await slow
+
+
 async def test_models_share_workers_and_the_caller_served_least_comes_first() -> None:
     bench = Bench(slots=2, workers=3)
     bench.scheduler.start()
