@@ -121,7 +121,8 @@ class Admission:
         if places <= 0 and late <= 0 and (is_expected or not self._is_booked(queue, line, price, deadline)):
             return
         if places > 0:
-            reason = f"{queue.waiting} of {self._limits.items} places in the queue are taken"
+            taken = f"{queue.waiting} of {self._limits.items} places in the queue are taken"
+            reason = f"{taken}, and {price.items} more are asked for"
             late = max(late, places * queue.waiting_seconds / max(queue.waiting, 1) / price.parallel)
         else:
             reason = f"the wait of about {self.wait(queue, line, price):.2f} s would outlast the deadline"
@@ -154,7 +155,8 @@ class Admission:
         name, limit, left = queue.key.name, self._limits.request_seconds, deadline - self._clock()
         if price.seconds > limit:
             raise TooExpensiveError(
-                f"model {name}: this would take about {price.seconds:.1f} s; the most of one request is {limit:g} s"
+                f"model {name}: this would take about {price.seconds:.1f} s; the most of one request is {limit:g} s "
+                "(max_request_seconds): ask for fewer pictures, or for smaller ones (max_side of a translation)"
             )
         # Where others wait or were asked to, the gateway may have lost the time before it came to read the call.
         if price.alone > left and not (queue.waiting or queue.booked > self._clock()):
