@@ -52,6 +52,8 @@ _UPLOADS = (f"/{_SERVICES[0]}/Translate",)
 # A message of up to so many times the limit is read, so that its refusal says why; what is beyond that gRPC refuses,
 # and callers learn nothing but the code.
 _READ_TIMES = 2
+# Calls that may wait to be seen, in times of those that are served at once: each costs a few kilobytes.
+_UNSEEN_TIMES = 4
 # The most bytes of a call's metadata: room for a token, and no more than other proxies and servers take.
 _METADATA_BYTES = 16 << 10
 # What gRPC takes of a call that nobody reads yet: one frame. Of 64 KiB, 1,024 calls held several times as many bytes.
@@ -298,6 +300,9 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", _READ_TIMES * settings.max_request_bytes),
         ("grpc.max_concurrent_streams", settings.max_concurrent_streams),
+        # Else gRPC would cut calls off without a status where a thousand wait for the gateway to see them.
+        ("grpc.server.max_pending_requests", _UNSEEN_TIMES * settings.max_calls),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * _UNSEEN_TIMES * settings.max_calls),
         ("grpc.max_allowed_incoming_connections", settings.max_connections or raise_descriptor_limit()),
         ("grpc.server_handshake_timeout_ms", round(settings.handshake_seconds * 1000)),
         # Else gRPC would let callers send megabytes of each call before the gateway asks for them.
