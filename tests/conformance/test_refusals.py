@@ -1,13 +1,15 @@
 """What is refused, and how a program reads it: codes, field paths and retry delays, the same through every backend."""
 
+import asyncio
 import json
 import math
+from contextlib import AsyncExitStack
 from typing import Any
 
 import grpc
 import pytest
 
-from gantry.v1 import generation_pb2, worker_pb2
+from gantry.v1 import generation_pb2, generation_pb2_grpc, worker_pb2
 from gantry.v1.generation_pb2 import IMAGE_FORMAT_PNG, GridOptions, SampleRequest, SampleStreamRequest
 from services.backends.base import ModelKey
 from services.backends.envelope import Envelope
@@ -160,3 +162,19 @@ def workers_of(served: Any, model: str) -> list[dict[str, Any]]:
     workers: list[dict[str, Any]] = described["workers"]
     assert workers
     return workers
+
+
+def test_every_call_of_a_burst_is_answered(served: Served) -> None:
+    async def burst() -> set[grpc.StatusCode]:
+        async with AsyncExitStack() as connections:
+            apart = [("grpc.use_local_subchannel_pool", 1)]
+            address = f"127.0.0.1:{served.gateway.port}"
+            channels = [
+                await connections.enter_async_context(grpc.aio.insecure_channel(address, apart)) for _ in range(12)
+            ]
+            stubs = [generation_pb2_grpc.GenerationServiceStub(channel) for channel in channels]
+            request = SampleRequest(model="nobody")
+            calls = [stub.Sample(request, timeout=60) for stub in stubs for _ in range(200)]
+            return {await call.code() for call in calls}
+
+    assert asyncio.run(burst()) == {grpc.StatusCode.NOT_FOUND}
