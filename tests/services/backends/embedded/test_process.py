@@ -170,13 +170,12 @@ async def test_large_pictures_give_way_to_small_ones(tmp_path: Path) -> None:
     spent = []
     for side in (512, 2048):
         before = seconds_at_low_priority()
-        began = time.monotonic()
         items = [probe_item(model.card, side)]
         assert outcomes(await worker.run(key, Envelope(worker_pb2.WorkRequest(items=items)))) == {"image"}
-        spent.append((seconds_at_low_priority() - before) / (time.monotonic() - began))
+        spent.append(seconds_at_low_priority() - before)
     await end(worker)
     await loader.kill()
-    assert spent[0] < 0.05 < spent[1]
+    assert spent[0] < 0.005 < spent[1]
 
 
 async def test_ends_leave_no_descriptor_and_no_process(loader: Loader) -> None:
