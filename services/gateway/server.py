@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from gantry.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 from services.backends.base import Backend, BackendUnavailableError
 from services.backends.embedded.backend import EmbeddedBackend
-from services.backends.embedded.workers import Vigilance
+from services.backends.embedded.vigilance import Vigilance
 from services.gateway import ending
 from services.gateway.admission import QueueLimits
 from services.gateway.allowances import Allowances
@@ -269,7 +269,7 @@ def make_backend(settings: Settings) -> Backend:
         )
     if find_spec("torch") is None:
         raise BackendUnavailableError("the embedded backend needs torch: pip install 'gantry[embedded]'")
-    vigilance = Vigilance(memory_bytes=settings.worker_memory_bytes)
+    vigilance = Vigilance(memory_bytes=settings.worker_memory_bytes, archive_seconds=settings.archive_seconds)
     return EmbeddedBackend(settings.model_store, settings.workers, settings.execution, settings.device, vigilance)
 
 

@@ -1,4 +1,4 @@
-"""All settings of the gateway, each from a GANTRY_* environment variable or a flag of `gantry serve`."""
+"""All settings of the gateway, each from a GANTRY_* environment variable; some are flags of `gantry serve` too."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +11,8 @@ from services.gateway.explaining import explain
 from services.loopback import is_loopback
 
 _LAST_PORT = 65535
+# A week: timers of the libraries below take no number that is much larger.
+_LONGEST_SECONDS = 604_800
 # Still accepted.
 _FORMER_NAMES = {"queue_bytes": "memory_bytes", "worker_threads": "workers"}
 
@@ -70,6 +72,8 @@ class Settings(BaseSettings):
     """The former name of workers."""
     worker_memory_bytes: int = Field(default=3 << 30, ge=1 << 28, le=1 << 40)
     """The most memory that such a worker may hold, torch and the models included; one that holds more is replaced."""
+    archive_seconds: float = Field(default=300.0, gt=0, le=_LONGEST_SECONDS)
+    """The most seconds that the embedded backend takes to load an archive; one that takes longer is refused."""
     execution: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the models whose cards allow bfloat16. Default: bfloat16 where the CPU has matrix units for it."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -96,11 +100,12 @@ class Settings(BaseSettings):
     """The most connections. Default: as many as the process may have descriptors, less 128, and at most 16384."""
     handshake_seconds: float = Field(default=10.0, ge=0.1, le=3600.0)
     """A connection that takes longer to say what HTTP/2 and TLS begin with is closed."""
-    connection_age_seconds: float = Field(default=300.0, ge=0, allow_inf_nan=False)
-    """A connection so old (give or take a tenth) takes no new calls: callers open another. 0: at any age."""
-    connection_age_grace_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    connection_age_seconds: float = Field(default=300.0, ge=0, le=_LONGEST_SECONDS)
+    """A connection so old (give or take a tenth) takes no new calls: callers open another. 0: however
+    old it is, it does."""
+    connection_age_grace_seconds: float = Field(default=3600.0, gt=0, le=_LONGEST_SECONDS)
     """Seconds that its calls then have to finish."""
-    stream_idle_seconds: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    stream_idle_seconds: float = Field(default=60.0, gt=0, le=_LONGEST_SECONDS)
     """A call whose caller neither sends what it waits for nor reads its answers for so long is ended."""
     max_concurrent_streams: int = Field(default=256, ge=1, le=65536)
     """The most calls that one connection may have open at once."""
@@ -110,9 +115,9 @@ class Settings(BaseSettings):
     """The most images of one request."""
     queue_items: int = Field(default=1024, ge=1, le=1_000_000)
     """The most images that wait per model."""
-    default_deadline_seconds: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    default_deadline_seconds: float = Field(default=120.0, gt=0, le=_LONGEST_SECONDS)
     """Seconds that a caller waits who gives no deadline; in a stream for each picture."""
-    max_request_seconds: float = Field(default=15.0, gt=0, allow_inf_nan=False)
+    max_request_seconds: float = Field(default=15.0, gt=0, le=_LONGEST_SECONDS)
     """The most seconds of one worker that a request, or a picture of a stream, may be expected to take."""
     memory_bytes: int = Field(default=512 << 20, ge=1 << 20, le=1 << 40)
     """The most bytes that messages, pictures and answers take in all, besides what the process takes at rest."""
@@ -132,9 +137,9 @@ class Settings(BaseSettings):
     """The most bytes of pictures that a TranslateStream holds."""
     required_models: str = ""
     """Names of the models that readiness waits for, with commas; others' faults are then ignored. Default: all."""
-    probe_seconds: float = Field(default=15.0, gt=0, allow_inf_nan=False)
+    probe_seconds: float = Field(default=15.0, gt=0, le=_LONGEST_SECONDS)
     """Seconds between two probes of every model, and before a TorchServe is asked again which it has."""
-    drain_seconds: float = Field(default=20.0, ge=0, allow_inf_nan=False)
+    drain_seconds: float = Field(default=20.0, ge=0, le=_LONGEST_SECONDS)
     """Seconds that admitted calls have to finish after SIGTERM."""
 
     @classmethod

@@ -181,6 +181,7 @@ CASES = [
     Case("GantryWorkersLost", "four of one gateway, whatever ended them", True, 10,
          {**losses("crashed", "0 0 1 2x8"), **losses("overdue", "0 0 1 2x8")}),
     Case("GantryWorkersLost", "one", False, 10, losses("crashed", "0 0 1x9")),
+    Case("GantryWorkersLost", "callers left, and nobody is harmed", False, 10, losses("deserted", "0 0 2 9x8")),
     Case("GantryWorkersLost", "two of each of two gateways", False, 10,
          {**losses("memory", "0 0 1 2x8"), **losses("memory", "0 0 1 2x8", SECOND_POD)}),
     Case("GantryNoModel", "a gateway without models", True, 10, constant(UP, 1, 10)),

@@ -18,7 +18,8 @@ from services.backends.base import (
 from services.backends.embedded.loader import Loader
 from services.backends.embedded.process import WorkerProcess
 from services.backends.embedded.quarantine import Quarantine
-from services.backends.embedded.workers import DesertedError, Vigilance, Workers
+from services.backends.embedded.vigilance import Vigilance
+from services.backends.embedded.workers import DesertedError, Workers
 from services.backends.envelope import Envelope
 from services.worker.cores import count_cores
 from services.worker.execution import Device, Execution
@@ -166,14 +167,10 @@ class EmbeddedBackend(Backend):
     async def _start_worker(self, place: int) -> WorkerProcess:
         """Start the worker of a place."""
         worker = await (self._fork() if self._forks else self._load_worker(place))
-        limit = self._vigilance.memory_bytes
-        if (held := worker.memory()) > limit:
+        if fault := self._vigilance.memory_fault(worker.memory()):
             # It would be killed at the next look, and so would every one after it.
             worker.close()
-            raise BackendUnavailableError(
-                f"a worker holds {held:,} bytes before any work and may hold only {limit:,} "
-                "(worker_memory_bytes, GANTRY_WORKER_MEMORY_BYTES)"
-            )
+            raise BackendUnavailableError(f"a worker that has run nothing {fault}")
         return worker
 
     async def _load_worker(self, place: int) -> WorkerProcess:
@@ -197,7 +194,7 @@ class EmbeddedBackend(Backend):
         if former := self._loaders.pop(place, None):
             await former.kill()
         loader = self._loaders[place] = await Loader.start(
-            self._model_store, self._execution, device, is_worker=is_worker
+            self._model_store, self._execution, device, is_worker=is_worker, vigilance=self._vigilance
         )
         self._take_over(loader.report)
         return loader

@@ -11,7 +11,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,8 +22,8 @@ import torch
 from gantry.v1 import models_pb2, worker_pb2
 from services.backends.base import ModelKey
 from services.backends.embedded.frames import pack, receive
-from services.backends.store import open_model_store
-from services.worker.archive import Archive
+from services.backends.store import open_stored
+from services.worker.archive import ArchiveError
 from services.worker.runner import Runner
 
 # The kernel's choice where memory runs out: a worker can be replaced, a gateway cannot.
@@ -36,21 +36,22 @@ _LARGE_NICENESS = 10
 
 
 def main() -> None:
-    """Load a model store, say what came of it, and fork or be a worker."""
+    """Load archives, say what comes of each, and fork or be a worker."""
     parser = argparse.ArgumentParser()
     parser.add_argument("connection", type=int)
-    parser.add_argument("model_store", type=Path)
     parser.add_argument("execution")
     parser.add_argument("device")
+    parser.add_argument("archives", type=Path, nargs="*")
     parser.add_argument("--is-worker", action="store_true")
     given = parser.parse_args()
     # What ends the gateway is for the gateway to react to: it may still want its workers for a while.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     connection = socket.socket(fileno=given.connection)
-    report, runners = load(given.model_store, given.execution, given.device)
+    runners: dict[ModelKey, Runner] = {}
     try:
-        connection.sendall(pack(report))
+        for report in load(given.archives, given.execution, given.device, runners):
+            connection.sendall(pack(report))
     except OSError:
         # The gateway has gone meanwhile.
         return
@@ -60,30 +61,34 @@ def main() -> None:
         fork_workers(connection, runners)
 
 
-def load(model_store: Path, execution: str, device: str) -> tuple[worker_pb2.LoaderReport, Mapping[ModelKey, Runner]]:
-    """Load every archive of a model store.
+def load(
+    archives: Sequence[Path], execution: str, device: str, runners: dict[ModelKey, Runner]
+) -> Iterator[worker_pb2.LoaderReport]:
+    """Load archives, one after another.
 
     Args:
-        model_store: Folder of `.mar` files.
+        archives: The `.mar` files.
         execution: The precision, or "auto"; see `services.worker.execution`.
         device: Where graphs run, for example "cuda:1".
+        runners: Takes the models.
 
-    Returns:
-        What the gateway is to know, and the models.
+    Yields:
+        What the gateway is to know: first of the machine, then of each archive in turn.
     """
-    runners: dict[ModelKey, Runner] = {}
     gpus = torch.cuda.device_count()
-    if device != "cpu" and not gpus:
-        return worker_pb2.LoaderReport(fault=f"device {device}: torch finds no GPU here"), runners
-
-    def use(_: Path, archive: Archive) -> models_pb2.LoadedModel:
-        # A process is one worker: its chunks have one core, the others are for its neighbours.
-        runner = Runner(archive, execution, device, threads=1)  # type: ignore[arg-type]  # checked by the settings
-        runners[ModelKey(archive.card.name, archive.card.version)] = runner
-        return models_pb2.LoadedModel(card=archive.card, digest=archive.digest)
-
-    loaded, refused = open_model_store(model_store, use)
-    return worker_pb2.LoaderReport(models=loaded.values(), refused=refused, gpus=gpus), runners
+    fault = "" if device == "cpu" or gpus else f"device {device}: torch finds no GPU here"
+    yield worker_pb2.LoaderReport(gpus=gpus, fault=fault)
+    for path in archives:
+        try:
+            archive = open_stored(path, runners)
+            # A process is one worker: its chunks have one core, the others are for its neighbours.
+            runner = Runner(archive, execution, device, threads=1)  # type: ignore[arg-type]  # checked by the settings
+        except ArchiveError as error:
+            refused = models_pb2.RefusedArchive(archive=path.name, reason=str(error))
+            yield worker_pb2.LoaderReport(refused=[refused])
+        else:
+            runners[ModelKey(archive.card.name, archive.card.version)] = runner
+            yield worker_pb2.LoaderReport(models=[models_pb2.LoadedModel(card=archive.card, digest=archive.digest)])
 
 
 def fork_workers(connection: socket.socket, runners: Mapping[ModelKey, Runner]) -> None:

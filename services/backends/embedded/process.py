@@ -24,6 +24,7 @@ class WorkerProcess:
     Attributes:
         pid: Its process id.
         unanswered: Pings that it has not answered.
+        has_run: Whether it was ever given an envelope.
         end: Why it was killed; empty where it was not.
     """
 
@@ -35,7 +36,7 @@ class WorkerProcess:
             reader: What it says.
             writer: What is said to it.
         """
-        self.pid, self.unanswered, self.end = pid, 0, ""
+        self.pid, self.unanswered, self.has_run, self.end = pid, 0, False, ""
         self._reader, self._writer = reader, writer
         self._answer: asyncio.Future[worker_pb2.WorkReply] | None = None
         self._is_closed = False
@@ -85,7 +86,7 @@ class WorkerProcess:
         """
         if self.has_ended:
             raise WorkerLostError("the worker was lost")
-        self._answer = asyncio.get_running_loop().create_future()
+        self._answer, self.has_run = asyncio.get_running_loop().create_future(), True
         run = worker_pb2.RunEnvelope(model=key.name, version=key.version, request=envelope.request)
         self._send(worker_pb2.WorkerCommand(run=run))
         for place in envelope.abandoned:
@@ -104,10 +105,8 @@ class WorkerProcess:
         self._send(worker_pb2.WorkerCommand(ping=self.unanswered))
 
     def memory(self) -> int:
-        """Return the bytes of memory that it holds, what it shares with others included; 0 where that is not known."""
-        with suppress(OSError):
-            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-        return 0
+        """Return the bytes of memory that it holds; see `resident_bytes`."""
+        return resident_bytes(self.pid)
 
     def kill(self, reason: str) -> None:
         """Kill it, which shows in `ended`.
@@ -158,3 +157,10 @@ class WorkerProcess:
         # Where it has ended, that shows in `ended`.
         if not self._writer.is_closing():
             self._writer.write(pack(command))
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the bytes of memory that a process holds, what it shares with others included; 0 where none can tell."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+    return 0

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from gantry.v1 import worker_pb2
 from services.backends.base import BackendUnavailableError, ModelKey, WorkerLostError
 from services.backends.embedded.process import WorkerProcess
+from services.backends.embedded.vigilance import Vigilance
 from services.backends.envelope import Envelope, left_unrun, nobody_waits
 
 # How long a worker may go on with what nobody awaits any more.
@@ -15,33 +15,21 @@ GRACE_SECONDS = 1.0
 # A worker that takes so much longer than expected hangs, even where somebody is patient.
 _TIMES_EXPECTED = 10.0
 _LEAST_LIMIT_SECONDS = 10.0
-# A model is to blame for an envelope that was deserted only where it took so much longer than expected.
+# A model is to blame for an envelope that was deserted only where it took so much longer than expected, and longer than
+# a busy machine may take with a short one.
 _BLAMED_TIMES_EXPECTED = 2.0
+_LEAST_BLAMED_SECONDS = 2.0
 # A wait for a worker that is being replaced, not for one that is idle.
 _NOTABLE_WAIT_SECONDS = 0.005
-# The end of a worker that has other models than those that are served now; nothing is lost with it.
-_OUTDATED = "outdated"
+# The ends of workers with which nothing is lost: one goes on with what nobody awaits any more, and one has other models
+# than those that are served now.
+_DESERTED, _OUTDATED = "deserted", "outdated"
 
 _log = logging.getLogger(__name__)
 
 
 class DesertedError(WorkerLostError):
     """The worker was killed only because nobody awaited its envelope any more; the model is not at fault."""
-
-
-@dataclass(frozen=True)
-class Vigilance:
-    """How closely workers are watched.
-
-    Attributes:
-        heartbeat_seconds: Seconds between two looks at every worker.
-        missed_heartbeats: Pings in a row that a worker may leave unanswered.
-        memory_bytes: The most memory that a worker may hold, what it shares with others included.
-    """
-
-    heartbeat_seconds: float = 1.0
-    missed_heartbeats: int = 3
-    memory_bytes: int = 3 << 30
 
 
 class Workers:
@@ -58,8 +46,8 @@ class Workers:
         Args:
             start: Starts the worker of a place, or raises BackendUnavailableError.
             vigilance: How closely they are watched.
-            on_loss: Called where one was lost, with the reason: "crashed", "overdue",
-                "silent", "memory" or "cancelled".
+            on_loss: Called where one was lost, with the reason: "crashed", "overdue", "deserted", "silent", "memory"
+                or "cancelled".
         """
         self._start, self._vigilance, self._on_loss = start, vigilance, on_loss
         self._idle: asyncio.LifoQueue[WorkerProcess] = asyncio.LifoQueue()
@@ -92,8 +80,8 @@ class Workers:
             for worker in list(self._all):
                 if worker.unanswered >= self._vigilance.missed_heartbeats:
                     self._kill(worker, "silent")
-                elif worker.memory() > self._vigilance.memory_bytes:
-                    self._kill(worker, "memory")
+                elif fault := self._vigilance.memory_fault(worker.memory()):
+                    self._outgrown(worker, fault)
                 else:
                     worker.ping()
             await asyncio.wait({self._failed}, timeout=self._vigilance.heartbeat_seconds)
@@ -153,18 +141,20 @@ class Workers:
 
     async def _run_in_time(self, worker: WorkerProcess, key: ModelKey, envelope: Envelope) -> worker_pb2.WorkReply:
         """Run an envelope; kill the worker where it goes on with it after its time."""
-        loop, started, timers = asyncio.get_running_loop(), _now(), []
+        loop, timers = asyncio.get_running_loop(), []
+        blamed = _now() + _LEAST_BLAMED_SECONDS + _BLAMED_TIMES_EXPECTED * envelope.expected_seconds
 
-        def kill_in(seconds: float) -> None:
-            timers.append(loop.call_later(seconds, self._kill, worker, "overdue"))
+        def kill_overdue() -> None:
+            is_blameless = envelope.is_deserted and _now() < blamed
+            self._kill(worker, _DESERTED if is_blameless else "overdue")
 
         if (limit := _limit(envelope)) is not None:
-            kill_in(limit)
-        envelope.on_deserted = lambda: kill_in(GRACE_SECONDS)
+            timers.append(loop.call_later(limit, kill_overdue))
+        envelope.on_deserted = lambda: timers.append(loop.call_later(GRACE_SECONDS, kill_overdue))
         try:
             return await worker.run(key, envelope)
         except WorkerLostError:
-            if envelope.is_deserted and _now() - started < _BLAMED_TIMES_EXPECTED * envelope.expected_seconds:
+            if worker.end == _DESERTED:
                 raise DesertedError("nobody awaited the envelope") from None
             raise
         except asyncio.CancelledError:
@@ -176,11 +166,18 @@ class Workers:
             for timer in timers:
                 timer.cancel()
 
-    def _kill(self, worker: WorkerProcess, reason: str) -> None:
+    def _outgrown(self, worker: WorkerProcess, fault: str) -> None:
+        """Kill a worker that holds too much memory; where it has run nothing, so would every one after it."""
+        if not worker.has_run:
+            self._fail(BackendUnavailableError(f"a worker that has run nothing {fault}"))
+        self._kill(worker, "memory", f"it {fault}, and ")
+
+    def _kill(self, worker: WorkerProcess, reason: str, why: str = "") -> None:
         if not worker.end:
             key = self._running.get(worker)
-            work = f"it runs {key.name} {key.version}" if key else "it is idle"
-            _log.error("worker %d is killed (%s): %s", worker.pid, reason, work)
+            work = f"runs {key.name} {key.version}" if key else "is idle"
+            level = logging.INFO if reason in (_DESERTED, _OUTDATED) else logging.ERROR
+            _log.log(level, "worker %d is killed (%s): %s%s", worker.pid, reason, why or "it ", work)
             worker.kill(reason)
 
     async def _replace_at_end(self, worker: WorkerProcess, place: int) -> None:

@@ -37,11 +37,11 @@ class Metrics:
         )
         self.workers_lost = self._counter(
             "gantry_workers_lost",
-            "Worker processes of the gateway that were lost: crashed, overdue, silent, memory or cancelled.",
+            "Worker processes of the gateway that were lost: crashed, overdue, deserted, silent, memory or cancelled.",
             ("reason",),
         )
         # What counts from 0 on shows its first increase.
-        for reason in ("crashed", "overdue", "silent", "memory", "cancelled"):
+        for reason in ("crashed", "overdue", "deserted", "silent", "memory", "cancelled"):
             self.workers_lost.labels(reason)
         self.set_aside = self._gauge(
             "gantry_model_set_aside",

@@ -1,5 +1,6 @@
 """A store gives its sound archives, and the reason for each that it refuses."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,8 @@ def test_sound_archives_are_kept_and_others_refused(tmp_path: Path) -> None:
     (tmp_path / "garbage.mar").write_bytes(b"nope")
     (tmp_path / "notes.txt").write_text("not an archive, and not looked at")
     shutil.copy(tiny, tmp_path / "z-twin.mar")
+    os.mkfifo(tmp_path / "pipe.mar")
+    (tmp_path / "zeros.mar").symlink_to("/dev/zero")
 
     opened, refused = open_model_store(tmp_path, lambda path, archive: (path.name, archive.card.name))
 
@@ -24,7 +27,9 @@ def test_sound_archives_are_kept_and_others_refused(tmp_path: Path) -> None:
     }
     assert [(archive.archive, archive.reason) for archive in refused] == [
         ("garbage.mar", "not a readable .mar file: File is not a zip file"),
+        ("pipe.mar", "not a file"),
         ("z-twin.mar", "tiny 1.0.0 is in the store more than once"),
+        ("zeros.mar", "not a file"),
     ]
 
 

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from services.backends.embedded.loader import Loader
-from services.backends.embedded.workers import Vigilance, Workers
+from services.backends.embedded.vigilance import Vigilance
+from services.backends.embedded.workers import Workers
 from tests.archives import write_tiny_archive
 from tests.services.backends.embedded.work import BLIND
 

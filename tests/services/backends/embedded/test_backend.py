@@ -23,7 +23,7 @@ from services.backends.base import (
 )
 from services.backends.embedded.backend import EmbeddedBackend
 from services.backends.embedded.quarantine import ASIDE_SECONDS, LOSSES_IN_A_ROW
-from services.backends.embedded.workers import Vigilance
+from services.backends.embedded.vigilance import Vigilance
 from tests.archives import (
     tiny_attribute_card,
     tiny_card,

@@ -1,7 +1,9 @@
 """A loader says what it loaded, forks workers, and says why it cannot."""
 
 import asyncio
+import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -10,10 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from services.backends.base import BackendUnavailableError
 from services.backends.embedded.loader import Loader
+from services.backends.embedded.vigilance import Vigilance
+from tests.archives import CLASS_NAMES, LATENT_SIZE, TinyGenerator, tiny_card, write_tiny_archive
 from tests.services.backends.embedded.work import KEY, Descendants, descriptors, outcomes, until, work
+from training.archive.export import export_generator
+from training.archive.package import write_archive
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -77,3 +84,79 @@ async def test_a_gpu_that_is_not_there_is_named(tmp_path: Path) -> None:
 async def test_process_that_ends_as_it_loads_is_named(tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailableError, match="the process that loads the models has ended"):
         await Loader.start(tmp_path, "no such execution", "--no-such-option")
+
+
+# Products of matrices that take a minute or more.
+_ENDLESS = 50
+
+
+class Swelling(nn.Module):
+    """Computes for a minute, or takes more memory than there is, with each call."""
+
+    def __init__(self, doublings: int, products: int) -> None:
+        super().__init__()
+        self.pictures = TinyGenerator(1, seed=0)
+        self.doublings, self.products = doublings, products
+
+    def forward(self, latents: Tensor, condition: Tensor) -> Tensor:
+        square = torch.ones(4096, 4096) * latents.mean()
+        for _ in range(self.products):
+            square = square @ square
+        row = square[0]
+        for _ in range(self.doublings):
+            row = torch.cat([row, row])
+        pictures: Tensor = self.pictures(latents, condition) * row.mean()
+        return pictures
+
+
+@pytest.mark.parametrize(
+    ("doublings", "products", "seconds", "reason"),
+    [
+        (
+            24,
+            0,
+            60.0,
+            r"the process that loads it holds [\d,]+ bytes and may hold only 1,073,741,824 \(worker_memory_.*",
+        ),
+        (0, _ENDLESS, 5.0, r"is not loaded after 5 s \(archive_seconds, GANTRY_ARCHIVE_SECONDS\)"),
+    ],
+    ids=["memory", "time"],
+)
+async def test_archive_that_takes_too_much_is_refused_and_the_others_are_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, doublings: int, products: int, seconds: float, reason: str
+) -> None:
+    started = Descendants()
+    write_tiny_archive(tmp_path)
+    graph = export_generator(Swelling(doublings, products), LATENT_SIZE, len(CLASS_NAMES))
+    write_archive(tmp_path / "swelling.mar", tiny_card("swelling"), {"model.pt2": graph})
+    vigilance = Vigilance(archive_seconds=seconds, memory_bytes=1 << 30)
+    loader = await Loader.start(tmp_path, "float32", "cpu", vigilance=vigilance)
+    assert [model.card.name for model in loader.report.models] == ["tiny"]
+    ((archive, told),) = [(refused.archive, refused.reason) for refused in loader.report.refused]
+    assert archive == "swelling.mar"
+    assert re.fullmatch(reason, told)
+    assert f"the models are loaded without swelling.mar: {told}" in caplog.text
+    await loader.kill()
+    await until(lambda: not started())
+
+
+async def test_archive_that_ends_the_process_is_refused_and_the_others_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiny_archive(tmp_path)
+    graph = export_generator(Swelling(0, _ENDLESS), LATENT_SIZE, len(CLASS_NAMES))
+    write_archive(tmp_path / "a-first.mar", tiny_card("swelling"), {"model.pt2": graph})
+    looks = itertools.count()
+
+    def kill_at_the_first_archive(pid: int) -> int:
+        if next(looks) == 1:
+            os.kill(pid, signal.SIGKILL)
+        return 0
+
+    monkeypatch.setattr("services.backends.embedded.loader.resident_bytes", kill_at_the_first_archive)
+    loader = await Loader.start(tmp_path, "float32", "cpu")
+    assert [model.card.name for model in loader.report.models] == ["tiny"]
+    assert {refused.archive: refused.reason for refused in loader.report.refused} == {
+        "a-first.mar": "the process that loaded it ended; its last lines say why"
+    }
+    await loader.kill()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import time
 
@@ -10,7 +11,8 @@ import pytest
 from services.backends.base import BackendUnavailableError, WorkerLostError
 from services.backends.embedded.loader import Loader
 from services.backends.embedded.process import WorkerProcess
-from services.backends.embedded.workers import DesertedError, Vigilance, Workers
+from services.backends.embedded.vigilance import Vigilance
+from services.backends.embedded.workers import DesertedError, Workers
 from tests.services.backends.embedded.conftest import Crew
 from tests.services.backends.embedded.work import BLIND, KEY, MANY, Descendants, descriptors, outcomes, until, work
 
@@ -69,10 +71,27 @@ async def test_worker_that_runs_a_long_envelope_is_not_silent(crew: Crew) -> Non
         assert losses.empty()
 
 
-async def test_worker_that_holds_too_much_memory_is_killed(crew: Crew) -> None:
-    async with crew(vigilance=Vigilance(heartbeat_seconds=0.1, memory_bytes=1)) as (_, losses):
-        assert await losses.get() == "memory"
-        assert await losses.get() == "memory"
+async def test_worker_that_holds_too_much_memory_is_killed_and_the_log_says_how_much(
+    loader: Loader, caplog: pytest.LogCaptureFixture
+) -> None:
+    losses: asyncio.Queue[str] = asyncio.Queue()
+    workers = Workers(lambda _: loader.fork(), Vigilance(heartbeat_seconds=0.1, memory_bytes=1), losses.put_nowait)
+    await workers.add(0)
+    assert outcomes(await workers.run(KEY, work())) == {"image"}
+    watching = asyncio.create_task(workers.watch())
+    assert await losses.get() == "memory"
+    assert re.search(r"killed \(memory\): it holds [\d,]+ bytes and may hold only 1 \(worker_memory_bytes", caplog.text)
+    await asyncio.wait({watching})
+    assert isinstance(watching.exception(), BackendUnavailableError)
+    await workers.stop()
+
+
+async def test_workers_that_hold_too_much_memory_before_any_work_are_no_loop_of_kills(loader: Loader) -> None:
+    workers = Workers(lambda _: loader.fork(), Vigilance(heartbeat_seconds=0.1, memory_bytes=1), lambda _: None)
+    await workers.add(0)
+    with pytest.raises(BackendUnavailableError, match=r"a worker that has run nothing holds [\d,]+ bytes"):
+        await workers.watch()
+    await workers.stop()
 
 
 async def test_worker_that_is_overdue_is_killed_soon_after_the_last_deadline(crew: Crew, forked: Descendants) -> None:
@@ -87,20 +106,23 @@ async def test_worker_that_is_overdue_is_killed_soon_after_the_last_deadline(cre
         assert outcomes(await workers.run(KEY, work())) == {"image"}
 
 
-@pytest.mark.parametrize(("expected_seconds", "is_to_blame"), [(0.0, True), (0.1, True), (60.0, False)])
+@pytest.mark.parametrize(
+    ("expected_seconds", "stays_seconds", "reason"),
+    [(0.1, 0.0, "deserted"), (60.0, 1.5, "deserted"), (0.1, 1.5, "overdue")],
+)
 async def test_model_is_to_blame_for_a_deserted_envelope_only_where_it_took_long(
-    crew: Crew, forked: Descendants, expected_seconds: float, is_to_blame: bool
+    crew: Crew, forked: Descendants, expected_seconds: float, stays_seconds: float, reason: str
 ) -> None:
     async with crew() as (workers, losses):
         os.kill(await forked.only(), signal.SIGSTOP)
         envelope = work(expected_seconds=expected_seconds)
         running = asyncio.create_task(workers.run(KEY, envelope))
-        await asyncio.sleep(0)
+        await asyncio.wait({running}, timeout=stays_seconds)
         envelope.abandon(0)
         with pytest.raises(WorkerLostError) as lost:
             await running
-        assert isinstance(lost.value, DesertedError) is not is_to_blame
-        assert await losses.get() == "overdue"
+        assert isinstance(lost.value, DesertedError) is (reason == "deserted")
+        assert await losses.get() == reason
 
 
 async def test_all_are_replaced_where_asked_and_a_busy_one_answers_first(crew: Crew, forked: Descendants) -> None:

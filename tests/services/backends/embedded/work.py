@@ -9,7 +9,7 @@ import psutil
 
 from gantry.v1 import worker_pb2
 from services.backends.base import ModelKey, probe_item
-from services.backends.embedded.workers import Vigilance
+from services.backends.embedded.vigilance import Vigilance
 from services.backends.envelope import Envelope
 from tests.archives import tiny_card
 
