@@ -165,7 +165,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     async def _translate(
         self, request: generation_pb2.TranslateRequest, context: Context, *, streamed: bool
     ) -> generation_pb2.TranslateResponse:
-        """Make one picture; an item of a stream waits where the queue is full, a call of its own is refused."""
+        """Make one picture; that of a stream waits for a place and for its caller's limits, another is refused."""
         field = "translate.model" if streamed else "model"
         loaded = current_call().about(self._catalog.find_translator(request.model, request.version, field))
         plan = await asyncio.to_thread(plan_translate, request, loaded.card, self._limits, streamed=streamed)

@@ -8,7 +8,7 @@ import grpc
 
 from gantry.v1 import models_pb2, worker_pb2
 from services.gateway.call import current_call
-from services.gateway.errors import QueueFullError
+from services.gateway.errors import LimitError, QueueFullError
 from services.gateway.queues import Output
 from services.gateway.scheduler import Scheduler
 from services.gateway.telemetry.metrics import Metrics, kind_label
@@ -62,7 +62,7 @@ class Orders:
         context: grpc.aio.ServicerContext[Any, Any],
         batch_items: int | None = None,
     ) -> list[asyncio.Future[Output]]:
-        """Hand items of a stream to the scheduler; where there is no place for them, come back as it asks.
+        """Hand items of a stream to the scheduler; where it has no place for them, come back as it asks.
 
         Args:
             loaded: The model.
@@ -75,15 +75,16 @@ class Orders:
 
         Raises:
             QueueFullError: There was no place, and none can be had in time.
+            LimitError: The caller has reached a limit of its own, and the limit does not free in time, or never.
             Exception: Whatever else `Scheduler.submit` raises.
         """
         deadline = self._deadline_of(context)
         while True:
             try:
                 return self._scheduler.submit(current_call().caller, loaded, items, deadline, batch_items)
-            except QueueFullError as full:
-                seconds = full.retry_seconds
-                if self._clock() + seconds >= deadline:
+            except (QueueFullError, LimitError) as refusal:
+                seconds = refusal.retry_seconds
+                if seconds is None or self._clock() + seconds >= deadline:
                     raise
             await self._pause(seconds)
 

@@ -11,8 +11,8 @@ from gantry.v1 import worker_pb2
 from services.backends.base import ModelKey
 from services.gateway.admission import QueueLimits
 from services.gateway.allowances import Allowances
-from services.gateway.call import Caller
-from services.gateway.errors import QueueFullError
+from services.gateway.call import Caller, CallerLimits, identify
+from services.gateway.errors import LimitError, QueueFullError
 from services.gateway.queues import Output, abandon
 from services.gateway.scheduler import Scheduler
 from services.gateway.servicers.orders import Orders
@@ -84,6 +84,29 @@ async def test_it_waits_until_the_deadline_and_not_beyond(bench: Bench) -> None:
         await bench.patiently(0.97)
     assert len(bench.pauses) == 19
     assert sum(bench.pauses) < 0.97
+
+
+async def test_an_item_of_a_stream_waits_for_the_limits_of_its_caller(bench: Bench) -> None:
+    abandon(bench.waiting)
+    caller = Caller("two", limits=CallerLimits(concurrent_images=1))
+    (first,) = bench.scheduler.submit(caller, bench.backend.models[KEY], [ITEM], None)
+    identify(caller)
+    submitting = bench.patiently(None)
+    await settled()
+    assert not submitting.done()
+    first.cancel()
+    bench.goes_on.set()
+    (result,) = await submitting
+    assert isinstance(result, asyncio.Future)
+    assert bench.pauses == [0.05]
+
+
+async def test_it_does_not_wait_for_what_its_caller_may_never_have(bench: Bench) -> None:
+    abandon(bench.waiting)
+    identify(Caller("two", limits=CallerLimits(concurrent_images=1)))
+    context: Any = Context(bench.clock, None)
+    with pytest.raises(LimitError, match="2 images in one request"):
+        await bench.orders.place_patiently(bench.backend.models[KEY], [ITEM, ITEM], context)
 
 
 async def test_a_call_of_its_own_does_not_wait(bench: Bench) -> None:
