@@ -98,6 +98,8 @@ class Readiness:
         self._backend, self._probe_model, self._health, self._metrics = backend, probe, health, metrics
         self._services, self._required = services, required
         self._results = dict.fromkeys(backend.models, _NOT_PROBED)
+        # Those that the log has told of.
+        self._told_missing: list[str] = []
         self._names: set[str] = set()
         self._is_draining = False
         self._has_news = asyncio.Event()
@@ -198,11 +200,20 @@ class Readiness:
             self._health.set(name, None)
 
     def _tell(self) -> None:
+        self._log_missing()
         for service in self._services:
             self._health.set(service, _status(self.is_ready))
         for name, is_serving in dict(self._statuses()).items():
             self._names.add(name)
             self._health.set(name, _status(is_serving))
+
+    def _log_missing(self) -> None:
+        if (missing := self._missing) == self._told_missing:
+            return
+        self._told_missing = missing
+        if missing:
+            there = ", ".join(sorted({key.name for key in self._backend.models})) or "none"
+            _log.error("required_models names %s; the models that there are: %s", ", ".join(missing), there)
 
     def _statuses(self) -> Iterator[tuple[str, bool]]:
         """Whether each model serves, by "name/version", and by name where all versions do.

@@ -115,7 +115,9 @@ async def test_health_follows_models_that_come_and_leave(gateway: Gateway, backe
         watch.cancel()
 
 
-async def test_readiness_waits_for_the_models_that_are_required_and_no_others(watched: Watched) -> None:
+async def test_readiness_waits_for_the_models_that_are_required_and_no_others(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
     backend, probed = DrivenBackend(tiny_card(), tiny_card("other")), set[str]()
 
     async def probe(key: ModelKey) -> None:
@@ -124,7 +126,10 @@ async def test_readiness_waits_for_the_models_that_are_required_and_no_others(wa
 
     readiness = Readiness(backend, probe, watched.health, ("",), watched.metrics, ["tiny", "late"])
     await readiness.probe()
+    await readiness.probe()
     assert (readiness.is_ready, readiness.report()["missing"]) == (False, ["late"])
+    told = "required_models names late; the models that there are: other, tiny"
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [told]
     backend.replace(tiny_card(), tiny_card("other"), tiny_card("late"))
     await readiness.probe()
     assert not readiness.is_ready
