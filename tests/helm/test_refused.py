@@ -42,6 +42,18 @@ _CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         merged(_OWN, {"gateway": {"resources": {"limits": {"nvidia.com/gpu": 1}}}}),
         "gateway.resources asks for a GPU, but with backend.mode torchserve the gateway runs no model",
     ),
+    "a gateway without memory for torch": (
+        {"gateway": {"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "64Mi"}}}},
+        "gateway.resources.limits.memory (64Mi) must be at least 1Gi with backend.mode embedded",
+    ),
+    "a gateway without memory": (
+        merged(_OWN, {"gateway": {"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "64Mi"}}}}),
+        "gateway.resources.limits.memory (64Mi) must be at least 256Mi with backend.mode torchserve",
+    ),
+    "more memory asked for than allowed": (
+        merged(_OWN, {"torchserve": {"resources": {"requests": {"memory": "7Gi"}}}}),
+        "torchserve.resources.requests.memory (7Gi) must be at most limits.memory (6Gi)",
+    ),
     "pvc without a claim": ({"modelStore": {"source": "pvc"}}, "modelStore.pvc.claimName"),
     "object store without a place": (
         {"modelStore": {"source": "objectStore"}},

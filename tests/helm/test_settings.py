@@ -39,14 +39,14 @@ def test_settings_become_environment_without_exponents() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "memory_bytes"),
-    [("2Gi", 512 << 20), ("3000M", 750_000_000), (8 * 10**9, 2 * 10**9), ("0.5Gi", 160 << 20), (4 << 30, 1 << 30)],
+    [("2Gi", 512 << 20), ("3000M", 750_000_000), (8 * 10**9, 2 * 10**9), ("1Gi", 256 << 20), (4 << 30, 1 << 30)],
 )
 def test_messages_may_take_a_quarter_of_the_memory(limit: str | int, memory_bytes: int) -> None:
     given = environment_of({"gateway": {"resources": {"limits": {"memory": limit}}}})
     assert given["GANTRY_MEMORY_BYTES"] == str(memory_bytes)
 
 
-@pytest.mark.parametrize(("limit", "worker_bytes"), [("2Gi", 1 << 30), ("0.4Gi", 256 << 20), (4 << 30, 2 << 30)])
+@pytest.mark.parametrize(("limit", "worker_bytes"), [("2Gi", 1 << 30), ("1Gi", 512 << 20), (4 << 30, 2 << 30)])
 def test_a_worker_may_hold_half_of_the_memory(limit: str | int, worker_bytes: int) -> None:
     limits = {"gateway": {"resources": {"limits": {"memory": limit}}}}
     assert environment_of(limits)["GANTRY_WORKER_MEMORY_BYTES"] == str(worker_bytes)

@@ -226,7 +226,19 @@ What one value alone may be stands in values.schema.json.
 {{- if and (eq .Values.backend.mode "torchserve") (le (int64 .Values.torchserve.terminationGracePeriodSeconds) (int64 .Values.torchserve.preStopSeconds)) }}
 - "torchserve.terminationGracePeriodSeconds ({{ .Values.torchserve.terminationGracePeriodSeconds }}) must be more than torchserve.preStopSeconds ({{ .Values.torchserve.preStopSeconds }})"
 {{- end }}
+{{- $least := ternary "1Gi" "256Mi" (eq .Values.backend.mode "embedded") }}
+{{- with $gateway.resources.limits.memory }}
+{{- if lt (include "gantry.bytes" . | int64) (include "gantry.bytes" $least | int64) }}
+- "gateway.resources.limits.memory ({{ . }}) must be at least {{ $least }} with backend.mode {{ $.Values.backend.mode }}, else the gateway has no room to start"
+{{- end }}
+{{- end }}
 {{- range $component := list "gateway" "torchserve" }}
+{{- $resources := (index $.Values $component).resources }}
+{{- $request := dig "requests" "memory" "" $resources }}
+{{- $limit := dig "limits" "memory" "" $resources }}
+{{- if and $request $limit (gt (include "gantry.bytes" $request | int64) (include "gantry.bytes" $limit | int64)) }}
+- "{{ $component }}.resources.requests.memory ({{ $request }}) must be at most limits.memory ({{ $limit }}): Kubernetes takes no such pod"
+{{- end }}
 {{- $strategy := (index $.Values $component).strategy }}
 {{- $zero := list "0" "0%" }}
 {{- if and (eq $strategy.type "RollingUpdate") (has (toString $strategy.maxSurge) $zero) (has (toString $strategy.maxUnavailable) $zero) }}
