@@ -6,7 +6,7 @@ Bookkeeping only: what is admitted, and what leaves when, is for `services.gatew
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from services.backends.base import BackendUnavailableError, ModelKey
 from services.backends.envelope import Envelope
 from services.gateway.bookings import Bookings, Experience
 from services.gateway.call import BatchRun, Caller
+from services.gateway.errors import DeadlineError
 from services.gateway.prices import Prices, Work
 
 # How long less than a chunk waits for more, in times of what all work would take in full chunks. Measured on two cores:
@@ -47,6 +48,33 @@ def abandon(outputs: Iterable[asyncio.Future[Output]]) -> None:
     for output in outputs:
         if not output.cancel() and not output.cancelled():
             output.exception()
+
+
+def expire_at(deadline: float, outputs: Sequence[asyncio.Future[Output]], clock: Callable[[], float]) -> None:
+    """Let outputs fail at their deadline, whatever becomes of their items.
+
+    Args:
+        deadline: On the clock.
+        outputs: At least one.
+        clock: Seconds.
+    """
+
+    def expire() -> None:
+        for output in outputs:
+            if not output.done():
+                output.set_exception(DeadlineError("the deadline passed before the picture was made"))
+
+    timer = asyncio.get_running_loop().call_later(max(deadline - clock(), 0.0), expire)
+    left = len(outputs)
+
+    def note(_: object) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            timer.cancel()
+
+    for output in outputs:
+        output.add_done_callback(note)
 
 
 @dataclass(eq=False)

@@ -1,15 +1,13 @@
 """The heart: admits work or refuses it now, serves callers by their shares, and never runs what nobody awaits.
 
 Work waits for a slot. A slot is one envelope that a worker may be running, and is free again only when the backend has
-the worker's answer, or has stopped the worker for certain. A free slot takes what waits, in an envelope no larger than
-its tightest deadline allows, from the callers who have had the least of their shares (start-time fair
-queueing; Goyal, Vin & Cheng, 1996). Everything is measured in predicted seconds; see `services.gateway.prices`.
+the worker's answer, or has stopped the worker for certain. A free slot takes what waits, as `services.gateway.filling`
+says. Everything is measured in predicted seconds; see `services.gateway.prices`.
 
 An envelope that fails, or loses its worker, is run again item by item, so that only the item at fault fails.
 """
 
 import asyncio
-import heapq
 import logging
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -40,10 +38,10 @@ from services.gateway.errors import (
     TooExpensiveError,
     UnknownModelError,
 )
+from services.gateway.filling import Filling
 from services.gateway.poison import MOST_LOSSES, Poison
 from services.gateway.prices import Prices, Work, work_of
 from services.gateway.queues import (
-    LONGEST_ENVELOPE_SECONDS,
     Away,
     Entry,
     Line,
@@ -51,6 +49,7 @@ from services.gateway.queues import (
     Output,
     Share,
     abandon,
+    expire_at,
     key_of,
 )
 from services.gateway.telemetry.metrics import Metrics
@@ -91,8 +90,7 @@ class Scheduler:
         self._queues: dict[ModelKey, ModelQueue] = {}
         self._admission = Admission(backend, limits, self._queues, clock)
         self._shares: dict[str, Share] = {}
-        # What the caller who was served last had been served before: where newcomers begin.
-        self._served = 0.0
+        self._filling = Filling(clock)
         self._poison = Poison(clock)
         self._turns, self._awaited = turns, set[asyncio.Future[Output]]()
         # Of which the gauges are yet to tell.
@@ -176,13 +174,13 @@ class Scheduler:
             queue.lines[caller.id] = queue.lines.pop(caller.id)
         if not share.waiting:
             # Nobody saves up shares by asking for nothing.
-            share.served = max(share.served, self._served)
+            share.served = max(share.served, self._filling.served)
         entries = self._admit(queue, line, items, works, until, batch_items or queue.batch_items)
         for entry in entries:
             line.join(entry)
         outputs = [entry.output for entry in entries]
         if deadline is not None:
-            self._expire_at(deadline, outputs)
+            expire_at(deadline, outputs, self._clock)
         self._note(queue)
         self._dispatch_soon()
         return outputs
@@ -263,14 +261,14 @@ class Scheduler:
     def _share_of(self, caller: Caller) -> Share:
         if caller.id not in self._shares and len(self._shares) >= _REMEMBERED_SHARES:
             self._forget_shares()
-        share = self._shares.setdefault(caller.id, Share(caller.limits.weight, self._served))
+        share = self._shares.setdefault(caller.id, Share(caller.limits.weight, self._filling.served))
         share.weight = caller.limits.weight
         return share
 
     def _forget_shares(self) -> None:
         """Forget callers who have nothing waiting: those with no more than a newcomer, else those who came first."""
         idle = [name for name, share in self._shares.items() if not share.waiting]
-        new = [name for name in idle if self._shares[name].served <= self._served]
+        new = [name for name in idle if self._shares[name].served <= self._filling.served]
         for name in new or idle[: _REMEMBERED_SHARES // 2]:
             del self._shares[name]
             for queue in self._queues.values():
@@ -298,26 +296,6 @@ class Scheduler:
             self._awaited.add(entry.output)
             entry.output.add_done_callback(partial(self._end, queue, entry))
         return entries
-
-    def _expire_at(self, deadline: float, outputs: Sequence[asyncio.Future[Output]]) -> None:
-        """Let outputs fail at their deadline, whatever becomes of their items."""
-
-        def expire() -> None:
-            for output in outputs:
-                if not output.done():
-                    output.set_exception(DeadlineError("the deadline passed before the picture was made"))
-
-        timer = asyncio.get_running_loop().call_later(max(deadline - self._clock(), 0.0), expire)
-        left = len(outputs)
-
-        def note(_: object) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                timer.cancel()
-
-        for output in outputs:
-            output.add_done_callback(note)
 
     def _end(self, queue: ModelQueue, entry: Entry, _: object) -> None:
         """Note that an item has its output, or that nobody awaits it: it is not run, or left by its worker."""
@@ -349,7 +327,8 @@ class Scheduler:
         self._is_due = False
         while queue := self._next_queue():
             self._changed.add(queue)
-            if batch := self._take(queue):
+            slots = self._backend.slots(queue.key) - len(queue.away)
+            if batch := self._filling.take(queue, slots):
                 self._send(queue, batch)
         while self._changed:
             self._note(self._changed.pop())
@@ -367,55 +346,6 @@ class Scheduler:
             self._dispatch_soon(soonest)
         ready = [queue for queue in free if not held[queue.key]]
         return min(ready, key=ModelQueue.first_share, default=None)
-
-    def _take(self, queue: ModelQueue) -> list[Entry]:
-        """Take the items of the next envelope; what cannot meet its deadline any more fails, and is not run."""
-        while queue.first:
-            if batch := [entry for entry in queue.first.popleft() if self._is_worth_running(queue, entry)]:
-                return batch
-        slots = max(self._backend.slots(queue.key) - len(queue.away), 1)
-        # The free slots share what waits, in whole chunks.
-        room = min(queue.batch_items, queue.whole_chunks(math.ceil(queue.waiting / slots)))
-        batch = []
-        seconds, tightest, has_whole_line = 0.0, math.inf, False
-        lines = [(line.share.served, number, line) for number, line in enumerate(queue.lines.values()) if line.items]
-        heapq.heapify(lines)
-        while lines and len(batch) < room:
-            _, number, line = heapq.heappop(lines)
-            entry = next(iter(line.items))
-            added = queue.prices.seconds(entry.work)
-            if self._is_worth_running(queue, entry):
-                tightest, seconds = min(tightest, entry.deadline), seconds + added
-                # A chunk that has begun costs as much as a full one. Who asks for little waits for no more of one who
-                # asks for much.
-                is_long = seconds > LONGEST_ENVELOPE_SECONDS
-                is_long |= has_whole_line and len(line.items) > queue.prices.chunk_items
-                is_full = (is_long and not len(batch) % queue.prices.chunk_items) or len(batch) >= entry.batch_items
-                if batch and (is_full or self._end_of(queue, len(batch) + 1, seconds) > tightest):
-                    break
-                batch.append(entry)
-                room = min(room, entry.batch_items)
-                self._served = max(self._served, line.share.served)
-                line.share.served += added / line.share.weight
-            line.leave(entry)
-            if line.items:
-                heapq.heappush(lines, (line.share.served, number, line))
-            else:
-                has_whole_line = True
-        return batch
-
-    def _is_worth_running(self, queue: ModelQueue, entry: Entry) -> bool:
-        if entry.output.done():
-            return False
-        if self._end_of(queue, 1, queue.prices.seconds(entry.work)) < entry.deadline:
-            return True
-        entry.output.set_exception(DeadlineError("the request waited until its deadline could not be met any more"))
-        return False
-
-    def _end_of(self, queue: ModelQueue, items: int, seconds: float) -> float:
-        """Predict when an envelope would be back that leaves now, with so many items that take so many seconds."""
-        envelope = queue.prices.fixed + seconds + queue.prices.padding(items)
-        return self._clock() + envelope * (1 + queue.prices.deviation)
 
     def _send(self, queue: ModelQueue, batch: Sequence[Entry]) -> None:
         """Let an envelope have a slot."""
