@@ -30,6 +30,7 @@ from services.gateway.interceptors.base import WrappedOnce
 from services.gateway.interceptors.call_limit import CallLimit
 from services.gateway.interceptors.drain import Drain
 from services.gateway.interceptors.messages import MessageReader
+from services.gateway.pace import UPLOAD_BYTES_PER_SECOND, Pace
 from services.gateway.planning.output import Limits
 from services.gateway.process import raise_descriptor_limit, return_freed_memory, share_the_interpreter
 from services.gateway.scheduler import Scheduler
@@ -144,9 +145,9 @@ class Gateway:
         self._probes.start()
         started.callback(self._probes.stop)
         self._budget = Budget(settings.memory_bytes, settings.memory_patience_seconds, self.metrics)
-        self._turns = Turns()
+        self._turns, pace = Turns(), Pace(UPLOAD_BYTES_PER_SECOND, time.monotonic)
         reader = MessageReader(
-            self._budget, settings.max_request_bytes, settings.stream_idle_seconds, _UPLOADS, self._turns
+            self._budget, settings.max_request_bytes, settings.stream_idle_seconds, _UPLOADS, self._turns, pace
         )
         limit = CallLimit(settings.max_calls)
         # From the outside in: what is refused is observed too, and nothing of a stranger's request is read.

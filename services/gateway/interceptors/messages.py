@@ -17,6 +17,7 @@ from services.gateway.budget import PICTURE_COPIES, Budget, Hold
 from services.gateway.call import at_end_of_call, current_call
 from services.gateway.errors import InvalidRequestError, MessageTooLargeError, StreamIdleError, Violation, answered
 from services.gateway.interceptors.base import Handler, Wrapping
+from services.gateway.pace import Pace
 from services.gateway.turns import Turns
 
 # Taken for a call before it is read where its requests are small; a larger one is paid for once it is there.
@@ -27,7 +28,13 @@ class MessageReader(Wrapping):
     """Stands next to the handlers, inside of all other interceptors: what these refuse is never read."""
 
     def __init__(
-        self, budget: Budget, max_bytes: int, idle_seconds: float, uploads: Collection[str], turns: Turns
+        self,
+        budget: Budget,
+        max_bytes: int,
+        idle_seconds: float,
+        uploads: Collection[str],
+        turns: Turns,
+        pace: Pace,
     ) -> None:
         """Keep the limits.
 
@@ -37,9 +44,10 @@ class MessageReader(Wrapping):
             idle_seconds: The most seconds that one takes to come, or to be taken by the caller.
             uploads: Paths of the methods whose one request has a picture.
             turns: Where calls of one request, but for a picture, wait for their callers' turn.
+            pace: At which pictures are read.
         """
         self._budget, self._max_bytes, self._idle_seconds, self._uploads = budget, max_bytes, idle_seconds, uploads
-        self._turns = turns
+        self._turns, self._pace = turns, pace
 
     def wrapped(self, handler: Handler, method: str) -> Handler:
         """Take reading, decoding and writing over from grpc, for methods that return or yield their answers."""
@@ -83,13 +91,26 @@ class MessageReader(Wrapping):
             if not hold.pictures:  # those are planned in a thread
                 await self._turns.mine(current_call().caller.id)
             await hold.grow(copies * self._max_bytes if hold.pictures else SMALL_BYTES)
-            async with self._soon("no request has come"):
-                raw = await anext(requests, None)
+            raw = await (self._upload(requests) if hold.pictures else self._first(requests))
             if raw is None:
                 raise InvalidRequestError(Violation("request", "required: one message"))
             await hold.resize(copies * len(raw))
             hold.use()
             return self._decode(handler, raw)
+
+    async def _upload(self, requests: AsyncIterator[bytes]) -> bytes | None:
+        """Read the first message, of a picture, at the pace of all pictures."""
+        expected, size = await self._pace.wait(), 0
+        try:
+            raw = await self._first(requests)
+            size = len(raw or b"")
+            return raw
+        finally:
+            self._pace.note(expected, size)
+
+    async def _first(self, requests: AsyncIterator[bytes]) -> bytes | None:
+        async with self._soon("no request has come"):
+            return await anext(requests, None)
 
     def _decode(self, handler: Handler, raw: bytes) -> Any:
         if len(raw) > self._max_bytes:
