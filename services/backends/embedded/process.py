@@ -87,8 +87,11 @@ class WorkerProcess:
         if self.has_ended:
             raise WorkerLostError("the worker was lost")
         self._answer, self.has_run = asyncio.get_running_loop().create_future(), True
-        run = worker_pb2.RunEnvelope(model=key.name, version=key.version, request=envelope.request)
-        self._send(worker_pb2.WorkerCommand(run=run))
+        command = worker_pb2.WorkerCommand()
+        command.run.model, command.run.version = key
+        # One copy of what may be megabytes.
+        command.run.request.CopyFrom(envelope.request)
+        self._send(command)
         for place in envelope.abandoned:
             self._send(worker_pb2.WorkerCommand(abandon=place))
         envelope.on_abandon = lambda place: self._send(worker_pb2.WorkerCommand(abandon=place))

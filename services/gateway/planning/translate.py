@@ -74,18 +74,21 @@ def plan_translate(
         violations.add("cycle", f"must be false: {_domains(card)}, and not back")
     if request.HasField("max_side") and request.max_side < LEAST_SIDE:
         violations.add("max_side", f"must be at least {LEAST_SIDE}, got {request.max_side}")
-    if not request.image:
+    # Each look at the field is a copy of the picture.
+    picture = request.image
+    if not picture:
         violations.add("image", "required: a JPEG, PNG, WEBP, GIF or BMP file")
     violations.raise_if_any()
-    facts = _read_picture(request, encoding, limits, violations, streamed=streamed)
+    facts = _read_picture(picture, request, encoding, limits, violations, streamed=streamed)
     violations.raise_if_any()
     assert facts
     source, target = card.translation.domain_a, card.translation.domain_b
     if direction == DIRECTION_B_TO_A:
         source, target = target, source
     answer = TranslateResponse(direction=direction, source_domain=source, target_domain=target)
-    item, size = _item(request, answer, encoding, limits, facts), _most_bytes(facts, encoding, request)
-    return TranslatePlan(item, answer, size, f"{violations.envelope}image")
+    item = _item(request, answer, encoding, limits, facts)
+    item.translate.image = picture
+    return TranslatePlan(item, answer, _most_bytes(facts, encoding, request), f"{violations.envelope}image")
 
 
 def shape_answer(
@@ -179,16 +182,22 @@ def _domains(card: models_pb2.ModelCard) -> str:
 
 
 def _read_picture(
-    request: TranslateRequest, encoding: Encoding, limits: Limits, violations: Violations, *, streamed: bool
+    picture: bytes,
+    request: TranslateRequest,
+    encoding: Encoding,
+    limits: Limits,
+    violations: Violations,
+    *,
+    streamed: bool,
 ) -> ImageFacts | None:
     """Read the header of the picture of a request that is sound otherwise.
 
     Raises:
         ImageTooLargeError: It has too many bytes or pixels.
     """
-    check_bytes(len(request.image), limits)
+    check_bytes(len(picture), limits)
     try:
-        facts = inspect(request.image, limits.max_image_pixels)
+        facts = inspect(picture, limits.max_image_pixels)
     except ImageTooLargeError:
         raise
     except ImageError as error:
@@ -212,11 +221,11 @@ def _most_bytes(facts: ImageFacts, encoding: Encoding, request: TranslateRequest
 def _item(
     request: TranslateRequest, answer: TranslateResponse, encoding: Encoding, limits: Limits, picture: ImageFacts
 ) -> worker_pb2.WorkItem:
+    """Make the work item, but for the picture itself."""
     facts: dict[str, object] = {"source_domain": answer.source_domain, "target_domain": answer.target_domain}
     if request.HasField("max_side"):
         facts["max_side"] = request.max_side
     work = worker_pb2.TranslateWork(
-        image=request.image,
         direction=answer.direction,
         max_side=request.max_side,
         cycle=request.cycle,

@@ -188,9 +188,10 @@ class TranslateStream:
             return
         if request is not None:
             self._under_way += 1
-            self._bytes += len(request.image)
+            size = len(request.image)
+            self._bytes += size
             self._unanswered.add(message.id)
-            task = asyncio.create_task(self._make(message.id, request))
+            task = asyncio.create_task(self._make(message.id, request, size))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -200,7 +201,7 @@ class TranslateStream:
             self._release(picture)
         self._answers.put_nowait(_Answer(picture, error, is_made=False))
 
-    async def _make(self, picture: str, request: generation_pb2.TranslateRequest) -> None:
+    async def _make(self, picture: str, request: generation_pb2.TranslateRequest, size: int) -> None:
         outcome: generation_pb2.TranslateResponse | Exception
         self._holds[picture].use()
         try:
@@ -208,7 +209,7 @@ class TranslateStream:
         except Exception as error:
             outcome = error
         finally:
-            self._bytes -= len(request.image)
+            self._bytes -= size
         self._answers.put_nowait(_Answer(picture, outcome, is_made=True))
 
     def _settle(self, answer: _Answer) -> None:
