@@ -7,8 +7,8 @@ for as long as that takes. So reading stops for a while after every picture.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-# Beside 1,024 uploads of 4 MB, reading one keeps the event loop of a machine of two cores for 17 to 30 ms. At twice this
-# pace some of another caller's samples came too late there, and with none a third of them.
+# Beside 1,024 uploads of 4 MB, reading one keeps the event loop of a machine of two cores for 17 to 30 ms. At twice
+# this pace some of another caller's samples came too late there, and with none a third of them.
 UPLOAD_BYTES_PER_SECOND = 16 << 20
 # The weight of the last picture in what the next is expected to have.
 _LAST_SHARE = 0.2
