@@ -62,6 +62,6 @@ def _listen(
         left, reaction = next(reactions, (0.0, None))
         if reaction is None:
             os._exit(1)
-        loop.call_soon_threadsafe(reaction)
         # In C, without the interpreter's lock: it comes whatever Python is doing.
         faulthandler.dump_traceback_later(left, exit=True)
+        loop.call_soon_threadsafe(reaction)

@@ -288,7 +288,9 @@ def _bound(server: grpc.aio.Server, address: str, credentials: grpc.ServerCreden
             return server.add_secure_port(address, credentials)
         return server.add_insecure_port(address)
     except RuntimeError as error:
-        raise OSError(f"cannot listen on {address}; GRPC_VERBOSITY=error tells why") from error
+        # gRPC does not tell them apart.
+        why = "another process may listen there already, or the address is not this machine's"
+        raise OSError(f"cannot listen on {address}: {why}; GRPC_VERBOSITY=error tells") from error
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

@@ -148,7 +148,7 @@ class RunDir:
         for path in (*checkpoint.generations(self.checkpoints), *self.grids.glob("*.png")):
             if int(path.stem) > images:
                 path.unlink()
-        if not images:  # else TensorBoard is told
+        if not images:  # else the writer says where to go on, and TensorBoard hides what was cut
             shutil.rmtree(self.tensorboard, ignore_errors=True)
             self.best.unlink(missing_ok=True)
         if self.statistics.exists():
