@@ -11,6 +11,8 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional
 
+from training.objectives.divergences import DIVERGENCES
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -43,6 +45,11 @@ def non_saturating(_real: Tensor | None, fake: Tensor) -> Tensor:
     return functional.softplus(-fake.float()).mean()
 
 
+def saturating(_real: Tensor | None, fake: Tensor) -> Tensor:
+    """The generator's log(1 − σ(fake)), the other's loss with its sign changed; Goodfellow et al., 2014, eq. 1."""
+    return -functional.softplus(fake.float()).mean()
+
+
 def hinge(real: Tensor, fake: Tensor) -> Tensor:
     """The discriminator's max(0, 1 − real) + max(0, 1 + fake); Lim & Ye, 2017, arXiv:1705.02894."""
     return functional.relu(1 - real.float()).mean() + functional.relu(1 + fake.float()).mean()
@@ -68,7 +75,19 @@ def wasserstein(real: Tensor, fake: Tensor) -> Tensor:
     return fake.float().mean() - real.float().mean()
 
 
+def relativistic(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's −log σ(real − fake), of pairs; Jolicoeur-Martineau, 2018, arXiv:1807.00734, RpGAN."""
+    return functional.softplus(fake.float() - real.float()).mean()
+
+
+def relativistic_generator(real: Tensor | None, fake: Tensor) -> Tensor:
+    """The generator's −log σ(fake − real), which goes with `relativistic`."""
+    assert real is not None
+    return functional.softplus(real.float() - fake.float()).mean()
+
+
 OBJECTIVES = {
+    "minimax": Objective(cross_entropy, saturating, "Goodfellow et al., 2014, arXiv:1406.2661"),
     "non_saturating": Objective(cross_entropy, non_saturating, "Goodfellow et al., 2014, arXiv:1406.2661"),
     "hinge": Objective(hinge, negative_mean, "Lim & Ye, 2017, arXiv:1705.02894"),
     "least_squares": Objective(least_squares, least_squares_generator, "Mao et al., 2017, arXiv:1611.04076"),
@@ -79,5 +98,14 @@ OBJECTIVES = {
         output="critic",
         needs=frozenset({"lipschitz"}),
     ),
+    "relativistic": Objective(
+        relativistic, relativistic_generator, "Huang et al., 2024, arXiv:2501.05441", shows_real=True
+    ),
+    **{
+        name: Objective(
+            divergence.discriminator, divergence.generator, "Nowozin et al., 2016, arXiv:1606.00709", output="critic"
+        )
+        for name, divergence in DIVERGENCES.items()
+    },
 }
 """Every objective by its name in the configuration."""

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
+from tests.training.objectives.best import best_outputs
 from training.objectives import OBJECTIVES
 
 ZERO = torch.zeros(4)
@@ -23,6 +23,23 @@ def test_non_saturating_gradient_survives_a_confident_discriminator() -> None:
     OBJECTIVES["non_saturating"].generator(None, fake).backward()
     assert fake.grad is not None
     assert fake.grad.item() == pytest.approx(-1, abs=1e-6)
+
+
+def test_saturating_gradient_vanishes_where_the_discriminator_is_confident() -> None:
+    fake = torch.tensor([-20.0], requires_grad=True)
+    OBJECTIVES["minimax"].generator(None, fake).backward()
+    assert fake.grad is not None
+    assert fake.grad.item() == pytest.approx(0, abs=1e-8)
+
+
+def test_a_relativistic_discriminator_compares_pairs() -> None:
+    """−log σ of the difference: only differences count, and equal ones cost log 2; arXiv:1807.00734."""
+    objective, real, fake = OBJECTIVES["relativistic"], torch.tensor([1.0, 5.0]), torch.tensor([0.0, 7.0])
+    expected = (math.log1p(math.exp(-1)) + math.log1p(math.exp(2))) / 2
+    assert objective.discriminator(real, fake).item() == pytest.approx(expected)
+    assert objective.discriminator(real + 9, fake + 9).item() == pytest.approx(expected)
+    assert objective.generator(real, fake).item() == pytest.approx(objective.discriminator(fake, real).item())
+    assert objective.generator(real, real).item() == pytest.approx(math.log(2))
 
 
 def test_hinge_stops_at_its_margins() -> None:
@@ -43,38 +60,27 @@ COUNTS_REAL, COUNTS_FAKE = torch.tensor([1, 2, 5, 4]), torch.tensor([4, 2, 1, 5]
 """How often each of four images is among twelve real ones, and among twelve samples."""
 
 
-def best_outputs(name: str, real: Tensor, fake: Tensor) -> tuple[Tensor, float]:
-    """The outputs on each image of the discriminator with the least loss, and that loss."""
-    outputs = torch.zeros(len(real), requires_grad=True)
-    optimizer = torch.optim.LBFGS([outputs], max_iter=200, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value = OBJECTIVES[name].discriminator(outputs.repeat_interleave(real), outputs.repeat_interleave(fake))
-        value.backward()
-        return value
-
-    optimizer.step(loss)
-    return outputs.detach(), loss().item()
-
-
 def test_the_best_discriminator_under_cross_entropy_knows_the_densities() -> None:
     """D* = p / (p + q), and V = −log 4 + 2 JS(p, q); Goodfellow et al., 2014, proposition 1 and theorem 1."""
-    outputs, loss = best_outputs("non_saturating", COUNTS_REAL, COUNTS_FAKE)
+    outputs, loss = best_outputs(OBJECTIVES["non_saturating"].discriminator, COUNTS_REAL, COUNTS_FAKE)
     torch.testing.assert_close(outputs.sigmoid(), COUNTS_REAL / (COUNTS_REAL + COUNTS_FAKE), rtol=0, atol=1e-3)
     p, q = COUNTS_REAL / 12, COUNTS_FAKE / 12
     divergence = ((p * (2 * p / (p + q)).log()).sum() + (q * (2 * q / (p + q)).log()).sum()) / 2
     assert -loss == pytest.approx(-math.log(4) + 2 * divergence.item(), abs=1e-4)
-    assert -best_outputs("non_saturating", COUNTS_REAL, COUNTS_REAL)[1] == pytest.approx(-math.log(4), abs=1e-6)
+    assert -best_outputs(OBJECTIVES["non_saturating"].discriminator, COUNTS_REAL, COUNTS_REAL)[1] == pytest.approx(
+        -math.log(4), abs=1e-6
+    )
 
 
 def test_the_best_discriminator_under_least_squares_gives_the_share_of_real_ones() -> None:
     """D* = p / (p + q) for the targets 1 and 0; Mao et al., 2017, eq. 5."""
-    outputs, loss = best_outputs("least_squares", COUNTS_REAL, COUNTS_FAKE)
+    outputs, loss = best_outputs(OBJECTIVES["least_squares"].discriminator, COUNTS_REAL, COUNTS_FAKE)
     p, q = COUNTS_REAL / 12, COUNTS_FAKE / 12
     torch.testing.assert_close(outputs, p / (p + q), rtol=0, atol=1e-3)
     assert loss == pytest.approx(0.5 * (p * q / (p + q)).sum().item(), abs=1e-5)
-    assert best_outputs("least_squares", COUNTS_REAL, COUNTS_REAL)[1] == pytest.approx(0.25, abs=1e-6)
+    assert best_outputs(OBJECTIVES["least_squares"].discriminator, COUNTS_REAL, COUNTS_REAL)[1] == pytest.approx(
+        0.25, abs=1e-6
+    )
 
 
 def test_the_best_discriminator_under_hinge_has_the_total_variation_in_its_loss() -> None:
