@@ -12,6 +12,7 @@ from training.terms.equivariance import Equivariance
 from training.terms.gradient_penalty import GradientPenalty
 from training.terms.information import CategoricalInformation, ContinuousInformation
 from training.terms.invariance import Invariance
+from training.terms.zero_centred import R1, R2
 
 TERMS: dict[str, type[Term]] = {
     "categorical_information": CategoricalInformation,
@@ -20,6 +21,8 @@ TERMS: dict[str, type[Term]] = {
     "equivariance": Equivariance,
     "gradient_penalty": GradientPenalty,
     "invariance": Invariance,
+    "r1": R1,
+    "r2": R2,
 }
 """Every term by its name in the configuration."""
 

@@ -38,6 +38,15 @@ def test_of_a_linear_critic_it_is_the_squared_distance_of_its_length_from_one(le
     torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("length", "expected"), [(0.25, 0.0), (1.0, 0.0), (3.0, 4.0)])
+def test_one_sided_it_costs_nothing_to_be_flatter(length: float, expected: float) -> None:
+    weight = torch.randn(25)
+    penalty = gradient_penalty(
+        linear_critic(weight * (length / weight.norm())), torch.randn(7, 1, 5, 5), one_sided=True
+    )
+    assert penalty.item() == pytest.approx(expected, abs=1e-5)
+
+
 def test_its_gradient_is_that_of_double_backpropagation() -> None:
     critic, images = net(), torch.randn(5, 2, 6, 6, dtype=torch.float64)
     ours = gradient_penalty(lambda places: critic(places).squeeze(1), images)
