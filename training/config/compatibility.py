@@ -18,12 +18,9 @@ REMEDIES = {
 CONTRADICTIONS = {
     ("spectral norm", "gradient penalty"): "two constraints hold one slope: --set discriminator.norm=layer, or "
     "terms.gradient_penalty.weight=0",
-    (
-        "batch norm",
-        "slope of an image",
-    ): "under batch normalisation a score depends on the whole batch, so an image has "
-    "no slope of its own: --set discriminator.norm=layer, or terms.gradient_penalty.weight=0 and "
-    "terms.r1.weight=0 and terms.r2.weight=0",
+    ("batch norm", "slope of an image"): "under batch normalisation a score depends on the whole batch, so an image "
+    "has no slope of its own: --set discriminator.norm=layer, or terms.gradient_penalty.weight=0 and terms.r1.weight=0 "
+    "and terms.r2.weight=0",
     ("concatenated label", "classifier"): "the classifier would only read the label it is to guess: "
     "--set discriminator.concat=false, or terms.classifier.weight=0",
     ("spectral norm", "normal init"): "spectral normalisation divides a weight's scale out: "
