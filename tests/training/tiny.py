@@ -107,7 +107,8 @@ def take_step(model: Model, step: int = 0) -> dict[str, Tensor]:
         loss.value.backward()
         phase.optimizer.step()
         if phase.after:
-            phase.after(phase.module)
+            with torch.no_grad():
+                phase.after(phase.module)
         outputs = loss.outputs
         report |= {f"{phase.name}/{name}": value for name, value in {"loss": loss.value, **loss.statistics}.items()}
     return {name: value.detach() for name, value in report.items()}

@@ -11,13 +11,17 @@ REMEDIES = {
     "categorical codes": "--set condition.kind=codes and condition.categorical=10",
     "continuous codes": "--set condition.kind=codes and condition.continuous=1,1",
     "information": "--set terms.categorical_information.weight=1 or terms.continuous_information.weight=0.5",
-    "lipschitz": "--set terms.gradient_penalty.weight=10 or discriminator.norm=spectral",
+    "lipschitz": "--set terms.gradient_penalty.weight=10, discriminator.norm=spectral or discriminator.clip=0.01",
 }
 """What brings each thing that may be needed."""
 
 CONTRADICTIONS = {
     ("spectral norm", "gradient penalty"): "two constraints hold one slope: --set discriminator.norm=layer, or "
     "terms.gradient_penalty.weight=0",
+    ("clipped weights", "gradient penalty"): "two constraints hold one slope: --set discriminator.clip=0, or "
+    "terms.gradient_penalty.weight=0",
+    ("clipped weights", "spectral norm"): "two constraints hold one slope: --set discriminator.clip=0, or "
+    "discriminator.norm=batch",
     ("batch norm", "slope of an image"): "under batch normalisation a score depends on the whole batch, so an image "
     "has no slope of its own: --set discriminator.norm=layer, or terms.gradient_penalty.weight=0 and terms.r1.weight=0 "
     "and terms.r2.weight=0",

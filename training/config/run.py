@@ -37,7 +37,10 @@ class SettingsGroup(BaseModel):
 
 
 class OptimizerConfig(SettingsGroup):
-    """Adam, one optimizer for each net."""
+    """One optimizer for each net."""
+
+    kind: Literal["adam", "rmsprop"] = "adam"
+    """Adam, or RMSProp, which has no mean of gradients: critics with clipped weights do not bear one (WGAN)."""
 
     generator_lr: Annotated[float, Field(gt=0, le=1)] = 6e-4
     """The generator's learning rate."""
@@ -46,7 +49,7 @@ class OptimizerConfig(SettingsGroup):
     """The discriminator's learning rate."""
 
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Decay of the mean of gradients; DCGAN's value."""
+    """Decay of the mean of gradients; DCGAN's value. RMSProp has none."""
 
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay of the mean of squared gradients."""

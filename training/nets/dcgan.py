@@ -7,6 +7,7 @@ arXiv:1802.05637), or both.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Literal, TypeVar
 
 import torch
@@ -79,6 +80,10 @@ class DiscriminatorConfig(SettingsGroup):
     projection: bool = False
     """Whether the features are projected on the label's embedding at the end (Miyato & Koyama)."""
 
+    clip: Annotated[float, Field(ge=0, le=1)] = 0
+    """The largest absolute value that a weight may have: all are clipped to it whenever they have learnt (Arjovsky et
+    al., 2017, arXiv:1701.07875, algorithm 1); 0 leaves them as they are."""
+
     init: Init = "torch"
     """The first weights, as of the generator."""
 
@@ -89,11 +94,17 @@ class DiscriminatorConfig(SettingsGroup):
             "label input": self.concat or self.projection,
             "concatenated label": self.concat,
             "batch norm": self.norm == "batch",
-            "lipschitz": self.norm == "spectral",
+            "lipschitz": self.norm == "spectral" or self.clip > 0,
+            "clipped weights": self.clip > 0,
             "spectral norm": self.norm == "spectral",
             "normal init": self.init == "normal",
         }
         return frozenset(name for name, is_given in given.items() if is_given)
+
+    @property
+    def clipping(self) -> Callable[[nn.Module], None] | None:
+        """What clips a net's weights, those of normalisations too; None where they may be of any size."""
+        return partial(_clip, self.clip) if self.clip else None
 
     def build(
         self, *, classes: int, channels: int, size: int, heads: Callable[[int], Mapping[str, nn.Module]]
@@ -216,6 +227,11 @@ def _convolutions(channels: int, size: int, width: int) -> tuple[list[nn.Conv2d]
         layers.append(nn.Conv2d(before, 2 * before, kernel_size=4, stride=2, padding=1))
     layers.append(nn.Conv2d(top, top, kernel_size=3, padding=1))
     return layers, top * (size // PATCH >> doublings) ** 2
+
+
+def _clip(most: float, net: nn.Module) -> None:
+    for weights in net.parameters():
+        weights.clamp_(-most, most)
 
 
 def _unchanged(layer: nn.Module) -> nn.Module:

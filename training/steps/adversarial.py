@@ -21,7 +21,7 @@ from training.data import Batches, DatasetInfo, ImageDataset
 from training.grids import enlarged_grid
 from training.nets.dcgan import Discriminator
 from training.steps.phase import Loss, Model, Phase
-from training.steps.setup import adam, to_device
+from training.steps.setup import optimizer_of, to_device
 from training.terms import Heads, Seen, Side, Verdict
 
 if TYPE_CHECKING:
@@ -65,14 +65,15 @@ def build(config: GanConfig, dataset: ImageDataset, device: torch.device) -> Mod
             Phase(
                 name="discriminator",
                 module=discriminator,
-                optimizer=adam(discriminator, optimizer.discriminator_lr, optimizer),
+                optimizer=optimizer_of(discriminator, optimizer.discriminator_lr, optimizer),
                 loss=losses.of_discriminator,
                 repeats=config.critic_steps,
+                after=config.discriminator.clipping,
             ),
             Phase(
                 name="generator",
                 module=generator,
-                optimizer=adam(generator, optimizer.generator_lr, optimizer),
+                optimizer=optimizer_of(generator, optimizer.generator_lr, optimizer),
                 loss=losses.of_generator,
             ),
         ],

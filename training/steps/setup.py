@@ -4,7 +4,7 @@ from typing import TypeVar, cast
 
 import torch
 from torch import nn
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer, RMSprop
 
 from training.config import OptimizerConfig
 
@@ -24,15 +24,17 @@ def to_device(net: _Net, device: torch.device) -> _Net:
     return cast(_Net, net.to(device).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
 
-def adam(net: nn.Module, learning_rate: float, config: OptimizerConfig) -> Adam:
+def optimizer_of(net: nn.Module, learning_rate: float, config: OptimizerConfig) -> Optimizer:
     """The optimizer of a net's parameters.
 
     Args:
         net: The net that is to learn.
         learning_rate: At the beginning.
-        config: The decays.
+        config: Which it is, and the decays.
 
     Returns:
-        Adam in one kernel for all parameters.
+        The optimizer; Adam in one kernel for all parameters.
     """
+    if config.kind == "rmsprop":
+        return RMSprop(net.parameters(), lr=learning_rate, alpha=config.beta2)
     return Adam(net.parameters(), lr=learning_rate, betas=(config.beta1, config.beta2), fused=True)

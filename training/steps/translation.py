@@ -19,7 +19,7 @@ from training.data import ImagePool, UnpairedCrops, UnpairedDataset
 from training.grids import grid
 from training.nets.translator import Translator, TranslatorPair
 from training.steps.phase import Loss, Model, Phase
-from training.steps.setup import adam, to_device
+from training.steps.setup import optimizer_of, to_device
 
 if TYPE_CHECKING:
     from training.config.translation import TranslationConfig
@@ -104,11 +104,13 @@ def build(config: TranslationConfig, dataset: UnpairedDataset, device: torch.dev
     return Model(
         generator=pair,
         phases=[
-            Phase("generators", pair, adam(pair, config.optimizer.generator_lr, config.optimizer), generator_loss),
+            Phase(
+                "generators", pair, optimizer_of(pair, config.optimizer.generator_lr, config.optimizer), generator_loss
+            ),
             Phase(
                 "discriminators",
                 discriminators,
-                adam(discriminators, config.optimizer.discriminator_lr, config.optimizer),
+                optimizer_of(discriminators, config.optimizer.discriminator_lr, config.optimizer),
                 discriminator_loss,
             ),
         ],

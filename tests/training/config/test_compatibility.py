@@ -14,6 +14,7 @@ BRINGS = {
     "batch norm": {"discriminator__norm": "batch"},
     "spectral norm": {"discriminator__norm": "spectral"},
     "gradient penalty": {"terms__gradient_penalty__weight": 10},
+    "clipped weights": {"discriminator__clip": 0.01},
     "slope of an image": {"terms__r1__weight": 10},
     "normal init": {"discriminator__init": "normal"},
     "concatenated label": {"condition__kind": "label", "discriminator__concat": True},

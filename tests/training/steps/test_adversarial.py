@@ -335,3 +335,10 @@ def test_losses_are_functions_of_a_batch() -> None:
     before = [losses.of_discriminator(first).value, losses.of_generator(second).value]
     losses.of_generator(batches_of(model, 4)[1])
     assert [losses.of_discriminator(first).value, losses.of_generator(second).value] == before
+
+
+def test_a_discriminators_weights_are_clipped_after_it_has_learnt() -> None:
+    model = build(gan(objective="wasserstein", discriminator__norm="none", discriminator__clip=0.01, critic_steps=2))
+    assert all(value.isfinite() for value in take_step(model).values())
+    largest = max(weights.abs().max().item() for weights in model.phases[0].module.parameters())
+    assert largest == pytest.approx(0.01)
