@@ -225,7 +225,7 @@ def test_data_of_a_name_are_sought_in_the_folder(gantry, apples: Path) -> None:
         (["gan"], "there is no recipe 'gan'; there are cgan, infogan"),
         (
             ["--set", "objective=vanilla"],
-            "--set objective=vanilla: there is none of this name; there are non_sat",
+            "--set objective=vanilla: there is none of this name; there are minimax",
         ),
         (
             ["--set", "terms.gradient_penalty.weight=10"],
