@@ -1,6 +1,6 @@
 """Whether work is admitted: it must be back before its deadline, behind what is away, what waits and what is booked.
 
-A refused caller is told when to come back, and room is kept for it; see `services.gateway.bookings`.
+A refusal says when to come back, and room is kept until then; see `services.gateway.bookings`.
 """
 
 import math

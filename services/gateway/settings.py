@@ -101,8 +101,7 @@ class Settings(BaseSettings):
     handshake_seconds: float = Field(default=10.0, ge=0.1, le=3600.0)
     """A connection that takes longer to say what HTTP/2 and TLS begin with is closed."""
     connection_age_seconds: float = Field(default=300.0, ge=0, le=_LONGEST_SECONDS)
-    """A connection so old (give or take a tenth) takes no new calls: callers open another. 0: however
-    old it is, it does."""
+    """A connection so old (give or take a tenth) takes no new calls: callers open another. 0: never."""
     connection_age_grace_seconds: float = Field(default=3600.0, gt=0, le=_LONGEST_SECONDS)
     """Seconds that its calls then have to finish."""
     stream_idle_seconds: float = Field(default=60.0, gt=0, le=_LONGEST_SECONDS)

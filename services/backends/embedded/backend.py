@@ -17,7 +17,7 @@ from services.backends.base import (
 )
 from services.backends.embedded.loader import Loader
 from services.backends.embedded.process import WorkerProcess
-from services.backends.embedded.quarantine import Quarantine
+from services.backends.embedded.quarantine import DESERTED_SHARE, Quarantine
 from services.backends.embedded.vigilance import Vigilance
 from services.backends.embedded.workers import DesertedError, Workers
 from services.backends.envelope import Envelope
@@ -136,10 +136,8 @@ class EmbeddedBackend(Backend):
         self._quarantine.check(key)
         try:
             reply = await self._workers.run(key, envelope)
-        except DesertedError:
-            raise
-        except WorkerLostError:
-            self._set_aside(key)
+        except WorkerLostError as error:
+            self._set_aside(key, DESERTED_SHARE if isinstance(error, DesertedError) else 1.0)
             raise
         except BackendFailedError:
             self._quarantine.note_answer(key)
@@ -210,9 +208,9 @@ class EmbeddedBackend(Backend):
             self._models, self._refused = models, refused
             self.on_change()
 
-    def _set_aside(self, key: ModelKey) -> None:
+    def _set_aside(self, key: ModelKey, share: float) -> None:
         """Set a model aside where it has lost too many workers in a row."""
-        if seconds := self._quarantine.note_loss(key):
+        if seconds := self._quarantine.note_loss(key, share):
             _log.error("model %s %s is set aside for %g s: it keeps losing its workers", *key, seconds)
             self.on_change()
             asyncio.get_running_loop().call_later(seconds, self.on_change)

@@ -28,7 +28,6 @@ _END_SECONDS = 5.0
 _FORK_SECONDS = 5.0
 # Between two looks at a process that loads an archive.
 _LOOK_SECONDS = 0.25
-_TIME = "archive_seconds, GANTRY_ARCHIVE_SECONDS"
 
 _log = logging.getLogger(__name__)
 
@@ -139,7 +138,8 @@ class Loader:
         try:
             while not (await asyncio.wait({outcome}, timeout=_LOOK_SECONDS))[0]:
                 if time.monotonic() > give_up:
-                    raise _UnloadableError(archive, f"is not loaded after {vigilance.archive_seconds:g} s ({_TIME})")
+                    setting = "archive_seconds, GANTRY_ARCHIVE_SECONDS"
+                    raise _UnloadableError(archive, f"is not loaded after {vigilance.archive_seconds:g} s ({setting})")
                 if fault := vigilance.memory_fault(resident_bytes(self.pid)):
                     raise _UnloadableError(archive, f"the process that loads it {fault}")
             return await outcome

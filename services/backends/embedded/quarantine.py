@@ -7,6 +7,8 @@ from services.backends.base import BackendUnavailableError, ModelKey
 
 # Workers that a model loses without an answer in between before it is set aside.
 LOSSES_IN_A_ROW = 3
+# What one counts that was killed because its callers had left: chance, unless there is no answer for a long time.
+DESERTED_SHARE = 1 / 8
 # Seconds for which it is set aside, then and at each further loss.
 ASIDE_SECONDS = (1.0, 4.0, 15.0, 60.0)
 
@@ -14,6 +16,7 @@ ASIDE_SECONDS = (1.0, 4.0, 15.0, 60.0)
 @dataclass
 class _Losses:
     in_a_row: int = 0
+    weight: float = 0.0
     until: float = 0.0
 
 
@@ -33,15 +36,20 @@ class Quarantine:
         """Note that a worker answered an envelope of a model."""
         self._losses.pop(key, None)
 
-    def note_loss(self, key: ModelKey) -> float:
+    def note_loss(self, key: ModelKey, share: float = 1.0) -> float:
         """Note that a worker was lost with an envelope of a model.
+
+        Args:
+            key: The model.
+            share: What it counts.
 
         Returns:
             Seconds for which the model is set aside; 0 where it is not.
         """
         losses = self._losses.setdefault(key, _Losses())
         losses.in_a_row += 1
-        beyond = losses.in_a_row - LOSSES_IN_A_ROW
+        losses.weight += share
+        beyond = int(losses.weight) - LOSSES_IN_A_ROW
         if beyond < 0:
             return 0.0
         pause = ASIDE_SECONDS[min(beyond, len(ASIDE_SECONDS) - 1)]

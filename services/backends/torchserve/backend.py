@@ -229,7 +229,7 @@ class TorchServeBackend(Backend):
             from services.backends.torchserve.process import TorchServeProcess
         except ImportError as error:
             raise BackendUnavailableError(f"{error}; pip install 'gantry[torchserve]'") from error
-        archives, refused = await asyncio.to_thread(open_model_store, self._model_store, lambda path, _: path)
+        archives, refused = await asyncio.to_thread(open_model_store, self._model_store)
         self._roster.note_store(archives, refused)
         self._process = TorchServeProcess(
             list(archives.values()), self._workers, OWN_MESSAGE_BYTES, self._execution, self._device

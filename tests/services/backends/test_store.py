@@ -6,7 +6,6 @@ from pathlib import Path
 
 from services.backends.base import ModelKey
 from services.backends.store import open_model_store
-from services.worker.archive import ArchiveError
 from tests.archives import write_tiny_archive
 
 
@@ -19,11 +18,11 @@ def test_sound_archives_are_kept_and_others_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mar")
     (tmp_path / "zeros.mar").symlink_to("/dev/zero")
 
-    opened, refused = open_model_store(tmp_path, lambda path, archive: (path.name, archive.card.name))
+    opened, refused = open_model_store(tmp_path)
 
     assert opened == {
-        ModelKey("tiny", "1.0.0"): ("tiny-1.0.0.mar", "tiny"),
-        ModelKey("tiny", "2.0.0"): ("tiny-2.0.0.mar", "tiny"),
+        ModelKey("tiny", "1.0.0"): tiny,
+        ModelKey("tiny", "2.0.0"): tmp_path / "tiny-2.0.0.mar",
     }
     assert [(archive.archive, archive.reason) for archive in refused] == [
         ("garbage.mar", "not a readable .mar file: File is not a zip file"),
@@ -31,15 +30,3 @@ def test_sound_archives_are_kept_and_others_refused(tmp_path: Path) -> None:
         ("z-twin.mar", "tiny 1.0.0 is in the store more than once"),
         ("zeros.mar", "not a file"),
     ]
-
-
-def test_archive_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
-    write_tiny_archive(tmp_path)
-
-    def use(path: Path, archive: object) -> None:
-        raise ArchiveError("model.pt2: no good")
-
-    opened, refused = open_model_store(tmp_path, use)
-
-    assert not opened
-    assert [(archive.archive, archive.reason) for archive in refused] == [("tiny-1.0.0.mar", "model.pt2: no good")]

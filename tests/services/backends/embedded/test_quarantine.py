@@ -3,7 +3,7 @@
 import pytest
 
 from services.backends.base import BackendUnavailableError, ModelKey
-from services.backends.embedded.quarantine import ASIDE_SECONDS, LOSSES_IN_A_ROW, Quarantine
+from services.backends.embedded.quarantine import ASIDE_SECONDS, DESERTED_SHARE, LOSSES_IN_A_ROW, Quarantine
 from tests.services.gateway.fakes import Clock
 
 KEY, OTHER = ModelKey("ill", "1.0.0"), ModelKey("well", "1.0.0")
@@ -41,3 +41,13 @@ def test_answer_begins_the_row_anew() -> None:
     quarantine.note_answer(KEY)
     quarantine.check(KEY)
     assert quarantine.note_loss(KEY) == 0.0
+
+
+def test_workers_that_were_deserted_count_little_but_count() -> None:
+    quarantine = Quarantine(Clock())
+    pauses = [quarantine.note_loss(KEY, DESERTED_SHARE) for _ in range(24)]
+    assert pauses == [0.0] * 23 + [ASIDE_SECONDS[0]]
+    with pytest.raises(BackendUnavailableError, match="lost 24 workers in a row"):
+        quarantine.check(KEY)
+    quarantine.note_answer(KEY)
+    assert quarantine.note_loss(KEY, DESERTED_SHARE) == 0.0
