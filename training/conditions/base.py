@@ -54,11 +54,11 @@ class Condition(SettingsGroup, ABC):
             info: The data set.
         """
 
-    def draw(self, labels: Tensor | None, count: int, source: torch.Generator) -> Draws:  # noqa: ARG002
+    def draw(self, known: Draws, count: int, source: torch.Generator) -> Draws:  # noqa: ARG002
         """Draws conditions.
 
         Args:
-            labels: Those of a batch of real images, int64 [count]; None where the data have none.
+            known: What is known of a batch of real images; see `ImageDataset.known`.
             count: How many.
             source: Where randomness comes from.
         """

@@ -51,7 +51,7 @@ class CodesCondition(Condition):
     def size(self, info: DatasetInfo) -> int:  # noqa: ARG002, D102
         return sum(self.categorical) + sum(self.continuous)
 
-    def draw(self, labels: Tensor | None, count: int, source: torch.Generator) -> Draws:  # noqa: ARG002
+    def draw(self, known: Draws, count: int, source: torch.Generator) -> Draws:  # noqa: ARG002
         """Draws `categorical`, int64 [count, codes], and `continuous`, float32 [count, numbers of all codes]."""
         categorical = torch.empty(count, len(self.categorical), dtype=torch.int64)
         for code, values in enumerate(self.categorical):

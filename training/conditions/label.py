@@ -22,9 +22,8 @@ class LabelCondition(Condition):
     def size(self, info: DatasetInfo) -> int:  # noqa: D102
         return len(info.class_names)
 
-    def draw(self, labels: Tensor | None, count: int, source: torch.Generator) -> Draws:  # noqa: ARG002, D102
-        assert labels is not None
-        return {"labels": labels}
+    def draw(self, known: Draws, count: int, source: torch.Generator) -> Draws:  # noqa: ARG002, D102
+        return {"labels": known["labels"]}
 
     def vector(self, draws: Draws, info: DatasetInfo) -> Tensor:  # noqa: D102
         return functional.one_hot(draws["labels"], len(info.class_names)).float()

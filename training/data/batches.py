@@ -15,29 +15,30 @@ class Batches:
     """An endless stream of batches, in which the batch of a step is a function of (seed, step) alone."""
 
     def __init__(self, dataset: ImageDataset, batch: int, seed: int, device: torch.device) -> None:
-        """Moves images and labels to the device, where the images are in memory."""
-        self._images, self._labels = dataset.images, dataset.labels
+        """Moves images and what is known of them to the device, where the images are in memory."""
+        self._images, self._known = dataset.images, dataset.known
         self._size, self._batch, self._seed, self._device = len(dataset), batch, seed, device
         self._get = ahead(self._gathered)
         if isinstance(self._images, Tensor):
             self._images = self._images.to(device)
-            self._labels = None if self._labels is None else self._labels.to(device)
+            self._known = {name: values.to(device) for name, values in self._known.items()}
             self._get = self._gathered
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor | None]:
+    def batch(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The batch of a step, counted from 0; a picture that is decoded now and cannot be read raises a DataError.
 
         Returns:
-            float32 images [B, C, H, W] in [-1, 1] and int64 labels [B], on the device; None without classes.
+            float32 images [B, C, H, W] in [-1, 1], and what is known of them as of `ImageDataset.known`; on the device.
         """
-        pixels, labels = self._get(step)
+        pixels, known = self._get(step)
         images = pixels.to(self._device, non_blocking=True).to(torch.float32).div_(127.5).sub_(1)
-        return images, None if labels is None else labels.to(self._device)
+        return images, {name: values.to(self._device) for name, values in known.items()}
 
-    def _gathered(self, step: int) -> tuple[Tensor, Tensor | None]:
+    def _gathered(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         indices = shuffled(self._size, self._seed, step * self._batch, self._batch)
         if isinstance(self._images, Tensor):
             indices = indices.to(self._device)
-        pixels, labels = self._images[indices], None if self._labels is None else self._labels[indices]
+        pixels = self._images[indices]
         on_host = self._device.type == "cuda" and pixels.device.type == "cpu"
-        return pixels.pin_memory() if on_host else pixels, labels
+        known = {name: values[indices] for name, values in self._known.items()}
+        return pixels.pin_memory() if on_host else pixels, known

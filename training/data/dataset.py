@@ -35,7 +35,8 @@ class DatasetInfo:
         channels: 1 for grey, 3 for colour.
         size: Height and width in pixels.
         images: Number of images in the split it was trained on.
-        fingerprint: Digest of that split: other pictures or labels have another.
+        fingerprint: Digest of that split: other pictures, labels or attributes have another.
+        attribute_meanings: As of `ImageDataset`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class DatasetInfo:
     licence: str
     images: int
     fingerprint: str = ""
+    attribute_meanings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class ImageDataset:
         licence: One line on where the data comes from and under what terms; it goes into the model card.
         counts: Pictures of each split, as far as known.
         resized: Whether the pictures were cropped and resized to their size.
+        attributes: What is known of each image in numbers, float32 [N, len(attribute_meanings)], each in [-1, 1]; None
+            where nothing is.
+        attribute_meanings: What each of these numbers says, by its name, in their order; empty where there are none.
     """
 
     name: str
@@ -69,17 +74,28 @@ class ImageDataset:
     licence: str
     counts: Mapping[Split, int] = field(default_factory=dict)
     resized: bool = False
+    attributes: Tensor | None = None
+    attribute_meanings: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.images.shape[0]
+
+    @property
+    def known(self) -> dict[str, Tensor]:
+        """What is known of each image, by name, a row an image: its label and its attributes, where there are any."""
+        given = {"labels": self.labels, "attributes": self.attributes}
+        return {name: values for name, values in given.items() if values is not None}
 
     @cached_property
     def info(self) -> DatasetInfo:
         """What a trained model must remember of this data set."""
         _, channels, _, size = self.images.shape
         pixels = self.images if isinstance(self.images, Tensor) else self.images.fingerprint
-        digest = fingerprint(self.class_names, self.labels, pixels)
-        return DatasetInfo(self.name, channels, size, self.class_names, self.licence, len(self), digest)
+        known = [] if self.attributes is None else [*self.attribute_meanings, self.attributes]
+        digest = fingerprint(self.class_names, self.labels, pixels, *known)
+        return DatasetInfo(
+            self.name, channels, size, self.class_names, self.licence, len(self), digest, dict(self.attribute_meanings)
+        )
 
 
 def environment_dir() -> Path | None:

@@ -54,7 +54,9 @@ def load(name: str, split: Split, data_dir: Path | None = None, *, size: int | N
     parts = divide(name, {"train": range(len(whole)), "test": ()}, 2)
     chosen = torch.tensor(parts[split])
     counts = {**whole.counts, "train": len(parts["train"]), "validation": len(parts["validation"])}
-    return replace(whole, split=split, images=whole.images[chosen], labels=whole.labels[chosen], counts=counts)
+    labels, attributes = (None if known is None else known[chosen] for known in (whole.labels, whole.attributes))
+    images = whole.images[chosen]
+    return replace(whole, split=split, images=images, labels=labels, attributes=attributes, counts=counts)
 
 
 def _digits(split: Split, _: Path | None) -> ImageDataset:

@@ -99,12 +99,11 @@ def _train(classifier: Classifier, data: ImageDataset, config: ClassifierConfig,
     precision = resolve_precision("auto", device)
     classifier.train()
     for step in track(range(steps), f"classifier of {data.name}", transient=True):
-        images, labels = batches.batch(step)
-        assert labels is not None
+        images, known = batches.batch(step)
         shifted = _shifted(images, config.shift, shifts).contiguous(memory_format=torch.channels_last)
         with autocast(precision, device):
             logits = classifier(shifted)
-        functional.cross_entropy(logits.float(), labels).backward()
+        functional.cross_entropy(logits.float(), known["labels"]).backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()

@@ -136,7 +136,7 @@ def _add_correlations(found: Findings, sampler: Sampler) -> tuple[CodeNumber, ..
     distributed.say(f"sweeping each continuous code, {SWEEPS * STOPS:,} samples…")
     source = torch.Generator().manual_seed(1)
     latents = torch.randn(SWEEPS, sampler.latent_size, generator=source).repeat_interleave(STOPS, dim=0)
-    drawn = sampler.condition.draw(None, SWEEPS, source)
+    drawn = sampler.condition.draw({}, SWEEPS, source)
     draws = {name: values.repeat_interleave(STOPS, dim=0) for name, values in drawn.items()}
     stops = torch.linspace(-1, 1, STOPS)
     correlations = np.zeros((draws["continuous"].shape[1], len(ATTRIBUTES)))

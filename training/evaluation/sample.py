@@ -38,7 +38,7 @@ class Sampler:
         for number in range(count):
             source = torch.Generator().manual_seed(number)
             latents.append(torch.randn(1, self.latent_size, generator=source))
-            drawn.append(self.condition.draw(None if labels is None else labels[number, None], 1, source))
+            drawn.append(self.condition.draw({} if labels is None else {"labels": labels[number, None]}, 1, source))
         return Inputs(
             torch.cat(latents), labels, {name: torch.cat([each[name] for each in drawn]) for name in drawn[0]}
         )

@@ -180,9 +180,9 @@ class _Batches:
         source = seeds.random_source(config.seed, "latents", step)
         for phase in itertools.count():
             if phase < critic_steps:  # the generator's phase has the last of them
-                images, labels = self._real.batch(step * critic_steps + phase)
+                images, known = self._real.batch(step * critic_steps + phase)
             latents = torch.randn(config.batch, config.latent_size, generator=source)
-            draws = dict(config.condition.draw(labels, config.batch, source))
+            draws = dict(config.condition.draw(known, config.batch, source))
             draws |= {name: draw(config.batch, source) for name, draw in self._draws.items()}
             moved = {name: drawn.to(self._device, non_blocking=True) for name, drawn in draws.items()}
             yield GanBatch(images, latents.to(self._device, non_blocking=True), moved)

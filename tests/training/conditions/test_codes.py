@@ -61,7 +61,7 @@ def test_bad_codes_are_refused_by_the_name_of_their_flag(settings, message: str)
 
 
 def test_codes_are_drawn_uniformly() -> None:
-    draws = CODES.draw(None, 12_000, torch.Generator().manual_seed(0))
+    draws = CODES.draw({}, 12_000, torch.Generator().manual_seed(0))
     assert (draws["categorical"].shape, draws["continuous"].shape) == ((12_000, 2), (12_000, 3))
     for code, values in enumerate(CODES.categorical):
         shares = draws["categorical"][:, code].bincount(minlength=values) / 12_000
@@ -72,7 +72,7 @@ def test_codes_are_drawn_uniformly() -> None:
 
 
 def test_codes_are_independent() -> None:
-    draws = CODES.draw(None, 12_000, torch.Generator().manual_seed(0))
+    draws = CODES.draw({}, 12_000, torch.Generator().manual_seed(0))
     correlations = torch.corrcoef(torch.cat([draws["categorical"].float(), draws["continuous"]], dim=1).T)
     assert (correlations - torch.eye(5)).abs().max() < 0.04
 

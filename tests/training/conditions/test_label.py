@@ -10,7 +10,7 @@ INFO = dots(classes=3).info
 
 def test_samples_are_of_the_classes_of_the_real_images_and_one_at_their_class() -> None:
     condition, labels = LabelCondition(), torch.tensor([2, 0])
-    draws = condition.draw(labels, 2, torch.Generator())
+    draws = condition.draw({"labels": labels}, 2, torch.Generator())
     assert torch.equal(draws["labels"], labels)
     assert condition.vector(draws, INFO).tolist() == [[0, 0, 1], [1, 0, 0]]
     assert condition.size(INFO) == 3

@@ -10,7 +10,7 @@ INFO = dots().info
 
 def test_the_generator_is_given_nothing_and_the_discriminator_no_head() -> None:
     condition = NoCondition()
-    draws = condition.draw(torch.tensor([0, 1]), 2, torch.Generator())
+    draws = condition.draw({"labels": torch.tensor([0, 1])}, 2, torch.Generator())
     assert draws == {}
     assert condition.vector(draws, INFO) is None
     assert condition.size(INFO) == 0

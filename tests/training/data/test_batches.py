@@ -1,5 +1,6 @@
 """The stream of batches: a function of (seed, step), every image once an epoch, the same in memory and streamed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,40 +29,51 @@ def source(dataset: ImageDataset, batch: int = 4, seed: int = 0) -> Batches:
 
 def test_a_batch_does_not_depend_on_what_was_asked_before(dataset: ImageDataset) -> None:
     in_order = source(dataset)
-    wanted = [in_order.batch(step)[1] for step in range(9)]
+    wanted = [in_order.batch(step)[1]["labels"] for step in range(9)]
     for step in (7, 0, 8, 2):
-        assert torch.equal(source(dataset).batch(step)[1], wanted[step])
+        assert torch.equal(source(dataset).batch(step)[1]["labels"], wanted[step])
     backwards = source(dataset)
-    assert all(torch.equal(backwards.batch(step)[1], wanted[step]) for step in reversed(range(9)))
+    assert all(torch.equal(backwards.batch(step)[1]["labels"], wanted[step]) for step in reversed(range(9)))
 
 
 def test_every_epoch_shows_every_image_once_though_batches_span_epochs(dataset: ImageDataset) -> None:
     batches = source(dataset)
-    stream = torch.cat([batches.batch(step)[1] for step in range(5)]).view(2, SIZE)
+    stream = torch.cat([batches.batch(step)[1]["labels"] for step in range(5)]).view(2, SIZE)
     assert [sorted(epoch.tolist()) for epoch in stream] == [list(range(SIZE))] * 2
     assert not torch.equal(stream[0], stream[1])
 
 
 def test_a_batch_may_be_larger_than_the_data_set(dataset: ImageDataset) -> None:
-    _, labels = source(dataset, batch=25).batch(1)
+    labels = source(dataset, batch=25).batch(1)[1]["labels"]
     assert labels.bincount(minlength=SIZE).min() >= 2
     assert len(labels) == 25
 
 
 def test_another_seed_gives_another_order(dataset: ImageDataset) -> None:
-    assert not torch.equal(source(dataset, batch=10).batch(0)[1], source(dataset, batch=10, seed=1).batch(0)[1])
+    first, other = (source(dataset, batch=10, seed=seed).batch(0)[1]["labels"] for seed in (0, 1))
+    assert not torch.equal(first, other)
 
 
 def test_images_are_scaled_and_stay_with_their_labels(dataset: ImageDataset) -> None:
-    images, labels = source(dataset, batch=10).batch(0)
+    images, known = source(dataset, batch=10).batch(0)
     assert images.dtype == torch.float32
-    expected = labels * 25 / 127.5 - 1
+    expected = known["labels"] * 25 / 127.5 - 1
     torch.testing.assert_close(images, expected.view(-1, 1, 1, 1).expand(-1, 1, 4, 4))
 
 
-def test_without_classes_there_are_no_labels() -> None:
+def test_what_is_not_known_of_the_data_is_not_in_a_batch() -> None:
     images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
-    assert source(ImageDataset("dots", "train", images, None, (), "ours")).batch(0)[1] is None
+    assert source(ImageDataset("dots", "train", images, None, (), "ours")).batch(0)[1] == {}
+
+
+def test_attributes_stay_with_their_images_and_are_part_of_the_fingerprint(dataset: ImageDataset) -> None:
+    attributes = torch.linspace(-1, 1, SIZE)[:, None]
+    measured = replace(dataset, attributes=attributes, attribute_meanings={"weight": "how bold it is"})
+    _, known = source(measured).batch(0)
+    assert torch.equal(known["attributes"], attributes[known["labels"]])
+    other = replace(measured, attributes=-attributes)
+    assert len({each.info.fingerprint for each in (dataset, measured, other)}) == 3
+    assert measured.info.attribute_meanings == {"weight": "how bold it is"}
 
 
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +101,9 @@ def test_streamed_batches_equal_resident_ones_byte_for_byte(
     )
     wanted, given = source(resident), source(streamed)
     for step in (0, 1, 2, 3, 11, 2, 30):
-        assert all(map(torch.equal, given.batch(step), wanted.batch(step)))
+        (images, known), (others, others_known) = given.batch(step), wanted.batch(step)
+        assert torch.equal(images, others)
+        assert torch.equal(known["labels"], others_known["labels"])
     assert torch.equal(streamed.images[5:9], resident.images[5:9])
 
 

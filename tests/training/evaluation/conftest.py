@@ -31,8 +31,8 @@ class Labelled:
 
     kind = "label"
 
-    def draw(self, labels: torch.Tensor, *_: object) -> dict[str, torch.Tensor]:
-        return {"labels": labels}
+    def draw(self, known: dict[str, torch.Tensor], *_: object) -> dict[str, torch.Tensor]:
+        return {"labels": known["labels"]}
 
     def vector(self, draws: dict[str, torch.Tensor], _info: object) -> torch.Tensor:
         return draws["labels"]
