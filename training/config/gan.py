@@ -16,7 +16,7 @@ from training.config.compatibility import find_fault
 from training.config.run import ConfigError, RunConfig
 from training.data import DatasetInfo, ImageDataset, Split, load
 from training.evaluation.result import Codes
-from training.nets.dcgan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from training.nets.patches import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from training.objectives import OBJECTIVES, Objective, ObjectiveName
 from training.steps import adversarial
 from training.steps.phase import Model

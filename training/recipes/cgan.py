@@ -3,7 +3,7 @@
 from training.conditions import LabelCondition
 from training.config import EmaConfig, OptimizerConfig
 from training.config.gan import GanConfig
-from training.nets.dcgan import DiscriminatorConfig
+from training.nets.patches import DiscriminatorConfig
 from training.recipes.recipe import SMALL, Recipe
 
 CGAN = Recipe(

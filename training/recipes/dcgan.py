@@ -2,7 +2,7 @@
 
 from training.config import EmaConfig, OptimizerConfig
 from training.config.gan import GanConfig
-from training.nets.dcgan import DiscriminatorConfig, GeneratorConfig
+from training.nets.patches import DiscriminatorConfig, GeneratorConfig
 from training.recipes.recipe import SMALL, Recipe
 
 DCGAN = Recipe(

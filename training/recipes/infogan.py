@@ -2,7 +2,7 @@
 
 from training.conditions import CodesCondition
 from training.config.gan import GanConfig
-from training.nets.dcgan import GeneratorConfig
+from training.nets.patches import GeneratorConfig
 from training.recipes.recipe import SMALL, Recipe
 from training.terms.information import CategoricalInformation, ContinuousInformation
 

@@ -2,7 +2,7 @@
 
 from training.config import OptimizerConfig
 from training.config.gan import GanConfig
-from training.nets.dcgan import DiscriminatorConfig, GeneratorConfig
+from training.nets.patches import DiscriminatorConfig, GeneratorConfig
 from training.recipes.recipe import SMALL, Recipe
 from training.terms.gradient_penalty import GradientPenalty
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from training import seeds
 from training.data import Batches, DatasetInfo, ImageDataset
 from training.grids import enlarged_grid
-from training.nets.dcgan import Discriminator
+from training.nets.patches import Discriminator
 from training.steps.phase import Loss, Model, Phase
 from training.steps.setup import optimizer_of, to_device
 from training.terms import Heads, Seen, Side, Verdict

@@ -10,7 +10,7 @@ from training.conditions import CodesCondition, LabelCondition
 from training.config import CropConfig, OptimizerConfig, RunConfig
 from training.config.gan import GanConfig
 from training.config.translation import TranslationConfig
-from training.nets.dcgan import DiscriminatorConfig, GeneratorConfig
+from training.nets.patches import DiscriminatorConfig, GeneratorConfig
 from training.nets.posterior import PosteriorConfig
 from training.nets.translator import PatchConfig, TranslatorConfig
 from training.recipes import RECIPES

@@ -21,7 +21,7 @@ from training.data import ImageDataset, UnpairedDataset
 from training.engine.loop import _step
 from training.engine.schedule import learning_rate_factor
 from training.engine.statistics import Statistics
-from training.nets.dcgan import DiscriminatorConfig, GeneratorConfig
+from training.nets.patches import DiscriminatorConfig, GeneratorConfig
 from training.nets.posterior import PosteriorConfig
 from training.nets.translator import PatchConfig, TranslatorConfig
 from training.terms.classifier import AuxiliaryClassifier

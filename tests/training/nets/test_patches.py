@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.nets.dcgan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from training.nets.patches import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 
 CONDITIONS = torch.eye(3)  # of three classes
 NORMS = ["none", "spectral", "batch", "layer"]
