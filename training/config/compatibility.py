@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 REMEDIES = {
     "label": "--set condition.kind=label and data with classes",
-    "label input": "--set discriminator.concat=true, discriminator.projection=true or terms.classifier.weight=0.2",
+    "condition input": "--set discriminator.concat=true, discriminator.projection=true or terms.classifier.weight=0.2",
     "categorical codes": "--set condition.kind=codes and condition.categorical=10",
     "continuous codes": "--set condition.kind=codes and condition.continuous=1,1",
     "information": "--set terms.categorical_information.weight=1 or terms.continuous_information.weight=0.5",
@@ -25,9 +25,12 @@ CONTRADICTIONS = {
     ("batch norm", "slope of an image"): "under batch normalisation a score depends on the whole batch, so an image "
     "has no slope of its own: --set discriminator.norm=layer, or terms.gradient_penalty.weight=0 and terms.r1.weight=0 "
     "and terms.r2.weight=0",
-    ("concatenated label", "classifier"): "the classifier would only read the label it is to guess: "
+    ("concatenated condition", "classifier"): "the classifier would only read the label it is to guess: "
     "--set discriminator.concat=false, or terms.classifier.weight=0",
-    ("spectral norm", "normal init"): "spectral normalisation divides a weight's scale out: "
+    ("minibatch discrimination", "slope of an image"): "where images are compared, a score depends on the whole batch, "
+    "so an image has no slope of its own: --set discriminator.minibatch=0, or terms.gradient_penalty.weight=0 and "
+    "terms.r1.weight=0 and terms.r2.weight=0",
+    ("spectral norm", "drawn weights"): "spectral normalisation divides a weight's scale out: "
     "--set discriminator.init=torch, or discriminator.norm=batch",
 }
 """Pairs of what is provided that make no sense together, and why."""

@@ -11,12 +11,15 @@ from pydantic import BeforeValidator, Field, model_validator
 from torch import nn
 
 from gantry.v1 import models_pb2
+from training.augmentations import Augmentation, Augmentations
 from training.conditions import AnyCondition, NoCondition
 from training.config.compatibility import find_fault
 from training.config.run import ConfigError, RunConfig
 from training.data import DatasetInfo, ImageDataset, Split, load
 from training.evaluation.result import Codes
-from training.nets.patches import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from training.nets import AnyDiscriminator, AnyGenerator
+from training.nets.discriminator import Discriminator
+from training.nets.patches import PatchDiscriminatorConfig, PatchGeneratorConfig
 from training.objectives import OBJECTIVES, Objective, ObjectiveName
 from training.steps import adversarial
 from training.steps.phase import Model
@@ -44,6 +47,12 @@ class GanConfig(RunConfig):
     terms: Terms = Field(default_factory=dict)
     """What is added to them, by name; see `training.terms`."""
 
+    adversarial_weight: Annotated[float, Field(ge=0, le=100)] = 1
+    """Weight of the objective in the generator's loss; 0 leaves it to the generator's terms, e.g. feature matching."""
+
+    augmentations: Augmentations = Field(default_factory=dict)
+    """What changes images before the discriminator looks at them, by name; see `training.augmentations`."""
+
     critic_steps: Annotated[int, Field(ge=1, le=100)] = 1
     """Times that the discriminator learns, each from another batch, before the generator does once."""
 
@@ -51,8 +60,8 @@ class GanConfig(RunConfig):
     """Numbers in the latent z, each drawn from a standard normal distribution."""
 
     condition: AnyCondition = NoCondition()
-    generator: GeneratorConfig = GeneratorConfig()
-    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    generator: AnyGenerator = PatchGeneratorConfig()
+    discriminator: AnyDiscriminator = PatchDiscriminatorConfig()
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> Self:
@@ -63,9 +72,9 @@ class GanConfig(RunConfig):
         needs |= {
             need: f"--set terms.{name}.weight={term.weight:g}" for name, term in used.items() for need in term.needs
         }
-        if "label input" in self.discriminator.provides:
+        if "condition input" in self.discriminator.provides:
             needs["label"] = "--set discriminator.concat or discriminator.projection"
-        needs |= {"label": {"label input": "condition label"}, "codes": {"information": "condition codes"}}.get(
+        needs |= {"label": {"condition input": "condition label"}, "codes": {"information": "condition codes"}}.get(
             self.condition.kind, {}
         )
         if fault := find_fault(needs, frozenset(provided)):
@@ -86,6 +95,11 @@ class GanConfig(RunConfig):
         """The terms of a side's loss by name, or of either side's; without those of no weight."""
         return {name: t for name, t in self.terms.items() if t.weight and (side is None or side in t.sides)}
 
+    @property
+    def used_augmentations(self) -> Mapping[str, Augmentation]:
+        """The augmentations that change anything, in the order of their names."""
+        return {name: each for name, each in sorted(self.augmentations.items()) if each.is_used}
+
     def load(self, split: Split, data_dir: Path | None = None) -> ImageDataset:  # noqa: D102
         dataset = load(self.data, split, data_dir, size=self.size)
         if self.condition.kind == "label" and not dataset.class_names:
@@ -98,7 +112,7 @@ class GanConfig(RunConfig):
     def build(self, dataset: ImageDataset, where: torch.device) -> Model:  # noqa: D102
         return adversarial.build(self, dataset, where)
 
-    def build_generator(self, info: DatasetInfo) -> Generator:  # noqa: D102
+    def build_generator(self, info: DatasetInfo) -> nn.Module:  # noqa: D102
         condition_size = self.condition.size(info)
         return self.generator.build(
             latent_size=self.latent_size, condition_size=condition_size, channels=info.channels, size=info.size
@@ -114,7 +128,11 @@ class GanConfig(RunConfig):
             return named
 
         return self.discriminator.build(
-            classes=len(info.class_names), channels=info.channels, size=info.size, heads=heads
+            condition_size=self.condition.size(info),
+            channels=info.channels,
+            size=info.size,
+            heads=heads,
+            outcomes=self.adversarial.outcomes,
         )
 
     def card(self, info: DatasetInfo, codes: Codes | None) -> models_pb2.ModelCard:  # noqa: D102

@@ -24,6 +24,7 @@ class Objective:
         paper: Where it is from.
         shows_real: Whether the generator's loss looks at real images too, as relativistic ones do.
         output: What an output is: the logit of being real, or the value of a critic.
+        outcomes: Numbers in the output for an image; the losses take [B], or [B, outcomes] where there are several.
         needs: What the discriminator must provide; see `training.config.compatibility`.
     """
 
@@ -32,6 +33,7 @@ class Objective:
     paper: str
     shows_real: bool = False
     output: Literal["logit", "critic"] = "logit"
+    outcomes: int = 1
     needs: frozenset[str] = frozenset()
 
 

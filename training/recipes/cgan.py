@@ -3,7 +3,7 @@
 from training.conditions import LabelCondition
 from training.config import EmaConfig, OptimizerConfig
 from training.config.gan import GanConfig
-from training.nets.patches import DiscriminatorConfig
+from training.nets.patches import PatchDiscriminatorConfig
 from training.recipes.recipe import SMALL, Recipe
 
 CGAN = Recipe(
@@ -15,7 +15,7 @@ CGAN = Recipe(
         total_images=800_000,
         tick=60_000,
         condition=LabelCondition(),
-        discriminator=DiscriminatorConfig(concat=True, projection=True),
+        discriminator=PatchDiscriminatorConfig(concat=True, projection=True),
     ),
     on={
         # About a minute on two CPU cores.

@@ -2,7 +2,7 @@
 
 from training.config import EmaConfig, OptimizerConfig
 from training.config.gan import GanConfig
-from training.nets.patches import DiscriminatorConfig, GeneratorConfig
+from training.nets.patches import PatchDiscriminatorConfig, PatchGeneratorConfig
 from training.recipes.recipe import SMALL, Recipe
 
 DCGAN = Recipe(
@@ -14,8 +14,8 @@ DCGAN = Recipe(
         total_images=1_000_000,
         tick=50_000,
         latent_size=100,
-        generator=GeneratorConfig(width=64, init="normal"),
-        discriminator=DiscriminatorConfig(norm="batch", init="normal"),
+        generator=PatchGeneratorConfig(width=64, init="normal"),
+        discriminator=PatchDiscriminatorConfig(norm="batch", init="normal"),
         optimizer=OptimizerConfig(generator_lr=2e-4, discriminator_lr=2e-4, beta2=0.999),
         ema=EmaConfig(half_life=10_000),
     ),

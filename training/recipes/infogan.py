@@ -2,7 +2,7 @@
 
 from training.conditions import CodesCondition
 from training.config.gan import GanConfig
-from training.nets.patches import GeneratorConfig
+from training.nets.patches import PatchGeneratorConfig
 from training.recipes.recipe import SMALL, Recipe
 from training.terms.information import CategoricalInformation, ContinuousInformation
 
@@ -17,7 +17,7 @@ INFOGAN = Recipe(
         latent_size=62,
         condition=CodesCondition(),
         terms={"categorical_information": CategoricalInformation(), "continuous_information": ContinuousInformation()},
-        generator=GeneratorConfig(width=64),
+        generator=PatchGeneratorConfig(width=64),
     ),
     on={
         "digits": {"total_images": 200_000, "tick": 40_000, **SMALL},

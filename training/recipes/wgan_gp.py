@@ -2,7 +2,7 @@
 
 from training.config import OptimizerConfig
 from training.config.gan import GanConfig
-from training.nets.patches import DiscriminatorConfig, GeneratorConfig
+from training.nets.patches import PatchDiscriminatorConfig, PatchGeneratorConfig
 from training.recipes.recipe import SMALL, Recipe
 from training.terms.gradient_penalty import GradientPenalty
 
@@ -17,8 +17,8 @@ WGAN_GP = Recipe(
         objective="wasserstein",
         terms={"gradient_penalty": GradientPenalty(weight=10)},
         critic_steps=5,
-        generator=GeneratorConfig(width=64),
-        discriminator=DiscriminatorConfig(norm="layer"),
+        generator=PatchGeneratorConfig(width=64),
+        discriminator=PatchDiscriminatorConfig(norm="layer"),
         optimizer=OptimizerConfig(generator_lr=1e-4, discriminator_lr=1e-4, beta1=0, beta2=0.9),
     ),
     on={"digits": {"total_images": 400_000, "tick": 80_000, **SMALL}},

@@ -7,8 +7,8 @@ given beside its latent, and the nets. Nothing here knows of any one of them.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Mapping
 from collections.abc import Generator as Stream
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,16 @@ from torch import Tensor, nn
 from training import seeds
 from training.data import Batches, DatasetInfo, ImageDataset
 from training.grids import enlarged_grid
-from training.nets.patches import Discriminator
+from training.nets.discriminator import Discriminator
 from training.steps.phase import Loss, Model, Phase
 from training.steps.setup import optimizer_of, to_device
 from training.terms import Heads, Seen, Side, Verdict
 
 if TYPE_CHECKING:
     from training.config.gan import GanConfig
+
+Draw = Callable[[int, torch.Generator], Tensor]
+View = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,14 @@ class GanBatch:
     Attributes:
         images: float32 [B, C, H, W] in [-1, 1], real.
         latents: float32 [B, latent size], standard normal, drawn anew for each phase, as are ...
-        draws: ... the condition and what terms need, by name.
+        draws: ... the condition, and what terms and augmentations need, by name.
+        images_seen: Real images that were shown before this step, float32 [B], all equal.
     """
 
     images: Tensor
     latents: Tensor
     draws: Mapping[str, Tensor]
+    images_seen: Tensor
 
 
 def build(config: GanConfig, dataset: ImageDataset, device: torch.device) -> Model:
@@ -94,71 +99,81 @@ class Losses:
             config: Says which parts there are.
             info: The data set.
             generator: From (latents, condition vector or None) to images.
-            discriminator: From (images, labels or None) to (scores, features); has `heads`.
+            discriminator: From (images, condition vector or None) to (scores, features); has `heads`.
         """
         self._condition, self._objective, self._info = config.condition, config.adversarial, info
+        self._adversarial_weight, self._augmentations = config.adversarial_weight, config.used_augmentations
         self._terms = {side: config.terms_of(side) for side in ("discriminator", "generator")}
-        self._views = {
-            name: view for term in self._terms["discriminator"].values() for name, view in term.views().items()
-        }
+        self._views = views_of(config)
         shows = [self._objective.shows_real, *(term.shows_real for term in self._terms["generator"].values())]
         self._shows_real = any(shows)
-        self._apart = "batch norm" in config.discriminator.provides
+        self._apart = config.discriminator.sees_the_batch
         self._generator, self._discriminator = generator, discriminator
 
     def of_discriminator(self, batch: GanBatch) -> Loss:
         """The objective on real images and samples, and the discriminator's terms."""
+        condition = self._condition.vector(batch.draws, self._info)
         with torch.no_grad():
-            fake = self._samples(batch)
+            fake = self._generator(batch.latents, condition)
         views = {name: view(batch.images, batch.draws) for name, view in self._views.items()}
-        of_real, of_fake, *of_views = self._verdicts([batch.images, fake, *views.values()], batch)
-        seen = self._seen("discriminator", batch, fake, of_real, of_fake, dict(zip(views, of_views, strict=True)))
+        seen = self._seen("discriminator", {"real": batch.images, "fake": fake, **views}, batch, condition)
+        assert seen.of_real is not None
+        real, fake = seen.of_real.score, seen.of_fake.score
         value, statistics = self._with_terms(seen)
-        value = value + self._objective.discriminator(of_real.score, of_fake.score)
-        return Loss(value, {**statistics, "real": of_real.score.mean(), "fake": of_fake.score.mean()})
+        value = value + self._objective.discriminator(real, fake)
+        return Loss(value, {**statistics, "real": real.mean(), "fake": fake.mean()})
 
     def of_generator(self, batch: GanBatch) -> Loss:
         """The objective on samples, and the generator's terms."""
-        fake = self._samples(batch)
-        real = [batch.images] if self._shows_real else []
-        of_fake, *rest = self._verdicts([fake, *real], batch)
-        of_real = rest[0] if rest else None
-        value, statistics = self._with_terms(self._seen("generator", batch, fake, of_real, of_fake, {}))
-        objective = self._objective.generator(None if of_real is None else of_real.score, of_fake.score)
-        return Loss(value + objective, statistics)
+        condition = self._condition.vector(batch.draws, self._info)
+        fake = self._generator(batch.latents, condition)
+        real = {"real": batch.images} if self._shows_real else {}
+        seen = self._seen("generator", {"fake": fake, **real}, batch, condition)
+        value, statistics = self._with_terms(seen)
+        objective = self._objective.generator(None if seen.of_real is None else seen.of_real.score, seen.of_fake.score)
+        return Loss(value + self._adversarial_weight * objective, statistics)
 
-    def _samples(self, batch: GanBatch) -> Tensor:
-        samples: Tensor = self._generator(batch.latents, self._condition.vector(batch.draws, self._info))
-        return samples
+    def _seen(self, side: Side, images: Mapping[str, Tensor], batch: GanBatch, condition: Tensor | None) -> Seen:
+        """Shows the discriminator images by name; "real", "fake", and what terms want shown besides."""
+        shown = self._augmented(images, batch)
+        verdicts = self._verdicts(shown, condition)
+        return Seen(
+            side=side,
+            net=self._generator if side == "generator" else self._discriminator,
+            discriminate=lambda others: self._verdict(others, condition),
+            real=shown.get("real", batch.images),
+            fake=shown["fake"],
+            of_real=verdicts.get("real"),
+            of_fake=verdicts["fake"],
+            views=verdicts,
+            draws=batch.draws,
+        )
 
-    def _verdicts(self, shown: list[Tensor], batch: GanBatch) -> list[Verdict]:
+    def _augmented(self, shown: Mapping[str, Tensor], batch: GanBatch) -> dict[str, Tensor]:
+        """What the discriminator is shown, as the augmentations change it; each in its own way."""
+        changed = dict(shown)
+        for (name, augmentation), shown_as in itertools.product(self._augmentations.items(), shown):
+            prefix = f"{name}/{shown_as}/"
+            draws = {key.removeprefix(prefix): drawn for key, drawn in batch.draws.items() if key.startswith(prefix)}
+            changed[shown_as] = augmentation.changed(changed[shown_as], draws, batch.images_seen)
+        return changed
+
+    def _verdicts(self, shown: Mapping[str, Tensor], condition: Tensor | None) -> dict[str, Verdict]:
         """One pass over all: faster, and spectral norms take one power iteration a phase.
 
-        Under batch normalisation each has a pass of its own, since it would mix what is real with what is not.
+        Where a score depends on the batch each has a pass of its own, so that what is real is not mixed with what is
+        not.
         """
         if self._apart:
-            return [self._verdict(images, batch) for images in shown]
-        labels = batch.draws.get("labels")
-        scores, features = self._discriminator(torch.cat(shown), None if labels is None else labels.repeat(len(shown)))
-        parts = zip(scores.chunk(len(shown)), features.chunk(len(shown)), strict=True)
-        return [Verdict(score, part, Heads(self._discriminator.heads, part)) for score, part in parts]
+            return {name: self._verdict(images, condition) for name, images in shown.items()}
+        repeated = None if condition is None else condition.repeat(len(shown), 1)
+        both = self._discriminator(torch.cat([*shown.values()]), repeated)
+        parts = zip(shown, *(each.chunk(len(shown)) for each in both), strict=True)
+        return {name: Verdict(score, part, Heads(self._discriminator.heads, part)) for name, score, part in parts}
 
-    def _verdict(self, images: Tensor, batch: GanBatch) -> Verdict:
-        score, features = self._discriminator(images, batch.draws.get("labels"))
+    def _verdict(self, images: Tensor, condition: Tensor | None) -> Verdict:
+        score, features = self._discriminator(images, condition)
         return Verdict(score, features, Heads(self._discriminator.heads, features))
-
-    def _seen(
-        self,
-        side: Side,
-        batch: GanBatch,
-        fake: Tensor,
-        of_real: Verdict | None,
-        of_fake: Verdict,
-        views: dict[str, Verdict],
-    ) -> Seen:
-        return Seen(
-            side, lambda images: self._verdict(images, batch), batch.images, fake, of_real, of_fake, views, batch.draws
-        )
 
     def _with_terms(self, seen: Seen) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of a side's terms, and each of them."""
@@ -167,13 +182,27 @@ class Losses:
         return sum(weighted, start=torch.zeros((), device=seen.fake.device)), statistics
 
 
+def views_of(config: GanConfig) -> dict[str, View]:
+    """What the discriminator is shown besides real images and samples, by name."""
+    return {name: view for term in config.terms_of("discriminator").values() for name, view in term.views().items()}
+
+
+def draws_of(config: GanConfig, info: DatasetInfo) -> dict[str, Draw]:
+    """What terms and augmentations need drawn, by name; an augmentation draws anew for all that it changes."""
+    drawn = {name: draw for term in config.terms_of().values() for name, draw in term.draws().items()}
+    shown = ("real", "fake", *views_of(config))
+    for (name, augmentation), shown_as in itertools.product(config.used_augmentations.items(), shown):
+        drawn |= {f"{name}/{shown_as}/{key}": draw for key, draw in augmentation.draws(info).items()}
+    return drawn
+
+
 class _Batches:
     """The batches of a step's phases: real images anew for each time that the discriminator learns."""
 
     def __init__(self, config: GanConfig, dataset: ImageDataset, device: torch.device) -> None:
         self._config, self._device = config, device
         self._real = Batches(dataset, config.batch, config.seed, device)
-        self._draws = {name: draw for term in config.terms_of().values() for name, draw in term.draws().items()}
+        self._draws = draws_of(config, dataset.info)
 
     def __call__(self, step: int) -> Stream[GanBatch, object, None]:
         config, critic_steps = self._config, self._config.critic_steps
@@ -185,7 +214,8 @@ class _Batches:
             draws = dict(config.condition.draw(known, config.batch, source))
             draws |= {name: draw(config.batch, source) for name, draw in self._draws.items()}
             moved = {name: drawn.to(self._device, non_blocking=True) for name, drawn in draws.items()}
-            yield GanBatch(images, latents.to(self._device, non_blocking=True), moved)
+            seen = torch.full((config.batch,), float(step * config.step_images), device=self._device)
+            yield GanBatch(images, latents.to(self._device, non_blocking=True), moved, seen)
 
 
 class _SampleGrid:

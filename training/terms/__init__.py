@@ -1,11 +1,10 @@
 """What is added to the adversarial losses: one module a term, and one table of them."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, SerializeAsAny, ValidationError
-from pydantic_core import InitErrorDetails
+from pydantic import BeforeValidator, SerializeAsAny
 
+from training.config.tables import read_parts
 from training.terms.base import Heads, Seen, Side, Term, Verdict
 from training.terms.classifier import AuxiliaryClassifier
 from training.terms.equivariance import Equivariance
@@ -27,29 +26,7 @@ TERMS: dict[str, type[Term]] = {
 """Every term by its name in the configuration."""
 
 
-def _read(terms: object) -> object:
-    if not isinstance(terms, Mapping):
-        return terms
-    for name in terms:
-        if name not in TERMS:
-            raise ValueError(f"--set terms.{name}: there is no term of this name; there are {', '.join(TERMS)}")
-    return {name: _term(name, value) for name, value in terms.items()}
-
-
-def _term(name: str, value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    try:
-        return TERMS[name].model_validate(value)
-    except ValidationError as error:  # it names settings of the term, without the term
-        details = [
-            InitErrorDetails(type=one["type"], loc=(name, *one["loc"]), input=one["input"], ctx=one.get("ctx", {}))
-            for one in error.errors()
-        ]
-        raise ValidationError.from_exception_data("terms", details) from error
-
-
-Terms = Annotated[dict[str, SerializeAsAny[Term]], BeforeValidator(_read)]
+Terms = Annotated[dict[str, SerializeAsAny[Term]], BeforeValidator(lambda given: read_parts(given, TERMS, "terms"))]
 """A setting that holds terms of the table by name."""
 
 __all__ = ["TERMS", "Heads", "Seen", "Side", "Term", "Terms", "Verdict"]

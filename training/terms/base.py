@@ -45,7 +45,7 @@ class Verdict(NamedTuple):
     """What a discriminator makes of some images.
 
     Attributes:
-        score: float32 [B], higher means more likely real.
+        score: float32 [B], higher means more likely real; [B, outcomes] under an objective of several.
         features: What the score is taken from, [B, F].
         heads: What else it guesses.
     """
@@ -61,16 +61,18 @@ class Seen:
 
     Attributes:
         side: Whose loss it is.
-        discriminate: From images to a verdict, under the labels of the batch.
-        real: The batch's real images, float32 [B, C, H, W].
-        fake: Samples; without gradient in the discriminator's phase.
+        net: That side's net.
+        discriminate: From images to a verdict, under the condition of the batch.
+        real: The batch's real images as the discriminator is shown them, float32 [B, C, H, W].
+        fake: Samples as it is shown them; without gradient in the discriminator's phase.
         of_real: The verdict on the real images; None in the generator's phase, unless something asks for it.
         of_fake: The verdict on the samples.
-        views: Verdicts on what terms wanted shown besides, by name.
+        views: Verdicts on all that was shown, by name, so on what terms wanted shown besides too.
         draws: What was drawn for the batch: the condition's draws and the terms' own.
     """
 
     side: Side
+    net: nn.Module
     discriminate: Callable[[Tensor], Verdict]
     real: Tensor
     fake: Tensor

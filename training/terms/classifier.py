@@ -18,7 +18,7 @@ class AuxiliaryClassifier(Term):
     """The cross-entropy of the class, in nats."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"label"})
-    provides: ClassVar[frozenset[str]] = frozenset({"label input"})
+    provides: ClassVar[frozenset[str]] = frozenset({"condition input"})
 
     def heads(self, features: int, info: DatasetInfo) -> dict[str, nn.Module]:
         """Logits of the classes, [B, classes]."""

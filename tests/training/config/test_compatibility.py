@@ -16,8 +16,9 @@ BRINGS = {
     "gradient penalty": {"terms__gradient_penalty__weight": 10},
     "clipped weights": {"discriminator__clip": 0.01},
     "slope of an image": {"terms__r1__weight": 10},
-    "normal init": {"discriminator__init": "normal"},
-    "concatenated label": {"condition__kind": "label", "discriminator__concat": True},
+    "minibatch discrimination": {"discriminator__minibatch": 4},
+    "drawn weights": {"discriminator__init": "normal"},
+    "concatenated condition": {"condition__kind": "label", "discriminator__concat": True},
     "classifier": {"condition__kind": "label", "terms__classifier__weight": 0.2},
 }
 """What brings each thing of `CONTRADICTIONS`."""
@@ -56,7 +57,7 @@ def test_a_contradictory_pair_is_refused_and_each_flag_of_the_message_mends_it(p
     offered = alternatives(said)
     assert len(offered) >= 2
     for changes in offered:
-        gan(**settings | {"discriminator__projection": "concatenated label" in pair} | changes)
+        gan(**settings | {"discriminator__projection": "concatenated condition" in pair} | changes)
 
 
 @pytest.mark.parametrize("need", REMEDIES)
@@ -65,8 +66,8 @@ def test_what_an_objective_needs_is_asked_for_and_each_flag_of_the_message_bring
     wanting = Objective(known.discriminator, known.generator, paper="", needs=frozenset({need}))
     monkeypatch.setitem(OBJECTIVES, "wanting", wanting)
     lacking = {**PLAIN, "objective": "wanting"}
-    if need in ("label input", "information"):  # which is first needed by its condition
-        lacking["condition__kind"] = {"label input": "label", "information": "codes"}[need]
+    if need in ("condition input", "information"):  # which is first needed by its condition
+        lacking["condition__kind"] = {"condition input": "label", "information": "codes"}[need]
     said = fault(**lacking)
     assert said == f"{lacking_setting(need)} needs {need}, which nothing provides: {REMEDIES[need]}"
     offered = alternatives(said)
@@ -76,7 +77,7 @@ def test_what_an_objective_needs_is_asked_for_and_each_flag_of_the_message_bring
 
 
 def lacking_setting(need: str) -> str:
-    return {"label input": "condition label", "information": "condition codes"}.get(need, "--set objective=wanting")
+    return {"condition input": "condition label", "information": "condition codes"}.get(need, "--set objective=wanting")
 
 
 @pytest.mark.parametrize("name", TERMS)

@@ -43,7 +43,7 @@ def test_a_term_belongs_to_its_sides() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"terms.r3.weight": 1}, f"--set terms.r3: there is no term of this name; there are {', '.join(TERMS)}"),
+        ({"terms.r3.weight": 1}, f"--set terms.r3: there is nothing of this name; there are {', '.join(TERMS)}"),
         ({"terms.gradient_penalty.slope": 1}, "--set terms.gradient_penalty.slope: there is no setting of this name"),
         ({"terms.gradient_penalty.weight": "x"}, "--set terms.gradient_penalty.weight=x: must be a num"),
         ({"terms.gradient_penalty.weight": -1}, "--set terms.gradient_penalty.weight=-1: must be at least"),

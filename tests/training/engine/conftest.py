@@ -10,7 +10,7 @@ from training.conditions import CodesCondition, LabelCondition
 from training.config import CropConfig, OptimizerConfig, RunConfig
 from training.config.gan import GanConfig
 from training.config.translation import TranslationConfig
-from training.nets.patches import DiscriminatorConfig, GeneratorConfig
+from training.nets.patches import PatchDiscriminatorConfig, PatchGeneratorConfig
 from training.nets.posterior import PosteriorConfig
 from training.nets.translator import PatchConfig, TranslatorConfig
 from training.recipes import RECIPES
@@ -31,8 +31,8 @@ def config() -> GanConfig:
         precision="float32",
         latent_size=8,
         condition=LabelCondition(),
-        generator=GeneratorConfig(width=4),
-        discriminator=DiscriminatorConfig(width=4, concat=True, projection=True),
+        generator=PatchGeneratorConfig(width=4),
+        discriminator=PatchDiscriminatorConfig(width=4, concat=True, projection=True),
     )
 
 
@@ -54,8 +54,8 @@ def infogan() -> GanConfig:
             "categorical_information": CategoricalInformation(),
             "continuous_information": ContinuousInformation(),
         },
-        generator=GeneratorConfig(width=4),
-        discriminator=DiscriminatorConfig(width=4),
+        generator=PatchGeneratorConfig(width=4),
+        discriminator=PatchDiscriminatorConfig(width=4),
         optimizer=DECAYING,
     )
 

@@ -6,26 +6,27 @@ import pytest
 import torch
 from torch import nn
 
-from training.nets.patches import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from training.nets.discriminator import ConditionEmbedding, Discriminator
+from training.nets.patches import PatchDiscriminatorConfig, PatchGenerator, PatchGeneratorConfig
 
 CONDITIONS = torch.eye(3)  # of three classes
 NORMS = ["none", "spectral", "batch", "layer"]
 
 
-def make_generator(size: int = 16, channels: int = 1, condition_size: int = 3, **changes) -> Generator:
+def make_generator(size: int = 16, channels: int = 1, condition_size: int = 3, **changes) -> PatchGenerator:
     torch.manual_seed(0)
-    config = GeneratorConfig(**{"width": 4, **changes})
+    config = PatchGeneratorConfig(**{"width": 4, **changes})
     return config.build(latent_size=8, condition_size=condition_size, channels=channels, size=size).eval()
 
 
 def make_discriminator(size: int = 16, channels: int = 1, *, head: bool = False, **changes) -> Discriminator:
     torch.manual_seed(0)
-    config = DiscriminatorConfig(**{"width": 4, "concat": True, "projection": True, **changes})
+    config = PatchDiscriminatorConfig(**{"width": 4, "concat": True, "projection": True, **changes})
 
     def heads(features: int) -> dict[str, nn.Module]:
         return {"head": nn.Linear(features, 3)} if head else {}
 
-    return config.build(classes=3, channels=channels, size=size, heads=heads)
+    return config.build(condition_size=3, channels=channels, size=size, heads=heads)
 
 
 @pytest.mark.parametrize(("size", "channels"), [*itertools.product([8, 14, 16, 28, 32, 64, 128], [1, 3])])
@@ -35,7 +36,7 @@ def test_both_nets_fit_the_image(size: int, channels: int) -> None:
     assert images.shape == (5, channels, size, size)
     assert images.dtype == torch.float32
     assert images.abs().max() <= 1
-    scores, features = make_discriminator(size, channels)(images, labels)
+    scores, features = make_discriminator(size, channels)(images, CONDITIONS[labels])
     assert scores.shape == (5,)
     assert scores.dtype == torch.float32
     assert features.shape == (5, make_discriminator(size, channels).score.in_features)
@@ -69,7 +70,7 @@ def test_generator_follows_latent_and_condition() -> None:
 def test_the_label_reaches_the_score_only_by_the_chosen_ways(concat: bool, projection: bool, follows: bool) -> None:
     discriminator = make_discriminator(concat=concat, projection=projection).eval()
     image = torch.randn(1, 1, 16, 16)
-    scores = [discriminator(image, torch.tensor([label]))[0] for label in (0, 1)]
+    scores = [discriminator(image, CONDITIONS[label, None])[0] for label in (0, 1)]
     assert torch.allclose(*scores) is not follows
 
 
@@ -82,7 +83,7 @@ def test_without_a_condition_neither_net_asks_for_one() -> None:
 def test_concatenation_equals_label_planes_beside_the_input() -> None:
     """The claim in the net's comment: away from the border, planes are one number a class and output channel."""
     discriminator = make_discriminator(norm="none")
-    convolution, embedding = discriminator.convolutions[0], discriminator.concatenated[0]
+    convolution, embedding = discriminator.trunk.convolutions[0], discriminator.trunk.concatenated[0]
     with_planes = nn.Conv2d(4 + 3, 4, kernel_size=3, padding=1)
     with torch.no_grad():
         with_planes.bias.copy_(convolution.bias)
@@ -91,26 +92,30 @@ def test_concatenation_equals_label_planes_beside_the_input() -> None:
     maps, labels = torch.randn(3, 4, 8, 8), torch.tensor([2, 0, 1])
     planes = nn.functional.one_hot(labels, 3).float()[:, :, None, None].expand(-1, -1, 8, 8)
     expected = with_planes(torch.cat([maps, planes], dim=1))[..., 1:-1, 1:-1]
-    torch.testing.assert_close((convolution(maps) + embedding(labels)[:, :, None, None])[..., 1:-1, 1:-1], expected)
+    torch.testing.assert_close(
+        (convolution(maps) + embedding(CONDITIONS[labels])[:, :, None, None])[..., 1:-1, 1:-1], expected
+    )
 
 
 def seen_by_features(net: Discriminator) -> dict[str, nn.Module]:
     """Every layer with a weight matrix but heads, and the labels that are only added."""
     layers = {
-        name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding)
+        name: layer
+        for name, layer in net.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear | ConditionEmbedding)
     }
-    return {name: layer for name, layer in layers.items() if not name.startswith(("heads.", "concatenated."))}
+    return {name: layer for name, layer in layers.items() if not name.startswith(("heads.", "trunk.concatenated."))}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_spectral_norm_holds_the_largest_singular_value_of_every_weight_at_one(channels: int) -> None:
     net = make_discriminator(channels=channels, head=True)
-    images, labels = torch.randn(2, channels, 16, 16), torch.tensor([0, 1])
+    images, conditions = torch.randn(2, channels, 16, 16), CONDITIONS[:2]
     for _ in range(300):  # each pass in training mode is one power iteration
-        net(images, labels)
+        net(images, conditions)
     net.eval()
     layers = seen_by_features(net)
-    assert {"score", "projection", "convolutions.0", "convolutions.1"} <= layers.keys()
+    assert {"score", "projection", "trunk.convolutions.0", "trunk.convolutions.1"} <= layers.keys()
     for name, layer in layers.items():
         largest = torch.linalg.svdvals(layer.weight.detach().flatten(1)).max()
         assert largest.item() == pytest.approx(1, abs=1e-3), name
@@ -125,7 +130,7 @@ def test_without_spectral_norm_weights_are_parameters_as_they_are() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_norm_stands_behind_every_convolution_but_the_first(norm: str) -> None:
     kinds = {"none": nn.Identity, "spectral": nn.Identity, "batch": nn.BatchNorm2d, "layer": nn.GroupNorm}
-    norms = make_discriminator(norm=norm).norms
+    norms = make_discriminator(norm=norm).trunk.norms
     assert len(norms) == 3
     assert isinstance(norms[0], nn.Identity)
     assert all(isinstance(layer, kinds[norm]) for layer in norms[1:])
@@ -134,17 +139,17 @@ def test_the_norm_stands_behind_every_convolution_but_the_first(norm: str) -> No
 @pytest.mark.parametrize("norm", NORMS)
 def test_only_batch_norm_makes_a_score_depend_on_the_other_images(norm: str) -> None:
     net = make_discriminator(norm=norm)
-    images, labels = torch.randn(4, 1, 16, 16), torch.tensor([0, 1, 2, 0])
-    net(images, labels)
+    images, conditions = torch.randn(4, 1, 16, 16), CONDITIONS[[0, 1, 2, 0]]
+    net(images, conditions)
     for layer in net.modules():
         if hasattr(layer, "parametrizations"):
             layer.eval()  # else every pass is another power iteration
-    alone, together = net(images[:2], labels[:2])[0], net(images, labels)[0][:2]
+    alone, together = net(images[:2], conditions[:2])[0], net(images, conditions)[0][:2]
     assert torch.allclose(alone, together, atol=1e-5) is (norm != "batch")
 
 
 def test_a_layer_norm_is_over_all_channels_and_places_of_an_image() -> None:
-    layer = make_discriminator(norm="layer").norms[1]
+    layer = make_discriminator(norm="layer").trunk.norms[1]
     maps = torch.randn(3, 8, 4, 4) * 5 + 2
     torch.testing.assert_close(layer(maps), nn.functional.layer_norm(maps, maps.shape[1:]))
 
@@ -163,20 +168,20 @@ def test_first_weights_of_dcgan_are_normal() -> None:
 
 def test_torchs_own_first_weights_are_others() -> None:
     """The spread that a plain DCGAN must not have: it follows the layers' sizes."""
-    spreads = [layer.weight.std().item() for layer in make_discriminator(width=32, norm="batch").convolutions]
+    spreads = [layer.weight.std().item() for layer in make_discriminator(width=32, norm="batch").trunk.convolutions]
     assert max(spreads) / min(spreads) > 2
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_every_parameter_of_both_nets_learns(norm: str) -> None:
-    generator, labels = make_generator().train(), torch.tensor([0, 1, 2])
+    generator = make_generator().train()
     discriminator = make_discriminator(head=True, norm=norm)
-    scores, features = discriminator(generator(torch.randn(3, 8), CONDITIONS), labels)
+    scores, features = discriminator(generator(torch.randn(3, 8), CONDITIONS), CONDITIONS)
     (scores.square().sum() + discriminator.heads["head"](features).square().sum()).backward()
     for name, parameter in [*generator.named_parameters(), *discriminator.named_parameters()]:
         assert parameter.grad is not None, name
         # A bias in front of a batch normalisation has no effect.
-        if norm != "batch" or not (name.startswith("convolutions") and name.endswith("bias")):
+        if norm != "batch" or not (name.startswith("trunk.convolutions") and name.endswith("bias")):
             assert parameter.grad.abs().sum() > 0, name
 
 

@@ -151,7 +151,7 @@ def test_dcgan_is_the_papers() -> None:
     for net in (generator, discriminator):
         weights = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
         assert torch.cat([weight.flatten() for weight in weights]).std().item() == pytest.approx(0.02, rel=0.01)
-    first, *others = discriminator.norms
+    first, *others = discriminator.trunk.norms
     assert isinstance(first, nn.Identity)
     assert others
     assert all(isinstance(norm, nn.BatchNorm2d) for norm in others)

@@ -190,10 +190,10 @@ def test_one_pass_for_all_gives_what_several_would() -> None:
     model = build(config, data)
     batch, net = batches_of(model)[0], model.phases[0].module
     statistics = model.phases[0].loss(batch).statistics
-    labels = batch.draws["labels"]
+    condition = torch.nn.functional.one_hot(batch.draws["labels"], 3).float()
     fake = model.generator(batch.latents, config.condition.vector(batch.draws, data.info))
-    torch.testing.assert_close(statistics["real"], net(batch.images, labels)[0].mean())
-    torch.testing.assert_close(statistics["fake"], net(fake, labels)[0].mean())
+    torch.testing.assert_close(statistics["real"], net(batch.images, condition)[0].mean())
+    torch.testing.assert_close(statistics["fake"], net(fake, condition)[0].mean())
 
 
 @pytest.mark.parametrize(

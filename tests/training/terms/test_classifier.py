@@ -13,7 +13,7 @@ CONFIG = {"discriminator__concat": False, "terms__classifier__weight": 0.5}
 def test_it_has_logits_of_every_class_and_is_not_told_the_label() -> None:
     net = label_gan(**CONFIG).build_discriminator(dots().info).eval()
     images = torch.randn(2, 1, 8, 8)
-    logits = [net.heads["classifier"](net(images, torch.tensor([label, label]))[1]) for label in (0, 1)]
+    logits = [net.heads["classifier"](net(images, torch.eye(3)[[label, label]])[1]) for label in (0, 1)]
     assert logits[0].shape == (2, 3)
     assert torch.equal(*logits)
 
@@ -40,8 +40,9 @@ def test_the_discriminator_learns_it_of_real_images_alone_and_the_generator_of_s
     batch = batches_of(model)[0]
     loss = model.phases[0].loss(batch).statistics["classifier"]
     (slope,) = torch.autograd.grad(loss, head.weight)
-    _, features = discriminator(batch.images, batch.draws["labels"])
-    wrong = torch.full((6, 3), 1 / 3) - torch.nn.functional.one_hot(batch.draws["labels"], 3)
+    condition = torch.nn.functional.one_hot(batch.draws["labels"], 3).float()
+    _, features = discriminator(batch.images, condition)
+    wrong = torch.full((6, 3), 1 / 3) - condition
     torch.testing.assert_close(slope, wrong.T @ features / 6, rtol=0.1, atol=2e-3)  # a spectral norm moves a little
 
 

@@ -18,7 +18,9 @@ def value_of(term: R1 | R2, score) -> Tensor:
         scores = score(images.flatten(1))
         return Verdict(scores, scores[:, None], Heads(nn.ModuleDict(), scores))
 
-    return term.value(Seen("discriminator", discriminate, REAL, FAKE, NOTHING, NOTHING, views={}, draws={}))
+    return term.value(
+        Seen("discriminator", nn.Identity(), discriminate, REAL, FAKE, NOTHING, NOTHING, views={}, draws={})
+    )
 
 
 @pytest.mark.parametrize("term", [R1(), R2()])
