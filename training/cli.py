@@ -12,6 +12,12 @@ import typer
 if TYPE_CHECKING:
     from training.config import RunConfig
 
+DIVERGED = 3
+"""What `gantry train` exits with where a loss is no longer finite."""
+
+INTERRUPTED = 130
+"""What it exits with where it was told to stop."""
+
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
@@ -122,8 +128,10 @@ def train(
     except engine.Interrupted as stop:
         if distributed.is_first():
             typer.echo(f"gantry train: {stop}", err=True)
-        raise typer.Exit(130) from stop
-    except (ConfigError, DataError, engine.CheckpointError, engine.DivergedError, distributed.PeerError) as error:
+        raise typer.Exit(INTERRUPTED) from stop
+    except engine.DivergedError as error:
+        raise _failure("train", error, DIVERGED) from error
+    except (ConfigError, DataError, engine.CheckpointError, distributed.PeerError) as error:
         raise _failure("train", error) from error
     if distributed.is_first():
         typer.echo(f"what it makes now: {grid}")
@@ -253,6 +261,6 @@ def _assignments(texts: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _failure(command: str, error: Exception) -> typer.Exit:
+def _failure(command: str, error: Exception, code: int = 1) -> typer.Exit:
     typer.secho(f"gantry {command}: {error}", fg=typer.colors.RED, err=True)
-    return typer.Exit(1)
+    return typer.Exit(code)
