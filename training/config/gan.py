@@ -124,7 +124,7 @@ class GanConfig(RunConfig):
         def heads(features: int) -> dict[str, nn.Module]:
             named = self.condition.heads(features)
             for term in self.terms_of().values():
-                named |= term.heads(features, info)
+                named |= term.heads(features, info, self.latent_size)
             return named
 
         return self.discriminator.build(

@@ -146,6 +146,7 @@ class Losses:
             of_real=verdicts.get("real"),
             of_fake=verdicts["fake"],
             views=verdicts,
+            latents=batch.latents,
             draws=batch.draws,
         )
 

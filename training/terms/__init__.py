@@ -11,6 +11,7 @@ from training.terms.equivariance import Equivariance
 from training.terms.gradient_penalty import GradientPenalty
 from training.terms.information import CategoricalInformation, ContinuousInformation
 from training.terms.invariance import Invariance
+from training.terms.latent_regression import LatentRegression
 from training.terms.zero_centred import R1, R2
 
 TERMS: dict[str, type[Term]] = {
@@ -20,6 +21,7 @@ TERMS: dict[str, type[Term]] = {
     "equivariance": Equivariance,
     "gradient_penalty": GradientPenalty,
     "invariance": Invariance,
+    "latent_regression": LatentRegression,
     "r1": R1,
     "r2": R2,
 }

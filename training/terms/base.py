@@ -68,6 +68,7 @@ class Seen:
         of_real: The verdict on the real images; None in the generator's phase, unless something asks for it.
         of_fake: The verdict on the samples.
         views: Verdicts on all that was shown, by name, so on what terms wanted shown besides too.
+        latents: What the samples are made of, float32 [B, latent size].
         draws: What was drawn for the batch: the condition's draws and the terms' own.
     """
 
@@ -79,6 +80,7 @@ class Seen:
     of_real: Verdict | None
     of_fake: Verdict
     views: Mapping[str, Verdict]
+    latents: Tensor
     draws: Mapping[str, Tensor]
 
 
@@ -111,7 +113,7 @@ class Term(SettingsGroup, ABC):
         """What it wants the discriminator to be shown besides in its phase, by name: from (real images, draws)."""
         return {}
 
-    def heads(self, features: int, info: DatasetInfo) -> dict[str, nn.Module]:  # noqa: ARG002
+    def heads(self, features: int, info: DatasetInfo, latent_size: int) -> dict[str, nn.Module]:  # noqa: ARG002
         """What the discriminator needs besides its score, by name: modules from its features [B, features]."""
         return {}
 

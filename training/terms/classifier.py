@@ -20,7 +20,7 @@ class AuxiliaryClassifier(Term):
     needs: ClassVar[frozenset[str]] = frozenset({"label"})
     provides: ClassVar[frozenset[str]] = frozenset({"condition input"})
 
-    def heads(self, features: int, info: DatasetInfo) -> dict[str, nn.Module]:
+    def heads(self, features: int, info: DatasetInfo, latent_size: int) -> dict[str, nn.Module]:  # noqa: ARG002
         """Logits of the classes, [B, classes]."""
         return {_HEAD: nn.Linear(features, len(info.class_names))}
 

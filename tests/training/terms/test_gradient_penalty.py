@@ -94,7 +94,18 @@ def test_the_slope_is_taken_between_each_real_image_and_its_sample(share: float)
     nothing = Verdict(torch.zeros(4), torch.zeros(4, 1), Heads(nn.ModuleDict(), torch.zeros(4)))
     draws = {"mixture": torch.full((4, 1, 1, 1), share)}
     value = GradientPenalty().value(
-        Seen("discriminator", nn.Identity(), discriminate, real, fake, nothing, nothing, views={}, draws=draws)
+        Seen(
+            "discriminator",
+            nn.Identity(),
+            discriminate,
+            real,
+            fake,
+            nothing,
+            nothing,
+            views={},
+            latents=torch.zeros(4, 1),
+            draws=draws,
+        )
     )
     torch.testing.assert_close(places[0], share * fake)
     lengths = 2 * (share * fake).flatten(1).norm(dim=1)  # the slope of a square is twice its place

@@ -19,7 +19,18 @@ def value_of(term: R1 | R2, score) -> Tensor:
         return Verdict(scores, scores[:, None], Heads(nn.ModuleDict(), scores))
 
     return term.value(
-        Seen("discriminator", nn.Identity(), discriminate, REAL, FAKE, NOTHING, NOTHING, views={}, draws={})
+        Seen(
+            "discriminator",
+            nn.Identity(),
+            discriminate,
+            REAL,
+            FAKE,
+            NOTHING,
+            NOTHING,
+            views={},
+            latents=torch.zeros(4, 1),
+            draws={},
+        )
     )
 
 
