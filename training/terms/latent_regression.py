@@ -1,8 +1,8 @@
 """The latent read back from a sample, which keeps different latents apart.
 
-As in bidirectional GANs' baseline (Donahue et al., 2016, arXiv:1605.09782, section 4.1) and BicycleGAN (Zhu et al., 2017,
-arXiv:1711.11586, section 3.3). Whoever reads it does not know the class, so the same number must look alike in all of
-them: one latent keeps one style.
+As the baseline of bidirectional GANs (Donahue et al., 2016, arXiv:1605.09782, section 4.1) and in BicycleGAN (Zhu et
+al., 2017, arXiv:1711.11586, section 3.3). Whoever reads it does not know the class, so the same number must look alike
+in all of them: one latent keeps one style.
 """
 
 from typing import Annotated

@@ -58,8 +58,8 @@ def _introduction(size: Size, seeds: int) -> Iterator[str]:
         f"Written by `gantry zoo` on {datetime.now(UTC).date()}: every objective, and every way to give a label, with "
         f"the same nets on `{size.data}`, {seeds} seeds each, {size.images:,} images a run (a critic that learns five "
         f"times a step is shown five times as much), on {_machine()}. Each figure is the mean over the seeds and, "
-        "behind ±, their standard deviation. Less distance is better; of the others, more. Seconds are of one thread, of "
-        "training alone, beside whatever else the machine did."
+        "behind ±, their standard deviation. Less distance is better; of the others, more. Seconds are of training, on "
+        "one thread, beside whatever else the machine did."
     )
     yield from textwrap.wrap(text, _COLUMNS)
     yield ""
