@@ -10,8 +10,8 @@ from training.recipes import RECIPES
 GOLDEN = json.loads(PATH.read_text())
 
 ROUNDING = {"rel": 0.02, "abs": 0.01}
-"""Other processors and versions of torch round otherwise, and twenty steps enlarge that; a wrong sign, weight or order of
-the phases makes far more."""
+"""Other processors and versions of torch round otherwise, and twenty steps enlarge that; a wrong sign, weight or order
+of the phases makes far more."""
 
 
 def test_every_recipe_is_written_down() -> None:
