@@ -17,12 +17,27 @@ SMALL = {"batch": 4, "width": 4, "hidden": 8, "blocks": 1, "pool": 2}
 SMALL_CROP = {"crop.size": 32, "crop.min_side": 32, "crop.max_side": 40}
 
 
-def dots(*, size: int = 8, channels: int = 1, classes: int = 3, count: int = 12) -> ImageDataset:
-    """Pictures of one shade each with an upright bar of its negative, of every class in turn."""
+MEANINGS = {"shade": "how bright", "place": "where the bar stands, from left to right"}
+"""The attributes of `dots`."""
+
+
+def dots(
+    *, size: int = 8, channels: int = 1, classes: int = 3, count: int = 12, attributes: bool = False
+) -> ImageDataset:
+    """Pictures of one shade each with an upright bar of its negative, of every class in turn.
+
+    The bar stands in the middle; where there are attributes, left, in the middle or right.
+    """
     shades = torch.linspace(0, 240, count).to(torch.uint8)
     images = shades.view(count, 1, 1, 1).expand(count, channels, size, size).clone()
-    images[..., size // 2] = 255 - images[..., size // 2]
-    labels = torch.arange(count) % classes
+    places = torch.arange(count) // max(1, classes) % 3 - 1 if attributes else torch.zeros(count, dtype=torch.int64)
+    rows, columns = torch.arange(count), size // 2 + places * (size // 4)
+    images[rows, ..., columns] = 255 - images[rows, ..., columns]
+    labels = rows % classes if classes else None
+    known = {
+        "attributes": torch.stack([torch.linspace(-1, 1, count), places.float()], 1),
+        "attribute_meanings": MEANINGS,
+    }
     return ImageDataset(
         name="dots",
         split="train",
@@ -30,6 +45,7 @@ def dots(*, size: int = 8, channels: int = 1, classes: int = 3, count: int = 12)
         labels=labels,
         class_names=tuple(f"class {number}" for number in range(classes)),
         licence="ours",
+        **known if attributes else {},
     )
 
 
@@ -46,6 +62,8 @@ def noise() -> UnpairedDataset:
 
 def dataset_for(config: RunConfig) -> Any:
     """A data set of the kind that a configuration trains on."""
+    if isinstance(config, GanConfig):
+        return dots(attributes=config.condition.kind == "attributes")
     return {DatasetInfo: dots, UnpairedInfo: noise}[config.info_type]()
 
 
@@ -69,6 +87,11 @@ def label_gan(**changes: Any) -> GanConfig:
     return gan(
         **{"condition__kind": "label", "discriminator__concat": True, "discriminator__projection": True} | changes
     )
+
+
+def attribute_gan(**changes: Any) -> GanConfig:
+    """The same with attributes and classes, on both of which the features are projected."""
+    return gan(**{"condition__kind": "attributes", "discriminator__projection": True} | changes)
 
 
 def code_gan(**changes: Any) -> GanConfig:

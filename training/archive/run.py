@@ -1,5 +1,6 @@
 """Pack a trained run: its card says what the run's folder knows, in the form that serving reads."""
 
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def archive_run(
         metrics = sorted(evaluation.metrics, key=lambda metric: metric.name)
         card.evaluation.metrics.extend(models_pb2.Metric(**metric.model_dump()) for metric in metrics)
         card.evaluation.protocol.update(evaluation.protocol)
-        card.figures.extend(map(_figure, figures_of(run_dir)))
+        attributes = {attribute.name for attribute in card.attributes}
+        card.figures.extend(_figure(path, attributes) for path in figures_of(run_dir))
     else:
         card.description += " It was packed unevaluated: nobody measured how good its pictures are."
         card.evaluation.protocol["evaluated"] = "no: packed with --unevaluated"
@@ -76,7 +78,10 @@ def _evaluation(run: Run, run_dir: Path, *, best: bool) -> Evaluation:
     raise ArchivingError(f"{path} is of another checkpoint: {evaluate} again, or {unevaluated}")
 
 
-def _figure(path: Path) -> models_pb2.Figure:
-    code = path.stem.removeprefix("traversal-")
-    shown = f"The code {code} from its least value to its greatest, a row for each value of the first categorical code."
+def _figure(path: Path, attributes: Container[str]) -> models_pb2.Figure:
+    name = path.stem.removeprefix("traversal-")
+    what, rows = (
+        ("attribute", "some classes") if name in attributes else ("code", "each value of the first categorical code")
+    )
+    shown = f"The {what} {name} from its least value to its greatest, a row for {rows}."
     return models_pb2.Figure(name=path.stem, description=shown, png=path.read_bytes())

@@ -1,4 +1,4 @@
-"""What every condition answers."""
+"""What every condition answers, and what several have in common."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from gantry.v1 import models_pb2
 from training.config import SettingsGroup
 
 if TYPE_CHECKING:
-    from gantry.v1 import models_pb2
-    from training.data import DatasetInfo
+    from training.data import DatasetInfo, ImageDataset
     from training.evaluation.result import Codes
 
 Draws = Mapping[str, Tensor]
 """What was drawn for each image, by name; every tensor has a row an image."""
+
+_FRAMES = 7  # of a sweep that a tick shows
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,31 @@ class Condition(SettingsGroup, ABC):
     def provides(self) -> frozenset[str]:
         """What objectives, terms and nets may ask for; see `training.config.compatibility`."""
         return frozenset({self.kind})
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What nets and terms must provide."""
+        return frozenset()
+
+    @property
+    def needs_known(self) -> frozenset[str]:
+        """What must be known of real images, by the names of `ImageDataset.known`."""
+        return frozenset()
+
+    def chosen(self, dataset: ImageDataset) -> ImageDataset:
+        """What of a data set the condition takes, and so the model.
+
+        Args:
+            dataset: Has all of `needs_known`.
+
+        Raises:
+            ConfigError: If a setting names what the data do not have.
+        """
+        return dataset
+
+    def class_names(self, info: DatasetInfo) -> tuple[str, ...]:  # noqa: ARG002
+        """The classes whose one-hot the vector begins with; none where it has no class."""
+        return ()
 
     @abstractmethod
     def size(self, info: DatasetInfo) -> int:
@@ -95,3 +122,25 @@ class Condition(SettingsGroup, ABC):
             info: The data set.
             codes: What an evaluation found the codes to mean, where it was done.
         """
+
+
+def read_list(value: object) -> object:
+    """Reads "10,2" as a list, so that --set can give one; nothing is an empty one."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def sweeps(rows: int, numbers: int) -> Tensor:
+    """Sweeps of each number from -1 to 1 beside each other, the others held at 0; the same in each row.
+
+    Returns:
+        float32 [rows * columns, numbers]; a sweep has seven columns, and without numbers there is one of nothing.
+    """
+    values = torch.zeros(rows, max(1, numbers), _FRAMES, numbers)
+    for number in range(numbers):
+        values[:, number, :, number] = torch.linspace(-1, 1, _FRAMES)
+    return values.flatten(0, 2)
+
+
+def class_infos(names: tuple[str, ...]) -> list[models_pb2.ClassInfo]:
+    """Classes as a card lists them, in the order of their labels."""
+    return [models_pb2.ClassInfo(id=index, name=name) for index, name in enumerate(names)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gantry.v1 import models_pb2
-from training.conditions.base import Condition, Draws, Showcase
+from training.conditions.base import Condition, Draws, Showcase, read_list, sweeps
 from training.data import DatasetInfo
 from training.evaluation.result import CodeNumber, Codes, CodeValues
 from training.nets.posterior import Posterior, PosteriorConfig
@@ -16,23 +16,16 @@ from training.nets.posterior import Posterior, PosteriorConfig
 HEAD = "codes"
 """The name of Q among a discriminator's heads."""
 
-_FRAMES = 7  # of a sweep that a tick shows
-
-
-def _split(value: object) -> object:
-    """Reads "10,2" as a list, so that --set can give one; nothing is an empty one."""
-    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
 
 class CodesCondition(Condition):
     """Codes; the generator's vector has each categorical code as one-hot, then the continuous ones."""
 
     kind: Literal["codes"] = "codes"
 
-    categorical: Annotated[tuple[Annotated[int, Field(ge=2, le=1000)], ...], BeforeValidator(_split)] = (10,)
+    categorical: Annotated[tuple[Annotated[int, Field(ge=2, le=1000)], ...], BeforeValidator(read_list)] = (10,)
     """Number of values of each categorical code; a value is drawn uniformly. As a text: "10,2"."""
 
-    continuous: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], BeforeValidator(_split)] = (1, 1)
+    continuous: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], BeforeValidator(read_list)] = (1, 1)
     """Numbers in each continuous code, each drawn uniformly from [-1, 1]."""
 
     posterior: PosteriorConfig = PosteriorConfig()
@@ -47,6 +40,10 @@ class CodesCondition(Condition):
     def provides(self) -> frozenset[str]:  # noqa: D102
         kinds = {"categorical codes": self.categorical, "continuous codes": self.continuous}
         return super().provides | {name for name, codes in kinds.items() if codes}
+
+    @property
+    def needs(self) -> frozenset[str]:  # noqa: D102
+        return frozenset({"information"})
 
     def size(self, info: DatasetInfo) -> int:  # noqa: ARG002, D102
         return sum(self.categorical) + sum(self.continuous)
@@ -70,15 +67,13 @@ class CodesCondition(Condition):
 
     def showcase(self, info: DatasetInfo, latent_size: int, source: torch.Generator) -> Showcase:  # noqa: ARG002
         """A row for each value of the first categorical code; beside each other sweeps of the continuous numbers."""
-        numbers = sum(self.continuous)
-        rows, columns = (self.categorical or (1,))[0], _FRAMES * max(1, numbers)
+        rows = (self.categorical or (1,))[0]
+        continuous = sweeps(rows, sum(self.continuous))
+        columns = len(continuous) // rows
         categorical = torch.zeros(rows * columns, len(self.categorical), dtype=torch.int64)
         categorical[:, :1] = torch.arange(rows).repeat_interleave(columns)[:, None]
-        continuous = torch.zeros(rows, max(1, numbers), _FRAMES, numbers)
-        for number in range(numbers):
-            continuous[:, number, :, number] = torch.linspace(-1, 1, _FRAMES)
         latents = torch.randn(1, latent_size, generator=source).expand(rows * columns, -1)
-        return Showcase(latents, {"categorical": categorical, "continuous": continuous.flatten(0, 2)}, columns)
+        return Showcase(latents, {"categorical": categorical, "continuous": continuous}, columns)
 
     def card(self, info: DatasetInfo, codes: Codes | None) -> models_pb2.ModelCard:
         """As of `Condition.card`; without an evaluation codes have no names."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gantry.v1 import models_pb2
-from training.conditions.base import Condition, Draws, Showcase
+from training.conditions.base import Condition, Draws, Showcase, class_infos
 from training.data import DatasetInfo
 from training.evaluation.result import Codes
 
@@ -18,6 +18,21 @@ class LabelCondition(Condition):
     """The class of an image; samples are of the classes of the real images beside them."""
 
     kind: Literal["label"] = "label"
+
+    @property
+    def provides(self) -> frozenset[str]:  # noqa: D102
+        return super().provides | {"label or attributes"}
+
+    @property
+    def needs(self) -> frozenset[str]:  # noqa: D102
+        return frozenset({"label input"})
+
+    @property
+    def needs_known(self) -> frozenset[str]:  # noqa: D102
+        return frozenset({"labels"})
+
+    def class_names(self, info: DatasetInfo) -> tuple[str, ...]:  # noqa: D102
+        return info.class_names
 
     def size(self, info: DatasetInfo) -> int:  # noqa: D102
         return len(info.class_names)
@@ -36,5 +51,5 @@ class LabelCondition(Condition):
     def card(self, info: DatasetInfo, codes: Codes | None) -> models_pb2.ModelCard:  # noqa: ARG002, D102
         return models_pb2.ModelCard(
             description=f"Makes {info.size}×{info.size} images of the {len(info.class_names)} classes of {info.name}.",
-            classes=[models_pb2.ClassInfo(id=index, name=name) for index, name in enumerate(info.class_names)],
+            classes=class_infos(info.class_names),
         )

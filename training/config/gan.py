@@ -13,7 +13,7 @@ from torch import nn
 from gantry.v1 import models_pb2
 from training.augmentations import Augmentation, Augmentations
 from training.conditions import AnyCondition, NoCondition
-from training.config.compatibility import find_fault
+from training.config.compatibility import DATA_REMEDIES, find_fault
 from training.config.run import ConfigError, RunConfig
 from training.data import DatasetInfo, ImageDataset, Split, load
 from training.evaluation.result import Codes
@@ -67,16 +67,14 @@ class GanConfig(RunConfig):
     def _parts_go_together(self) -> Self:
         used = {name: term for name, term in self.terms.items() if term.weight}
         provided = self.condition.provides | self.discriminator.provides
-        provided |= {given for term in used.values() for given in term.provides} | used.keys()
+        provided |= {given for term in used.values() for given in term.provides}
         needs = dict.fromkeys(self.adversarial.needs, f"--set objective={self.objective}")
         needs |= {
             need: f"--set terms.{name}.weight={term.weight:g}" for name, term in used.items() for need in term.needs
         }
         if "condition input" in self.discriminator.provides:
-            needs["label"] = "--set discriminator.concat or discriminator.projection"
-        needs |= {"label": {"condition input": "condition label"}, "codes": {"information": "condition codes"}}.get(
-            self.condition.kind, {}
-        )
+            needs["label or attributes"] = "--set discriminator.concat or discriminator.projection"
+        needs |= dict.fromkeys(sorted(self.condition.needs), f"condition {self.condition.kind}")
         if fault := find_fault(needs, frozenset(provided)):
             raise ValueError(fault)
         return self
@@ -102,12 +100,10 @@ class GanConfig(RunConfig):
 
     def load(self, split: Split, data_dir: Path | None = None) -> ImageDataset:  # noqa: D102
         dataset = load(self.data, split, data_dir, size=self.size)
-        if self.condition.kind == "label" and not dataset.class_names:
-            raise ConfigError(
-                f"--data {self.data} has no classes, which {self.recipe} needs: put the pictures of each class in a "
-                "folder of its own, or train a recipe without labels, e.g. dcgan"
-            )
-        return dataset
+        needed = self.condition.needs_known.union(*(term.needs_known for term in self.terms_of().values()))
+        for lacking in sorted(needed - dataset.known.keys()):
+            raise ConfigError(f"--data {self.data} has {DATA_REMEDIES[lacking].format(recipe=self.recipe)}")
+        return self.condition.chosen(dataset)
 
     def build(self, dataset: ImageDataset, where: torch.device) -> Model:  # noqa: D102
         return adversarial.build(self, dataset, where)

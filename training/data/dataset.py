@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -64,6 +64,8 @@ class ImageDataset:
         attributes: What is known of each image in numbers, float32 [N, len(attribute_meanings)], each in [-1, 1]; None
             where nothing is.
         attribute_meanings: What each of these numbers says, by its name, in their order; empty where there are none.
+        measure: Measures the attributes of any pictures as of `attributes`, but for the limits: from uint8 [B, C, S, S]
+            and their labels, where there are classes, to float32 [B, attributes]; None where they cannot be measured.
     """
 
     name: str
@@ -76,6 +78,7 @@ class ImageDataset:
     resized: bool = False
     attributes: Tensor | None = None
     attribute_meanings: Mapping[str, str] = field(default_factory=dict)
+    measure: Callable[[Tensor, Tensor | None], Tensor] | None = None
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -85,6 +88,18 @@ class ImageDataset:
         """What is known of each image, by name, a row an image: its label and its attributes, where there are any."""
         given = {"labels": self.labels, "attributes": self.attributes}
         return {name: values for name, values in given.items() if values is not None}
+
+    def with_attributes(self, names: Sequence[str]) -> "ImageDataset":
+        """The same pictures, of which only some attributes are known; in the order that they had."""
+        columns = [number for number, name in enumerate(self.attribute_meanings) if name in names]
+        meanings = {name: meaning for name, meaning in self.attribute_meanings.items() if name in names}
+        measure = self.measure
+        return replace(
+            self,
+            attributes=None if self.attributes is None else self.attributes[:, columns],
+            attribute_meanings=meanings,
+            measure=None if measure is None else lambda images, labels: measure(images, labels)[:, columns],
+        )
 
     @cached_property
     def info(self) -> DatasetInfo:

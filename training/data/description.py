@@ -22,6 +22,8 @@ def describe(dataset: ImageDataset | UnpairedDataset) -> str:
         _, channels, _, size = dataset.images.shape
         kind = f"{'grey' if channels == 1 else 'RGB'}, {'cropped and resized to ' if dataset.resized else ''}"
         text = f"{_counted(len(dataset), dataset.counts)}, {kind}{size}×{size}, {_classes(dataset.class_names)}"
+        if dataset.attribute_meanings:
+            text += f"; attributes: {', '.join(dataset.attribute_meanings)}"
         in_memory = isinstance(dataset.images, Tensor)
         small = any(count < EVALUABLE for split, count in dataset.counts.items() if split != "train")
         needed = f"{EVALUABLE} validation and {EVALUABLE} test pictures"

@@ -39,15 +39,16 @@ def measured_attributes(images: Tensor) -> NDArray[np.float64]:
     return torch.stack([slant, width, (spread_down + spread_across).sqrt()], dim=1).numpy()
 
 
-def rank_correlations(values: NDArray[np.float64], attributes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spearman's ρ between stops, float64 [K], and attributes measured at them, float64 [sweeps, K, attributes].
+def rank_correlations(attributes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Spearman's ρ between stops in rising order and attributes measured at them, float64 [sweeps, stops, attributes].
 
     Returns:
         The mean over the sweeps, float64 [attributes], in [-1, 1]; what does not move in a sweep counts as 0 there.
     """
+    stops = np.arange(attributes.shape[1])
 
     def correlation(measured: NDArray[np.float64]) -> float:
-        return float(stats.spearmanr(values, measured).statistic) if np.ptp(measured) else 0.0
+        return float(stats.spearmanr(stops, measured).statistic) if np.ptp(measured) else 0.0
 
     mean: NDArray[np.float64] = np.apply_along_axis(correlation, 1, attributes).mean(axis=0)
     return mean

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,64 +47,97 @@ class Extracted(NamedTuple):
     classes: Tensor
 
 
-def classifier_for(train: ImageDataset, cache_dir: Path, config: ClassifierConfig, device: torch.device) -> Classifier:
-    """The classifier of a data set, in evaluation mode: from the cache, or trained now and put there.
+Loss = Callable[[Tensor, Mapping[str, Tensor]], Tensor]
+"""From a network's outputs and what is known of the images, as of `ImageDataset.known`, to a scalar."""
 
-    Other images have another classifier, whatever the data set's name; so has each kind of device and arithmetic.
+
+def classifier_for(train: ImageDataset, cache_dir: Path, config: ClassifierConfig, device: torch.device) -> Classifier:
+    """The classifier of a data set, in evaluation mode: from the cache, or trained now and put there."""
+
+    def loss(logits: Tensor, known: Mapping[str, Tensor]) -> Tensor:
+        return functional.cross_entropy(logits, known["labels"])
+
+    return network_for("classifier", len(train.class_names), loss, train, cache_dir, config, device)
+
+
+def network_for(
+    name: str,
+    outputs: int,
+    loss: Loss,
+    train: ImageDataset,
+    cache_dir: Path,
+    config: ClassifierConfig,
+    device: torch.device,
+) -> Classifier:
+    """A network that has learnt what is known of a data set, in evaluation mode: from the cache, or trained now.
+
+    Other images have another one, whatever the data set's name; so has each kind of device and arithmetic.
+
+    Args:
+        name: What it is, e.g. "classifier".
+        outputs: Numbers that it gives for an image.
+        loss: What it learns.
+        train: What it learns from.
+        cache_dir: Where it is kept.
+        config: How it learns.
+        device: Where it lives.
     """
     arithmetic = f"{device.type} {resolve_precision('auto', device)}"
     decisive = f"{config.model_dump_json()} {arithmetic}{train.split} {len(train)} {train.info.fingerprint}"
-    path = cache_dir / f"classifier-{train.name}-{hashlib.sha256(decisive.encode()).hexdigest()[:16]}.pt"
+    path = cache_dir / f"{name}-{train.name}-{hashlib.sha256(decisive.encode()).hexdigest()[:16]}.pt"
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.derive_seed(config.seed, "classifier", "weights"))
+        torch.manual_seed(seeds.derive_seed(config.seed, name, "weights"))
         channels, height, width = train.images.shape[1:]
-        classifier = Classifier(channels, height, width, len(train.class_names), config.filters, config.features)
-    classifier.to(device)
+        network = Classifier(channels, height, width, outputs, config.filters, config.features)
+    network.to(device)
     if path.exists():
-        classifier.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+        network.load_state_dict(torch.load(path, map_location=device, weights_only=True))
     else:
-        _train(classifier, train, config, device)
+        _train(name, network, loss, train, config, device)
         cache_dir.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}")
-        torch.save(classifier.state_dict(), partial)
+        torch.save(network.state_dict(), partial)
         partial.replace(path)  # at once, so that no reader meets half a file
-    return classifier.eval()
+    return network.eval()
+
+
+def classify(classifier: Classifier, images: Tensor) -> Extracted:
+    """Shows images, uint8 [N, C, H, W] on any device, to a classifier in evaluation mode."""
+    features, logits = look(classifier, images)
+    return Extracted(features, logits.argmax(1))
 
 
 @torch.inference_mode()
-def classify(classifier: Classifier, images: Tensor) -> Extracted:
-    """Shows images to a classifier, in float32.
-
-    Args:
-        classifier: In evaluation mode.
-        images: uint8 [N, C, H, W], on any device.
-    """
+def look(network: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Features, float32 [N, D], and outputs, float32 [N, outputs], on the CPU, of images as of `classify`."""
     parts = []
     for part in images.split(_ROWS):
-        scaled = part.to(classifier.head.weight.device, torch.float32).div_(127.5).sub_(1)
-        parts.append(classifier.features(scaled.contiguous(memory_format=torch.channels_last)))
+        scaled = part.to(network.head.weight.device, torch.float32).div_(127.5).sub_(1)
+        parts.append(network.features(scaled.contiguous(memory_format=torch.channels_last)))
     features = torch.cat(parts)
-    return Extracted(features.cpu(), classifier.head(features).argmax(1).cpu())
+    return features.cpu(), network.head(features).cpu()
 
 
-def _train(classifier: Classifier, data: ImageDataset, config: ClassifierConfig, device: torch.device) -> None:
-    """Cross-entropy under a one-cycle schedule (Smith & Topin 2019), images shifted at random."""
+def _train(
+    name: str, network: Classifier, loss: Loss, data: ImageDataset, config: ClassifierConfig, device: torch.device
+) -> None:
+    """Learns under a one-cycle schedule (Smith & Topin 2019), images shifted at random."""
     wanted = int(min(config.images * min(1, _PIXELS / data.info.size**2), config.epochs * len(data)))
     batch = min(config.batch, max(_LEAST_BATCH, wanted // config.steps))
     steps = max(config.steps, wanted // batch)
-    distributed.say(f"training a classifier of {data.name} ({steps * batch:,} images)…")
+    distributed.say(f"training a {name} of {data.name} ({steps * batch:,} images)…")
     batches = Batches(data, batch, config.seed, device)
-    shifts = seeds.random_source(config.seed, "classifier", "shifts")
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    shifts = seeds.random_source(config.seed, name, "shifts")
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
     precision = resolve_precision("auto", device)
-    classifier.train()
-    for step in track(range(steps), f"classifier of {data.name}", transient=True):
+    network.train()
+    for step in track(range(steps), f"{name} of {data.name}", transient=True):
         images, known = batches.batch(step)
         shifted = _shifted(images, config.shift, shifts).contiguous(memory_format=torch.channels_last)
         with autocast(precision, device):
-            logits = classifier(shifted)
-        functional.cross_entropy(logits.float(), known["labels"]).backward()
+            outputs = network(shifted)
+        loss(outputs.float(), known).backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()

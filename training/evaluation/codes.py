@@ -4,29 +4,24 @@ What is chosen (the class that a value stands for) is chosen on the validation s
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
-from training import distributed
 from training.evaluation.attributes import ATTRIBUTES, measured_attributes, names_of, rank_correlations
 from training.evaluation.findings import Findings, share
 from training.evaluation.page import beside, headed
 from training.evaluation.result import CodeNumber, Codes, CodeValues
 from training.evaluation.sample import Sampler
 from training.evaluation.subject import MeasuredPictures, Subject
-from training.grids import enlarged_grid
+from training.evaluation.sweeps import STOPS, SWEEPS, measured_sweeps, traversal
 from training.nets.posterior import Reading
 from training.terms.information import UNIFORM_ENTROPY, categorical_entropy
 
-SWEEPS = 500  # over which a correlation is the mean; each has its own noise and its own other codes
-STOPS = 21  # of such a sweep, from -1 to 1
-SHOWN_STOPS = 9  # columns of a traversal
 _BATCH = 250
 _NOUNS = {"digits": "digit", "mnist": "digit", "fashion-mnist": "garment"}
 
@@ -46,10 +41,11 @@ def measure_codes(subject: Subject, found: Findings) -> None:
     )
     _add_information(found, of_samples, subject.inputs.draws)
     found.codes = Codes(categorical=categorical, continuous=_add_correlations(found, subject.sampler))
-    panels = []
-    for number, traversal in enumerate(_traversals(subject.sampler, found.codes, matched), 1):
-        found.figures[f"traversal-c{number}.png"] = traversal
-        panels.append(headed(f"c{number} {found.codes.continuous[number - 1].name} from -1 to 1", traversal))
+    panels, (rows, titles) = [], _rows(found.codes, matched)
+    for number, code in enumerate(found.codes.continuous):
+        shown = traversal(subject.sampler, rows, "continuous", number, titles)
+        found.figures[f"traversal-c{number + 1}.png"] = shown
+        panels.append(headed(f"c{number + 1} {code.name} from -1 to 1", shown))
     if panels:
         found.panels.append(beside(*panels))
 
@@ -133,19 +129,13 @@ def _add_information(found: Findings, reading: Reading, draws: Mapping[str, Tens
 
 def _add_correlations(found: Findings, sampler: Sampler) -> tuple[CodeNumber, ...]:
     """Sweeps each continuous number and measures the attributes; returns what it was found to move."""
-    distributed.say(f"sweeping each continuous code, {SWEEPS * STOPS:,} samples…")
-    source = torch.Generator().manual_seed(1)
-    latents = torch.randn(SWEEPS, sampler.latent_size, generator=source).repeat_interleave(STOPS, dim=0)
-    drawn = sampler.condition.draw({}, SWEEPS, source)
-    draws = {name: values.repeat_interleave(STOPS, dim=0) for name, values in drawn.items()}
-    stops = torch.linspace(-1, 1, STOPS)
-    correlations = np.zeros((draws["continuous"].shape[1], len(ATTRIBUTES)))
+
+    def measure(images: Tensor, _: Mapping[str, Tensor]) -> Tensor:
+        return torch.from_numpy(measured_attributes(images))
+
+    sweeps = measured_sweeps(sampler, "continuous", measure)
+    correlations = np.array([rank_correlations(measured.numpy()) for measured in sweeps]).reshape(-1, len(ATTRIBUTES))
     for number, row in enumerate(correlations):
-        swept = draws["continuous"].clone()
-        swept[:, number] = stops.repeat(SWEEPS)
-        images = sampler.make(latents, {**draws, "continuous": swept})
-        measured = measured_attributes(images).reshape(SWEEPS, STOPS, len(ATTRIBUTES))
-        row[:] = rank_correlations(stops.double().numpy(), measured)
         for attribute, value in zip(ATTRIBUTES, row.tolist(), strict=True):
             found.add(f"spearman_{attribute}/c{number + 1}", value)
     found.protocol["spearman"] = (
@@ -157,21 +147,14 @@ def _add_correlations(found: Findings, sampler: Sampler) -> tuple[CodeNumber, ..
     return tuple(CodeNumber(name=name, correlations=dict(zip(ATTRIBUTES, row, strict=True))) for name, row in named)
 
 
-def _traversals(sampler: Sampler, codes: Codes, matched: list[Tensor]) -> Iterator[Image.Image]:
-    """What each continuous number does to one latent, to be looked at.
+def _rows(codes: Codes, matched: list[Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The rows of a traversal and their titles: the values of the first categorical code.
 
-    A row is a value of the first categorical code, in the order of the classes, the unknown last; a column is a stop.
+    They are in the order of the classes, the unknown last.
     """
     names, classes = (codes.categorical[0].values, matched[0].tolist()) if matched else (("",), [0])
     order = sorted(range(len(names)), key=lambda value: (classes[value] < 0, classes[value]))
-    count, numbers = len(names) * SHOWN_STOPS, len(codes.continuous)
-    latent = torch.randn(1, sampler.latent_size, generator=torch.Generator().manual_seed(2))
-    categorical = torch.zeros(count, len(codes.categorical), dtype=torch.int64)
-    categorical[:, :1] = torch.tensor(order).repeat_interleave(SHOWN_STOPS)[:, None]
-    stops = torch.linspace(-1, 1, SHOWN_STOPS)
-    rows, heads = [names[value] for value in order], [f"{stop:g}" for stop in stops.tolist()]
-    for number in range(numbers):
-        continuous = torch.zeros(count, numbers)
-        continuous[:, number] = stops.repeat(len(names))
-        images = sampler.make(latent.expand(count, -1), {"categorical": categorical, "continuous": continuous})
-        yield enlarged_grid(images, SHOWN_STOPS, rows=rows, heads=heads)
+    categorical = torch.zeros(len(names), len(codes.categorical), dtype=torch.int64)
+    categorical[:, :1] = torch.tensor(order)[:, None]
+    continuous = torch.zeros(len(names), len(codes.continuous))
+    return {"categorical": categorical, "continuous": continuous}, [names[value] for value in order]

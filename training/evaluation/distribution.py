@@ -54,7 +54,8 @@ def _protocol(subject: Subject) -> dict[str, str]:
         f"on the validation split, {len(held_out.images):,} images held out of the training split",
         "samples": f"{len(fake.images):,}, rounded to 8 bits",
         "seeds": f"0 to {len(fake.images) - 1:,}: latent i, then its condition, under torch.Generator().manual_seed(i)"
-        + ("; sample i is of class i mod the number of classes" if fake.labels is not None else ""),
+        + ("; sample i is of class i mod the number of classes" if fake.labels is not None else "")
+        + ("; attributes are those of a validation image, of that class" if fake.attributes is not None else ""),
         "resolution": f"{info.size}x{info.size}, {info.channels} channel{'s' if info.channels > 1 else ''}",
         "features": features,
         "frechet_distance": "Heusel et al. 2017 on these features, float64; not comparable with Inception's",

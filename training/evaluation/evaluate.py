@@ -24,6 +24,7 @@ from training.evaluation.novelty import measure_novelty
 from training.evaluation.page import page
 from training.evaluation.result import Evaluation
 from training.evaluation.sample import Sampler
+from training.evaluation.steering import measure_attributes
 from training.evaluation.subject import Subject
 from training.nets.posterior import Reading
 
@@ -62,9 +63,10 @@ def evaluate_run(
     config, provenance, generator = run.config, trained_on(run), run.generator.to(device)
     train, place = _training_split(run, data_dir)
     if isinstance(config, GanConfig):
+        validation, test = (config.load(split, place) for split in ("validation", "test"))
         subject = Subject(
-            sampler=Sampler(generator, config.condition, config.latent_size, run.data, device),
-            splits={"train": train, "validation": config.load("validation", place), "test": config.load("test", place)},
+            sampler=Sampler(generator, config.condition, config.latent_size, run.data, device, validation.known),
+            splits={"train": train, "validation": validation, "test": test},
             posterior=_posterior(config, run, run_dir, best=best),
             count=samples,
             cache_dir=cache_dir or run_dir.parent / ".cache",
@@ -93,6 +95,8 @@ def measure(subject: Subject) -> Findings:
         measure_classes(subject, found)
     if subject.posterior:
         measure_codes(subject, found)
+    if subject.samples.attributes is not None:
+        measure_attributes(subject, found)
     measure_distribution(subject, found)
     measure_novelty(subject, found)
     if subject.classifier and not subject.can_judge:

@@ -64,7 +64,7 @@ def random_features(images: Tensor) -> Tensor:
 
 
 def _samples(config: Any, validation: Any, device: torch.device) -> Callable[[nn.Module], float]:
-    sampler = Sampler(nn.Identity(), config.condition, config.latent_size, validation.info, device)
+    sampler = Sampler(nn.Identity(), config.condition, config.latent_size, validation.info, device, validation.known)
     real = random_features(validation.images[:_REAL].to(device))
     latents, _, draws = sampler.draw(_MADE)
 

@@ -1,7 +1,7 @@
 """Draws samples that are a function of their seeds, whatever the generator's condition."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ class Inputs(NamedTuple):
     """What samples are made of."""
 
     latents: Tensor  # float32 [N, latent size]
-    labels: Tensor | None  # the class asked for, int64 [N]; None where the condition is no label
+    labels: Tensor | None  # the class asked for, int64 [N]; None where the condition has none
     draws: Mapping[str, Tensor]  # the conditions
 
 
@@ -30,18 +30,39 @@ class Sampler:
     latent_size: int
     info: DatasetInfo
     device: torch.device
+    known: Mapping[str, Tensor] = field(default_factory=dict)  # of real images that attributes are taken from
 
     def draw(self, count: int) -> Inputs:
-        """Draws inputs: number i has seed i and, where the condition is a label, class i mod classes."""
-        labels = torch.arange(count) % len(self.info.class_names) if self.condition.kind == "label" else None
+        """Draws inputs: number i has seed i and, where the condition has a class, class i mod classes."""
         latents, drawn = [], []
         for number in range(count):
             source = torch.Generator().manual_seed(number)
             latents.append(torch.randn(1, self.latent_size, generator=source))
-            drawn.append(self.condition.draw({} if labels is None else {"labels": labels[number, None]}, 1, source))
-        return Inputs(
-            torch.cat(latents), labels, {name: torch.cat([each[name] for each in drawn]) for name in drawn[0]}
-        )
+            drawn.append(self.conditions(1, number, source))
+        draws = {name: torch.cat([each[name] for each in drawn]) for name in drawn[0]}
+        return Inputs(torch.cat(latents), draws["labels"] if self.condition.class_names(self.info) else None, draws)
+
+    def conditions(self, count: int, first: int, source: torch.Generator) -> Mapping[str, Tensor]:
+        """Draws the conditions of samples from the number `first` on: classes in turn.
+
+        Attributes are all those of one real image, of that class where there is one.
+        """
+        known = {}
+        if classes := len(self.condition.class_names(self.info)):
+            known["labels"] = torch.arange(first, first + count) % classes
+        if self.condition.kind == "attributes":
+            labels = known.get("labels", torch.zeros(count, dtype=torch.int64)).tolist()
+            known["attributes"] = torch.cat([self._attributes(label, source) for label in labels])
+        drawn: Mapping[str, Tensor] = self.condition.draw(known, count, source)
+        return drawn
+
+    def _attributes(self, label: int, source: torch.Generator) -> Tensor:
+        """Those of a random real image, float32 [1, attributes]; of a class, where there are images of it."""
+        attributes = self.known["attributes"]
+        if self.condition.class_names(self.info):
+            of_class = attributes[self.known["labels"] == label]
+            attributes = of_class if len(of_class) else attributes
+        return attributes[torch.randint(len(attributes), (1,), generator=source)]
 
     @torch.inference_mode()
     def make(self, latents: Tensor, draws: Mapping[str, Tensor]) -> Tensor:

@@ -25,6 +25,7 @@ class MeasuredPictures(NamedTuple):
     labels: Tensor | None  # the class that each is of, or that was asked for, int64 [N]; None where there is none
     features: Tensor  # float32 [N, D]
     classes: Tensor  # the class that the network takes each for, int64 [N]
+    attributes: Tensor | None = None  # what is known of each, or was asked for, float32 [N, attributes]
 
     @property
     def right(self) -> Tensor:
@@ -49,6 +50,7 @@ class Subject:
         classifier: The network that measures, where the data have classes; else it is the fixed one.
         can_judge: Whether there is a classifier that is right more than a third of the way from chance to always.
         most: Pictures of a set that are looked at.
+        cache_dir: Where networks that measure are kept.
     """
 
     def __init__(
@@ -68,7 +70,8 @@ class Subject:
             EvaluationError: If there are too few pictures or samples.
         """
         self.sampler, self.settings, self.posterior, self.train = sampler, settings, posterior, splits["train"]
-        self.is_labelled = sampler.condition.kind == "label"
+        self.is_labelled = bool(sampler.condition.class_names(sampler.info))
+        self.cache_dir = cache_dir
         self._refuse_few(splits, count)
         has_classes = len(self.train.class_names) > 1
         self.classifier = classifier_for(self.train, cache_dir, settings, sampler.device) if has_classes else None
@@ -80,17 +83,23 @@ class Subject:
             self.can_judge = share(self.validation.right) > chance + (1 - chance) / 3
         self.inputs = sampler.draw(min(count, self.most))
         distributed.say(f"making {len(self.inputs.latents):,} samples…")
-        self.samples = self.pictures(sampler.make(self.inputs.latents, self.inputs.draws), self.inputs.labels)
+        draws = self.inputs.draws
+        self.samples = self.pictures(
+            sampler.make(self.inputs.latents, draws), self.inputs.labels, draws.get("attributes")
+        )
 
-    def pictures(self, images: Tensor, labels: Tensor | None = None) -> MeasuredPictures:
+    def pictures(
+        self, images: Tensor, labels: Tensor | None = None, attributes: Tensor | None = None
+    ) -> MeasuredPictures:
         """What the network sees in pictures, uint8 [N, C, H, W]."""
-        if self.classifier:
-            return MeasuredPictures(images, labels, *classify(self.classifier, images))
-        return MeasuredPictures(images, labels, *extract_features(images, self.sampler.device))
+        device = self.sampler.device
+        seen = classify(self.classifier, images) if self.classifier else extract_features(images, device)
+        return MeasuredPictures(images, labels, *seen, attributes)
 
     def _looked_at(self, dataset: ImageDataset) -> MeasuredPictures:
         some = chosen(len(dataset), self.most)
-        return self.pictures(dataset.images[some], None if dataset.labels is None else dataset.labels[some])
+        labels, attributes = (None if known is None else known[some] for known in (dataset.labels, dataset.attributes))
+        return self.pictures(dataset.images[some], labels, attributes)
 
     def _refuse_few(self, splits: Mapping[Split, ImageDataset], count: int) -> None:
         for name, split in splits.items():

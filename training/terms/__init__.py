@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, SerializeAsAny
 
 from training.config.tables import read_parts
+from training.terms.attributes import AttributeRegressor
 from training.terms.base import Heads, Seen, Side, Term, Verdict
 from training.terms.classifier import AuxiliaryClassifier
 from training.terms.equivariance import Equivariance
@@ -15,6 +16,7 @@ from training.terms.latent_regression import LatentRegression
 from training.terms.zero_centred import R1, R2
 
 TERMS: dict[str, type[Term]] = {
+    "attributes": AttributeRegressor,
     "categorical_information": CategoricalInformation,
     "classifier": AuxiliaryClassifier,
     "continuous_information": ContinuousInformation,

@@ -83,6 +83,13 @@ class Seen:
     latents: Tensor
     draws: Mapping[str, Tensor]
 
+    @property
+    def of_known(self) -> Verdict:
+        """The verdict on what a guess of the condition is learnt from, or asked of: real images, or samples."""
+        verdict = self.of_real if self.side == "discriminator" else self.of_fake
+        assert verdict is not None
+        return verdict
+
 
 class Term(SettingsGroup, ABC):
     """Something that is added to a loss."""
@@ -94,7 +101,10 @@ class Term(SettingsGroup, ABC):
     """What the condition or the nets must provide; see `training.config.compatibility`."""
 
     provides: ClassVar[frozenset[str]] = frozenset()
-    """What objectives may need."""
+    """What objectives and conditions may need, or others not bear."""
+
+    needs_known: ClassVar[frozenset[str]] = frozenset()
+    """What must be known of real images, by the names of `ImageDataset.known`."""
 
     shows_real: ClassVar[bool] = False
     """Whether it looks at the verdict on real images in the generator's phase too."""

@@ -18,7 +18,8 @@ class AuxiliaryClassifier(Term):
     """The cross-entropy of the class, in nats."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"label"})
-    provides: ClassVar[frozenset[str]] = frozenset({"condition input"})
+    needs_known: ClassVar[frozenset[str]] = frozenset({"labels"})
+    provides: ClassVar[frozenset[str]] = frozenset({"label input", "classifier"})
 
     def heads(self, features: int, info: DatasetInfo, latent_size: int) -> dict[str, nn.Module]:  # noqa: ARG002
         """Logits of the classes, [B, classes]."""
@@ -26,6 +27,4 @@ class AuxiliaryClassifier(Term):
 
     def value(self, seen: Seen) -> Tensor:
         """Of the real images in the discriminator's phase, of the samples in the generator's."""
-        verdict = seen.of_real if seen.side == "discriminator" else seen.of_fake
-        assert verdict is not None
-        return functional.cross_entropy(verdict.heads[_HEAD].float(), seen.draws["labels"])
+        return functional.cross_entropy(seen.of_known.heads[_HEAD].float(), seen.draws["labels"])

@@ -3,17 +3,25 @@
 import shutil
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from gantry.v1 import models_pb2, worker_pb2
 from services.worker.archive import open_archive
+from services.worker.execution import plan_of
+from services.worker.generation import GenerationModel
+from services.worker.latents import draw_latent
+from tests.training.tiny import MEANINGS, attribute_gan, dots
 from training import engine
 from training.archive.package import ArchivingError
 from training.archive.run import archive_run
 from training.config import RunConfig
 from training.config.translation import TranslationConfig
+from training.data import sources
 from training.evaluation.classifier import ClassifierConfig
 from training.evaluation.evaluate import evaluate_run, trained_on
 from training.evaluation.result import Evaluation
@@ -32,7 +40,7 @@ def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         quick = ClassifierConfig(filters=2, features=4, images=256, steps=1)
         patch.setattr("training.evaluation.evaluate.ClassifierConfig", lambda: quick)
-        patch.setattr("training.evaluation.codes.SWEEPS", 2)
+        patch.setattr("training.evaluation.sweeps.SWEEPS", 2)
         yield
 
 
@@ -145,6 +153,41 @@ def test_a_cgans_card_names_its_classes(tmp_path: Path) -> None:
     assert [known.name for known in archive.card.classes] == [str(digit) for digit in range(10)]
     assert archive.card.latent.size == config.flat()["latent_size"]
     assert not archive.card.figures
+
+
+def test_attributes_come_from_data_to_a_served_picture(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = dots(count=120, attributes=True)
+    monkeypatch.setitem(sources.DATASETS, "dots", lambda split, _: replace(data, split=split))
+    config = attribute_gan(total_images=64, batch=32, terms__attributes__weight=1)
+    engine.train(config, tmp_path / "run", device="cpu")
+    evaluation = evaluate_run(tmp_path / "run", samples=90)
+    assert {f"{figure}/{name}" for figure in ("attribute_r2", "spearman", "side_effect") for name in MEANINGS} <= {
+        metric.name for metric in evaluation.metrics
+    }
+
+    archive = open_archive(pack(tmp_path / "run", tmp_path))
+
+    card = archive.card
+    assert (card.kind, list(card.graphs[0].inputs)) == (
+        models_pb2.MODEL_KIND_CLASS_CONDITIONAL,
+        ["latent", "class", *MEANINGS],
+    )
+    assert [(one.name, one.description, one.min, one.max) for one in card.attributes] == [
+        (name, meaning, -1, 1) for name, meaning in MEANINGS.items()
+    ]
+    descriptions = [(figure.name, figure.description) for figure in card.figures]
+    assert descriptions == [
+        (f"traversal-{name}", f"The attribute {name} from its least value to its greatest, a row for some classes.")
+        for name in sorted(MEANINGS)
+    ]
+    condition = [0.0, 1.0, 0.0, 0.5, -1.0]
+    served = GenerationModel(archive, plan_of(card, "float32", "cpu"))
+    (picture,) = served.values_of([worker_pb2.GenerateWork(seed=7, condition=condition, truncation=1)])
+    latent = torch.from_numpy(draw_latent(7, card.latent.size))[None]
+    expected = engine.load_run(tmp_path / "run").generator(latent, torch.tensor([condition]))
+    torch.testing.assert_close(torch.from_numpy(picture), expected[0].movedim(0, -1), rtol=0, atol=1e-4)
 
 
 def test_a_cyclegans_card_names_its_domains(tmp_path: Path) -> None:

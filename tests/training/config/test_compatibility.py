@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.training.tiny import gan, label_gan
+from tests.training.tiny import attribute_gan, gan, label_gan
 from training.config import ConfigError
 from training.config.compatibility import CONTRADICTIONS, REMEDIES, find_fault
 from training.objectives import OBJECTIVES, Objective
@@ -20,10 +20,14 @@ BRINGS = {
     "drawn weights": {"discriminator__init": "normal"},
     "concatenated condition": {"condition__kind": "label", "discriminator__concat": True},
     "classifier": {"condition__kind": "label", "terms__classifier__weight": 0.2},
+    "regressor": {"condition__kind": "attributes", "terms__attributes__weight": 1},
 }
 """What brings each thing of `CONTRADICTIONS`."""
 
 PLAIN = {"discriminator__norm": "none"}
+
+NEEDED_BY = {"label input": "label", "attribute input": "attributes", "information": "codes"}
+"""The conditions that need something of the nets or terms."""
 
 
 def alternatives(message: str) -> list[dict[str, str]]:
@@ -66,8 +70,8 @@ def test_what_an_objective_needs_is_asked_for_and_each_flag_of_the_message_bring
     wanting = Objective(known.discriminator, known.generator, paper="", needs=frozenset({need}))
     monkeypatch.setitem(OBJECTIVES, "wanting", wanting)
     lacking = {**PLAIN, "objective": "wanting"}
-    if need in ("condition input", "information"):  # which is first needed by its condition
-        lacking["condition__kind"] = {"condition input": "label", "information": "codes"}[need]
+    if need in NEEDED_BY:  # which is first needed by its condition
+        lacking["condition__kind"] = NEEDED_BY[need]
     said = fault(**lacking)
     assert said == f"{lacking_setting(need)} needs {need}, which nothing provides: {REMEDIES[need]}"
     offered = alternatives(said)
@@ -77,7 +81,7 @@ def test_what_an_objective_needs_is_asked_for_and_each_flag_of_the_message_bring
 
 
 def lacking_setting(need: str) -> str:
-    return {"condition input": "condition label", "information": "condition codes"}.get(need, "--set objective=wanting")
+    return f"condition {NEEDED_BY[need]}" if need in NEEDED_BY else "--set objective=wanting"
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -100,9 +104,33 @@ def test_what_an_objective_of_the_table_needs_can_be_had(name: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["concat", "projection"])
-def test_a_discriminator_that_looks_at_labels_needs_them(way: str) -> None:
+def test_a_discriminator_that_looks_at_labels_or_attributes_needs_them(way: str) -> None:
     said = fault(**{f"discriminator__{way}": True})
-    assert said.startswith("--set discriminator.concat or discriminator.projection needs label")
+    assert said.startswith("--set discriminator.concat or discriminator.projection needs label or attributes, which")
+    for kind in ("label", "attributes"):
+        gan(condition__kind=kind, **{f"discriminator__{way}": True})
+
+
+@pytest.mark.parametrize(
+    ("settings", "lacking"),
+    [
+        ({}, "attribute input"),
+        ({"terms__attributes__weight": 1}, "label input"),
+        ({"terms__classifier__weight": 1}, "attribute input"),
+        ({"terms__attributes__weight": 1, "condition__classes": False}, None),
+        ({"terms__attributes__weight": 1, "terms__classifier__weight": 1}, None),
+        ({"terms__attributes__weight": 1, "discriminator__projection": True}, None),
+    ],
+)
+def test_both_class_and_attributes_must_reach_the_discriminator(settings, lacking: str | None) -> None:
+    said = fault(condition__kind="attributes", **settings)
+    assert said.startswith(f"condition attributes needs {lacking}, which nothing provides: ") if lacking else not said
+
+
+def test_a_classifier_needs_the_class_beside_the_attributes() -> None:
+    attribute_gan(terms__classifier__weight=1)
+    with pytest.raises(ConfigError, match=r"--set terms\.classifier\.weight=1 needs label, which nothing provides"):
+        attribute_gan(terms__classifier__weight=1, condition__classes=False)
 
 
 @pytest.mark.parametrize("norm", ["spectral", "none", "batch", "layer"])

@@ -91,5 +91,5 @@ def test_settings_of_another_kind_may_come_before_it() -> None:
 
 
 def test_an_unknown_kind_lists_those_there_are() -> None:
-    said = refusal(INFOGAN, **{"condition.kind": "attributes"})
-    assert said.startswith("--set condition.kind=attributes: must be one of 'none', 'label', 'codes'")
+    said = refusal(INFOGAN, **{"condition.kind": "text"})
+    assert said.startswith("--set condition.kind=text: must be one of 'none', 'label', 'attributes', 'codes'")

@@ -2,7 +2,8 @@
 
 import torch
 
-from training.data import DatasetInfo, ImageDataset
+from tests.training.tiny import dots
+from training.data import DatasetInfo, ImageDataset, describe
 
 
 def make(**changes) -> ImageDataset:
@@ -45,3 +46,18 @@ def test_the_fingerprint_tells_other_pictures_labels_and_classes() -> None:
     ]
     assert len({other.info.fingerprint for other in others}) == len(others)
     assert make(name="spots").info.fingerprint == make().info.fingerprint
+
+
+def test_some_attributes_are_kept_in_the_order_of_the_data() -> None:
+    data = dots(attributes=True)
+    (name, meaning) = list(data.attribute_meanings.items())[1]
+    some = data.with_attributes([name])
+    assert dict(some.attribute_meanings) == {name: meaning}
+    assert torch.equal(some.attributes, data.attributes[:, 1:])
+    assert torch.equal(some.images, data.images)
+    assert some.info.fingerprint != data.info.fingerprint
+
+
+def test_attributes_are_named_before_training() -> None:
+    assert describe(dots(attributes=True)).endswith("3 classes: class 0, class 1, class 2; attributes: shade, place")
+    assert "attributes" not in describe(dots())

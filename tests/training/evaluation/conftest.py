@@ -19,6 +19,9 @@ class NoCondition:
 
     kind = "none"
 
+    def class_names(self, _info: object) -> tuple[str, ...]:
+        return ()
+
     def draw(self, *_: object) -> dict[str, torch.Tensor]:
         return {}
 
@@ -30,6 +33,9 @@ class Labelled:
     """The class, as a number in place of a one-hot: the generators of these tests look it up."""
 
     kind = "label"
+
+    def class_names(self, info: Any) -> tuple[str, ...]:
+        return info.class_names
 
     def draw(self, known: dict[str, torch.Tensor], *_: object) -> dict[str, torch.Tensor]:
         return {"labels": known["labels"]}
@@ -53,7 +59,8 @@ def subject_of(digits, tmp_path_factory) -> Callable[..., Subject]:
     def make(generator: Any, condition: Any = None, load: Any = None, **options: Any) -> Subject:
         splits = {split: (load or digits)(split) for split in ("train", "validation", "test")}
         latent_size, info = options.pop("latent_size", 4), splits["train"].info
-        sampler = Sampler(generator, condition or Labelled(), latent_size, info, torch.device("cpu"))
+        known = options.pop("known", {})
+        sampler = Sampler(generator, condition or Labelled(), latent_size, info, torch.device("cpu"), known)
         return Subject(sampler, splits, **{"count": 300, "settings": CLASSIFIER, "cache_dir": cache, **options})
 
     return make

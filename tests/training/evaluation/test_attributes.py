@@ -48,7 +48,7 @@ def test_correlations_are_means_over_sweeps():
     values = np.linspace(-1, 1, 5)
     rising, falling, still = values, -(values**3), np.zeros(5)
     attributes = np.stack([np.stack([rising, falling, still], 1), np.stack([rising, rising, still], 1)])
-    np.testing.assert_allclose(rank_correlations(values, attributes), [1, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(rank_correlations(attributes), [1, 0, 0], atol=1e-12)
 
 
 def test_the_strongest_correlation_names_first_and_no_attribute_names_two():

@@ -7,7 +7,7 @@ from torch import nn
 
 from training.conditions import CodesCondition
 from training.data import ImageDataset
-from training.evaluation import codes as measuring
+from training.evaluation import sweeps
 from training.evaluation.classifier import ClassifierConfig
 from training.evaluation.evaluate import measure
 from training.grids import GAP
@@ -65,7 +65,7 @@ def outcome_of(subject_of, tmp_path_factory):
         return measure(subject_of(Drawing(), condition, load, latent_size=2, **options))
 
     with pytest.MonkeyPatch().context() as patch:
-        patch.setattr(measuring, "SWEEPS", 12)
+        patch.setattr(sweeps, "SWEEPS", 12)
         yield make
 
 
@@ -117,10 +117,10 @@ def test_a_traversal_has_a_row_for_each_value_in_the_classes_order(outcome):
     assert list(outcome.figures) == ["traversal-c1.png", "traversal-c2.png", "traversal-c3.png"]
     figure = outcome.figures["traversal-c1.png"]
     cell = 2 * SIDE + GAP  # pictures are enlarged, and have names on two sides
-    assert measuring.SHOWN_STOPS * cell + GAP < figure.width < measuring.SHOWN_STOPS * cell + GAP + 100
+    assert sweeps.SHOWN_STOPS * cell + GAP < figure.width < sweeps.SHOWN_STOPS * cell + GAP + 100
     assert 4 * cell + GAP < figure.height < 4 * cell + GAP + 40
     # The first row is the first class: its ink stands in the pictures' left quarter.
-    left, top = figure.width - measuring.SHOWN_STOPS * cell, figure.height - 4 * cell
+    left, top = figure.width - sweeps.SHOWN_STOPS * cell, figure.height - 4 * cell
     first = figure.crop((left, top, left + 2 * SIDE, top + 2 * SIDE))
     ink = np.asarray(first, dtype=float).sum(0)
     assert ink.argmax() < SIDE

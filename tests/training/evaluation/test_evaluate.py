@@ -46,7 +46,7 @@ def test_a_cgan_leaves_figures_and_report_with_the_run(command, tmp_path):
 
 
 def test_an_infogan_leaves_its_codes_and_a_traversal_of_each_number(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.evaluation.codes.SWEEPS", 5)
+    monkeypatch.setattr("training.evaluation.sweeps.SWEEPS", 5)
     run = tmp_path / "a-run"
     config = (
         RECIPES["infogan"]

@@ -3,6 +3,7 @@
 import torch
 
 from tests.training.evaluation.conftest import Labelled, NoCondition
+from training.conditions import AttributesCondition
 from training.data import DatasetInfo
 from training.evaluation.sample import Sampler
 
@@ -37,3 +38,21 @@ def test_without_a_condition_the_generator_is_given_none():
     assert drawn.labels is None
     assert images.shape == (3, 1, 2, 2)
     assert torch.equal(drawn.latents, Sampler(echo, Labelled(), 4, INFO, CPU).draw(3).latents)
+
+
+def test_attributes_are_those_of_a_real_image_of_the_class():
+    info = DatasetInfo("noise", 1, 2, ("a", "b", "c"), "", 1, attribute_meanings={"width": "", "weight": ""})
+    labels = torch.arange(40) % 2  # none of the third class, which takes any image's
+    known = {"labels": labels, "attributes": torch.stack([labels.float(), torch.linspace(-1, 1, 40)], 1)}
+    sampler = Sampler(echo, AttributesCondition(), 4, info, CPU, known)
+
+    many, few = sampler.draw(300), sampler.draw(5)
+
+    assert many.labels.tolist() == [number % 3 for number in range(300)]
+    asked = many.draws["attributes"]
+    assert torch.equal(asked[:5], few.draws["attributes"])
+    assert torch.equal(many.latents, Sampler(echo, Labelled(), 4, info, CPU).draw(300).latents)
+    rows = {tuple(row) for row in known["attributes"].tolist()}
+    assert {tuple(row) for row in asked.tolist()} == rows
+    for label in (0, 1):
+        assert (asked[many.labels == label][:, 0] == label).all()

@@ -3,13 +3,18 @@
 import pytest
 import torch
 
-from tests.training.tiny import batches_of, build, code_gan, gan, label_gan
+from tests.training.tiny import attribute_gan, batches_of, build, code_gan, gan, label_gan
 from training.terms import TERMS
 
 
 def config_with(name: str, weight: float):
     """A GAN that has what a term needs."""
-    makers = {"label": label_gan, "categorical codes": code_gan, "continuous codes": code_gan}
+    makers = {
+        "attributes": attribute_gan,
+        "label": label_gan,
+        "categorical codes": code_gan,
+        "continuous codes": code_gan,
+    }
     make = next((makers[need] for need in TERMS[name].needs if need in makers), gan)
     label = {"discriminator__concat": False} if make is label_gan else {}
     # Without a norm that moves with every pass.
