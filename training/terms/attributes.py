@@ -24,7 +24,7 @@ class AttributeRegressor(Term):
 
     weight: Annotated[float, Field(ge=0, le=100)] = 1
 
-    def heads(self, features: int, info: DatasetInfo) -> dict[str, nn.Module]:
+    def heads(self, features: int, info: DatasetInfo, latent_size: int) -> dict[str, nn.Module]:  # noqa: ARG002
         """A guess of each attribute, [B, attributes]."""
         return {_HEAD: nn.Linear(features, len(info.attribute_meanings))}
 
