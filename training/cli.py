@@ -33,7 +33,9 @@ def train(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="The data set: digits, mnist, fashion-mnist, or a folder or archive in --data-dir."),
+        typer.Option(
+            help="The data set: digits, mnist, fashion-mnist, cifar-10, or a folder or archive in --data-dir."
+        ),
     ] = None,
     data_dir: Annotated[
         Path | None,
