@@ -46,7 +46,8 @@ def train(
         ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Pixels that own pictures are cropped and resized to: 28, 32, 64 or 128.")
+        int | None,
+        typer.Option(help="Pixels that own pictures are cropped and resized to: 28, 32, 64, 80, 96 or 128."),
     ] = None,
     config_file: Annotated[
         Path | None,
