@@ -39,7 +39,9 @@ def train(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="The data set: digits, mnist, fashion-mnist, or a folder or archive in --data-dir."),
+        typer.Option(
+            help="The data set: digits, mnist, fashion-mnist, cifar-10, or a folder or archive in --data-dir."
+        ),
     ] = None,
     data_dir: Annotated[
         Path | None,
@@ -50,7 +52,8 @@ def train(
         ),
     ] = None,
     size: Annotated[
-        int | None, typer.Option(help="Pixels that own pictures are cropped and resized to: 28, 32, 64 or 128.")
+        int | None,
+        typer.Option(help="Pixels that own pictures are cropped and resized to: 28, 32, 64, 80, 96 or 128."),
     ] = None,
     config_file: Annotated[
         Path | None,

@@ -231,7 +231,7 @@ def test_data_of_a_name_are_sought_in_the_folder(gantry, apples: Path) -> None:
             ["--set", "terms.gradient_penalty.weight=10"],
             "two constraints hold one slope: --set discriminator.norm",
         ),
-        (["--size", "30"], "--size 30: must be 28, 32, 64 or 128"),
+        (["--size", "30"], "--size 30: must be 28, 32, 64, 80, 96 or 128"),
         (["--data", "digits", "--size", "64"], "--size 64"),
         (["cyclegan", "--set", "domain_a=zebra"], "domain_a and domain_b are both 'zebra'"),
         (["cyclegan"], "horse2zebra: say where it is with --data-dir or GANTRY_DATA_DIR"),

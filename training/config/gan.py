@@ -36,8 +36,9 @@ class GanConfig(RunConfig):
 
     info_type: ClassVar[type] = DatasetInfo
 
-    size: Annotated[Literal[28, 32, 64, 128] | None, BeforeValidator(_number)] = None
-    """Height and width that own pictures are cropped and resized to; None: 64, and a built-in data set's own."""
+    size: Annotated[Literal[28, 32, 64, 80, 96, 128] | None, BeforeValidator(_number)] = None
+    """Height and width that own pictures are cropped and resized to; None: what fits them, and a built-in data set's
+    own."""
 
     batch: Annotated[int, Field(ge=2, le=65_536)] = 64
 

@@ -119,6 +119,11 @@ def environment_dir() -> Path | None:
     return Path(named) if named else None
 
 
+def cache_dir() -> Path:
+    """The folder that data sets are downloaded into."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gantry" / "data"
+
+
 def fingerprint(*parts: object) -> str:
     """A digest of tensors' bytes and shapes, and of anything else's text."""
     digest = hashlib.sha256()

@@ -7,7 +7,7 @@ from torch import Tensor
 from training.data.dataset import EVALUABLE, ImageDataset, Split
 from training.data.unpaired import EVALUABLE_DOMAIN, UnpairedDataset
 
-_CLASSES_SHOWN = 10
+_SHOWN = 10  # names of classes, and of attributes
 
 
 def describe(dataset: ImageDataset | UnpairedDataset) -> str:
@@ -21,9 +21,10 @@ def describe(dataset: ImageDataset | UnpairedDataset) -> str:
     else:
         _, channels, _, size = dataset.images.shape
         kind = f"{'grey' if channels == 1 else 'RGB'}, {'cropped and resized to ' if dataset.resized else ''}"
-        text = f"{_counted(len(dataset), dataset.counts)}, {kind}{size}×{size}, {_classes(dataset.class_names)}"
+        known = _listed("classes", dataset.class_names) or "no classes"
         if dataset.attribute_meanings:
-            text += f"; attributes: {', '.join(dataset.attribute_meanings)}"
+            known += f", {_listed('attributes', tuple(dataset.attribute_meanings))}"
+        text = f"{_counted(len(dataset), dataset.counts)}, {kind}{size}×{size}, {known}"
         in_memory = isinstance(dataset.images, Tensor)
         small = any(count < EVALUABLE for split, count in dataset.counts.items() if split != "train")
         needed = f"{EVALUABLE} validation and {EVALUABLE} test pictures"
@@ -37,6 +38,6 @@ def _counted(count: int, counts: Mapping[Split, int]) -> str:
     return f"{count:,} of {sum(counts.values()):,} pictures to train on ({held})" if held else f"{count:,} to train on"
 
 
-def _classes(names: tuple[str, ...]) -> str:
-    more = ", …" if len(names) > _CLASSES_SHOWN else ""
-    return f"{len(names):,} classes: {', '.join(names[:_CLASSES_SHOWN])}{more}" if names else "no classes"
+def _listed(what: str, names: tuple[str, ...]) -> str:
+    more = ", …" if len(names) > _SHOWN else ""
+    return f"{len(names):,} {what}: {', '.join(names[:_SHOWN])}{more}" if names else ""

@@ -1,19 +1,15 @@
-"""Any folder, zip or tar of pictures as a data set: its layout, its splits, and its pictures at one size.
+"""Any folder, zip or tar of pictures as a data set: where it is, its splits, and its pictures at one size."""
 
-Pictures lie in one folder, or in a folder for each class; either also below `train` and `test`. One folder around it
-all is no matter, so that what `gantry batch sample` writes (`images/CLASS/*.png`) is a data set too.
-"""
-
-import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote
 
 import torch
 
 from training.data.dataset import MEMORY_BUDGET, DataError, ImageDataset, Split
+from training.data.layouts import NOTES, Layout, read_layout, spells, split_of
 from training.data.pictures import IMAGE_SUFFIXES, in_threads, is_picture, is_visible, picture_files, read_header
 from training.data.splits import divide
 from training.data.streams import Squares
@@ -26,8 +22,6 @@ UNKNOWN_LICENCE = "not known to Gantry; ask whoever gave the pictures"
 _ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 _SIZES = (28, 32, 64)  # that are chosen where none is given
 _FEWEST = 10  # pictures that a set needs to train on, and each class of it
-_NAMES: dict[Split, str] = {"train": "train training", "validation": "val valid validation", "test": "test testing"}
-_SPLITS: dict[str, Split] = {name: split for split, names in _NAMES.items() for name in names.split()}
 
 
 def picture_set_at(path: Path) -> str | None:
@@ -69,64 +63,64 @@ def load_pictures(path: Path, name: str, split: Split, size: int | None = None) 
         path: Where it is.
         name: What to call it.
         split: See `divide` for those that have no folder of their own.
-        size: Side to which the square in each picture's middle is resized; without it the greatest of 28, 32 and 64
-            for which at most half of the pictures must be enlarged.
+        size: Side to which the square in each picture's middle is resized; without it that of the layout, else the
+            greatest of 28, 32 and 64 for which at most half of the pictures must be enlarged.
 
     Raises:
         DataError: If it cannot be used; the message says why and what is expected.
     """
-    all_files = picture_files(path)
-    if not all_files:
+    found = picture_files(path, NOTES)
+    pictures, notes = ([file for file in found if is_picture(file.path) == wanted] for wanted in (True, False))
+    if not pictures:
         raise DataError(f"{path}: holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
-    parts, folders = _layout(path, [tuple(file.path.split("/")) for file in all_files])
-    given = {part: [place for place, own in enumerate(parts) if own == part] for part in set(parts)}
-    splits = divide(str(path), given, _FEWEST, class_of=folders.__getitem__)
-    classes = sorted(set(folders) - {""}, key=_natural)
-    counts = Counter(folders[place] for place in given["train"])
-    if few := [each for each in classes if counts[each] < _FEWEST]:
-        found = f"found {counts[few[0]]} of {few[0]!r}"
-        raise DataError(f"{path}: at least {_FEWEST} pictures of each class are needed to train on, {found}")
-    sizes, greys = zip(*in_threads(read_header, all_files, f"looking at {name}"), strict=True)
-    median = sorted(map(min, sizes))[len(sizes) // 2]
-    size = size or max((side for side in _SIZES if side <= median), default=_SIZES[0])
-    chosen = splits[split]
-    squares = Squares([all_files[place] for place in chosen], "L" if all(greys) else "RGB", size)
-    images = squares[:] if squares.shape.numel() <= MEMORY_BUDGET else squares
-    labels = torch.tensor([classes.index(folders[place]) for place in chosen]) if classes else None
-    names = tuple(map(unquote, classes))  # `gantry batch sample` writes what is not safe in a folder's name as %XX
-    held = {part: len(places) for part, places in splits.items()}
-    return ImageDataset(name, split, images, labels, names, UNKNOWN_LICENCE, held, resized=True)
-
-
-def _layout(path: Path, files: Sequence[tuple[str, ...]]) -> tuple[list[Split], list[str]]:
-    """The split that each file is given to, and the folder of its class, "" where there are none."""
-    if any(file[-2] in DOMAINS for file in files if len(file) > 1):
+    if any(folder in DOMAINS for file in pictures for folder in file.path.split("/")[-2:-1]):
         raise DataError(
             f"{path}: is a set of two domains ({' and '.join(DOMAINS)}), for cyclegan; expected a folder of "
             "pictures, or of a folder for each class"
         )
-    inner = _without_common(files)
-    parts: list[Split] = ["train"] * len(inner)
-    tops = {file[0] for file in inner if len(file) > 1}
-    known = sorted(top for top in tops if top.casefold() in _SPLITS)
-    if len(known) > 1 and min(map(len, inner)) > 1:  # alone, it is a class that is called "train"
-        if others := sorted(tops - set(known)):
-            raise DataError(f"{path}: beside {', '.join(known)} lies {', '.join(others)}, which is no split")
-        parts = [_SPLITS[file[0].casefold()] for file in inner]
-        inner = _without_common([file[1:] for file in inner])
-    deep, flat = max(inner, key=len), min(inner, key=len)
-    if len(deep) > 2 or len(deep) != len(flat):
-        raise DataError(
-            f"{path}: pictures lie neither all in one folder nor all in a folder for each class: "
-            f"{'/'.join(flat)}, {'/'.join(deep)}; move them, or name a data set in it with --data"
-        )
-    return parts, ["".join(file[:-1]) for file in inner]
+    layout = read_layout(path, pictures, notes)
+    splits = _divided(path, layout)
+    classes = sorted(set(layout.classes) - {""}, key=_natural)
+    sizes, greys = zip(*in_threads(read_header, layout.files, f"looking at {name}"), strict=True)
+    median = sorted(map(min, sizes))[len(sizes) // 2]
+    size = size or layout.size or max((side for side in _SIZES if side <= median), default=_SIZES[0])
+    chosen = splits[split]
+    mode = layout.mode or ("L" if all(greys) else "RGB")
+    squares = Squares([layout.files[place] for place in chosen], mode, size)
+    images = squares[:] if squares.shape.numel() <= MEMORY_BUDGET else squares
+    labels = torch.tensor([classes.index(layout.classes[place]) for place in chosen]) if classes else None
+    values, meanings = layout.table.scaled(layout.keys, splits["train"]) if layout.table else (None, {})
+    return ImageDataset(
+        name,
+        split,
+        images,
+        labels,
+        tuple(map(unquote, classes)),  # `gantry batch sample` writes what is not safe in a folder's name as %XX
+        layout.licence or UNKNOWN_LICENCE,
+        {part: len(places) for part, places in splits.items()},
+        resized=True,
+        attributes=None if values is None else values[chosen],
+        attribute_meanings=meanings,
+    )
 
 
-def _without_common(paths: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
-    """The paths without the folders that all of them share, in which there is nothing to tell apart."""
-    shared = os.path.commonpath(["/".join(path[:-1]) for path in paths])
-    return [path[len(Path(shared).parts) :] for path in paths]
+def _divided(path: Path, layout: Layout) -> dict[Split, list[int]]:
+    """The places of each split's pictures, in order; those of one person are in one split."""
+    groups: dict[object, list[int]] = {}
+    for place in range(len(layout.files)):
+        groups.setdefault(layout.people[place] if layout.people else place, []).append(place)
+    given: dict[Split, list[list[int]]] = {}
+    for group in groups.values():
+        given.setdefault(layout.parts[group[0]], []).append(group)
+    if layout.people:
+        splits = divide(str(path), given, _FEWEST, what_counts="people")
+    else:
+        splits = divide(str(path), given, _FEWEST, class_of=lambda group: layout.classes[group[0]])
+    counts = Counter(layout.classes[place] for group in given["train"] for place in group)
+    if few := sorted((each for each in set(layout.classes) if counts[each] < _FEWEST), key=_natural):
+        found = f"found {counts[few[0]]} of {few[0]!r}"
+        raise DataError(f"{path}: at least {_FEWEST} pictures of each class are needed to train on, {found}")
+    return {split: sorted(chain(*chosen)) for split, chosen in splits.items()}
 
 
 def _natural(name: str) -> tuple[list[tuple[str, int]], str]:
@@ -144,11 +138,20 @@ def _set_at(path: Path) -> Path | None:
 
 def _set_in(folder: Path) -> Path | None:
     folders = [each for each in _visible(folder) if each.is_dir()]
-    if any(is_picture(each.name) for place in (folder, *folders) for each in _visible(place)):
+    if any(_holds_pictures(each) for each in (folder, *folders)):
         return folder
-    inner = folders if len(folders) == 1 else [each for each in folders if each.name.casefold() in _SPLITS]
+    inner = folders if len(folders) == 1 else [each for each in folders if split_of(each.name)]
     found = [each for each in inner if _set_in(each)]
     return found[0] if found and (found[0] / DOMAINS[0]).is_dir() else folder if found else None
+
+
+def _holds_pictures(folder: Path, *above: str) -> bool:
+    """Whether there are pictures in a folder, or below it in such as they are scattered over."""
+    inside = _visible(folder)
+    if any(is_picture(each.name) and (not above or spells(above, each.name)) for each in inside):
+        return True
+    one = next((each for each in inside if len(each.name) == 1 and each.is_dir()), None)
+    return one is not None and _holds_pictures(one, *above, one.name)
 
 
 def _visible(folder: Path) -> list[Path]:

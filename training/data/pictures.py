@@ -48,15 +48,19 @@ class File(NamedTuple):
     open: Callable[[], Any]  # gives a binary stream; from any thread
 
 
-def picture_files(source: Path) -> list[File]:
+def picture_files(source: Path, notes: Sequence[str] = ()) -> list[File]:
     """Lists the pictures of a folder, a zip or a tar, in the order of their paths.
+
+    Args:
+        source: Where they are.
+        notes: Names of other files that are listed too.
 
     Raises:
         DataError: If it is none of these, or is broken.
     """
     try:
-        found = _in_folder(source) if source.is_dir() else _in_archive(source)
-        return sorted({file.path: file for file in found if is_picture(file.path)}.values())
+        found = (_in_folder if source.is_dir() else _in_archive)(source, partial(_is_wanted, notes))
+        return sorted({file.path: file for file in found}.values())
     except Exception as error:  # a broken archive makes Python's readers raise almost anything
         reason = "it is damaged, cut short or something else"
         if isinstance(error, OSError) and error.filename:
@@ -104,7 +108,7 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], title:
 
 def is_picture(path: str) -> bool:
     """Whether a file of this name, or path with slashes, is a picture that is read."""
-    return path.lower().endswith(IMAGE_SUFFIXES) and all(map(is_visible, path.split("/")))
+    return _is_wanted((), path)
 
 
 def is_visible(name: str) -> bool:
@@ -112,17 +116,22 @@ def is_visible(name: str) -> bool:
     return name != "__MACOSX" and not name.startswith(".")
 
 
-def _in_folder(root: Path) -> Iterator[File]:
+def _is_wanted(notes: Sequence[str], path: str) -> bool:
+    *folders, name = path.split("/")
+    return (name.lower().endswith(IMAGE_SUFFIXES) or name in notes) and all(map(is_visible, (*folders, name)))
+
+
+def _in_folder(root: Path, is_wanted: Callable[[str], bool]) -> Iterator[File]:
     def refuse(error: OSError) -> None:
         raise error
 
     for folder, inner, names in os.walk(root, onerror=refuse, followlinks=True):
         inner[:] = filter(is_visible, inner)
-        for place in (Path(folder, name) for name in names if is_picture(name)):
+        for place in (Path(folder, name) for name in names if is_wanted(name)):
             yield File(str(place.relative_to(root)), place.stat().st_size, 0, root, partial(place.open, "rb"))
 
 
-def _in_archive(path: Path) -> Iterator[File]:
+def _in_archive(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[File]:
     archive: Any
     if tarfile.is_tarfile(path):
         archive = tarfile.open(fileobj=_unpacked(path))  # noqa: SIM115  # closed with the last of its files
@@ -140,7 +149,8 @@ def _in_archive(path: Path) -> Iterator[File]:
             return io.BytesIO(stored.read())
 
     for name, size, check, member in entries:
-        yield File(posixpath.normpath(name).lstrip("/"), size, check, path, partial(opened, member))
+        if is_wanted(inner := posixpath.normpath(name).lstrip("/")):
+            yield File(inner, size, check, path, partial(opened, member))
 
 
 def _unpacked(path: Path) -> BinaryIO:

@@ -1,7 +1,6 @@
 """Where each data set comes from: a table of those known by name, and one function that loads these and any other."""
 
 import gzip
-import os
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.data.dataset import DataError, ImageDataset, Split, environment_dir
+from training.data.cifar import load_cifar
+from training.data.dataset import DataError, ImageDataset, Split, cache_dir, environment_dir
 from training.data.folders import find_set, load_pictures, picture_set_at
 from training.data.splits import divide
 
@@ -28,7 +28,7 @@ def load(name: str, split: Split, data_dir: Path | None = None, *, size: int | N
 
     MNIST and Fashion-MNIST are sought as IDX files, plain or gzipped, in `data_dir` and in its folder of the
     data set's name, then where Debian installs them, then in the cache of earlier downloads; at last torchvision
-    downloads them into that cache.
+    downloads them into that cache. For CIFAR-10 see `load_cifar`.
 
     Args:
         name: One of `DATASETS`, or that of a set of pictures in `data_dir`, or any, if `data_dir` itself is one.
@@ -79,7 +79,7 @@ def _idx(
     name: str, torchvision_name: str, class_names: tuple[str, ...], licence: str, split: Split, data_dir: Path | None
 ) -> ImageDataset:
     """A data set of four IDX files with MNIST's names."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gantry" / "data"
+    cache = cache_dir()
     given = [data_dir / name, data_dir] if data_dir else []
     folders = [*given, _DEBIAN / name, cache / torchvision_name / "raw"]
     stem = "t10k" if split == "test" else "train"
@@ -133,5 +133,6 @@ DATASETS: dict[str, Callable[[Split, Path | None], ImageDataset]] = {
     "digits": _digits,
     "mnist": partial(_idx, "mnist", "MNIST", _DIGITS, "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0"),
     "fashion-mnist": partial(_idx, "fashion-mnist", "FashionMNIST", _CLOTHES, "Fashion-MNIST (Zalando SE), MIT"),
+    "cifar-10": load_cifar,
 }
 """Every data set known by name: a function of the split and the folder to look in."""

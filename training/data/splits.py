@@ -18,6 +18,7 @@ def divide(
     fewest: int,
     *names: str,
     class_of: Callable[[Item], Hashable] = lambda _: None,
+    what_counts: str = "pictures",
 ) -> dict[Split, Sequence[Item]]:
     """Holds out of the training split what is given for no other: a tenth to test, then a tenth of the rest.
 
@@ -29,6 +30,7 @@ def divide(
         fewest: What the training split must have.
         names: What the seed depends on, beside the splits.
         class_of: Gives a picture's class, each of which has its share in what is held out.
+        what_counts: What is divided, for the error.
 
     Raises:
         DataError: If there is too little to train on.
@@ -36,7 +38,7 @@ def divide(
     splits: dict[Split, Sequence[Item]] = {"train": [], **given}
     count, fewest = len(splits["train"]), max(fewest, 4 - len(splits))  # one for each split that comes out of it
     if count < fewest:
-        raise DataError(f"{what}: at least {fewest} pictures are needed to train on, found {count}")
+        raise DataError(f"{what}: at least {fewest} {what_counts} are needed to train on, found {count}")
     least = EVALUABLE if count >= 4 * EVALUABLE else 1
     held: tuple[Split, ...] = ("test", "validation")
     for split in (each for each in held if each not in given):

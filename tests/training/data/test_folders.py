@@ -131,7 +131,7 @@ def test_the_size_follows_the_pictures_if_none_is_given(tmp_path: Path, sides: t
     assert splits(as_folder(tmp_path, files))[0].info.size == expected
 
 
-@pytest.mark.parametrize("size", [28, 32, 64, 128])
+@pytest.mark.parametrize("size", [28, 32, 64, 80, 96, 128])
 def test_a_size_is_kept_to(tmp_path: Path, size: int) -> None:
     assert splits(as_folder(tmp_path, numbered("")), size=size)[0].images.shape == (10, 1, size, size)
 

@@ -29,7 +29,7 @@ def make_discriminator(size: int = 16, channels: int = 1, *, head: bool = False,
     return config.build(condition_size=3, channels=channels, size=size, heads=heads)
 
 
-@pytest.mark.parametrize(("size", "channels"), [*itertools.product([8, 14, 16, 28, 32, 64, 128], [1, 3])])
+@pytest.mark.parametrize(("size", "channels"), [*itertools.product([8, 14, 16, 28, 32, 64, 80, 96, 128], [1, 3])])
 def test_both_nets_fit_the_image(size: int, channels: int) -> None:
     labels = torch.tensor([0, 1, 2, 2, 0])
     images = make_generator(size, channels)(torch.randn(5, 8), CONDITIONS[labels])

@@ -270,7 +270,7 @@ def test_the_sample_grid_is_as_the_condition_shows_it_and_always_the_same(kind: 
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [16, 28, 32, 64, 128])
+@pytest.mark.parametrize("size", [16, 28, 32, 64, 80, 96, 128])
 def test_every_size_takes_a_step_grey_and_in_colour(size: int, channels: int) -> None:
     model = build(label_gan(generator__width=2, discriminator__width=2, batch=2), dots(size=size, channels=channels))
     assert all(value.isfinite() for value in take_step(model).values())
