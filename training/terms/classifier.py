@@ -1,7 +1,4 @@
-"""An auxiliary classifier that helps the label through (AC-GAN; Odena et al., 2017, arXiv:1610.09585).
-
-Unlike there, the discriminator learns it from real images only, and so not the generator's mistakes.
-"""
+"""An auxiliary classifier that helps the label through (AC-GAN; Odena et al., 2017, arXiv:1610.09585)."""
 
 from typing import ClassVar
 
@@ -9,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.data import DatasetInfo
-from training.terms.base import Seen, Term
+from training.terms.base import Seen, Term, Verdict
 
 _HEAD = "classifier"
 
@@ -20,12 +17,23 @@ class AuxiliaryClassifier(Term):
     needs: ClassVar[frozenset[str]] = frozenset({"label"})
     provides: ClassVar[frozenset[str]] = frozenset({"condition input"})
 
+    samples: bool = False
+    """Whether the discriminator learns it from samples too, as in the paper (eq. 3); from real images alone it does not
+    learn the generator's mistakes."""
+
     def heads(self, features: int, info: DatasetInfo) -> dict[str, nn.Module]:
         """Logits of the classes, [B, classes]."""
         return {_HEAD: nn.Linear(features, len(info.class_names))}
 
     def value(self, seen: Seen) -> Tensor:
-        """Of the real images in the discriminator's phase, of the samples in the generator's."""
-        verdict = seen.of_real if seen.side == "discriminator" else seen.of_fake
-        assert verdict is not None
-        return functional.cross_entropy(verdict.heads[_HEAD].float(), seen.draws["labels"])
+        """Of samples in the generator's phase; of real images in the discriminator's, and of samples where asked."""
+        labels = seen.draws["labels"]
+        if seen.side == "generator":
+            return _cross_entropy(seen.of_fake, labels)
+        assert seen.of_real is not None
+        value = _cross_entropy(seen.of_real, labels)
+        return value + _cross_entropy(seen.of_fake, labels) if self.samples else value
+
+
+def _cross_entropy(verdict: Verdict, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(verdict.heads[_HEAD].float(), labels)

@@ -321,7 +321,8 @@ def test_under_bfloat16_losses_are_float32_and_near_those_of_float32() -> None:
         pytest.param(code_gan(terms__invariance__weight=2, terms__equivariance__weight=4), id="infogan"),
         pytest.param(gan(discriminator__norm="layer", terms__gradient_penalty__weight=10), id="gradient penalty"),
         pytest.param(gan(discriminator__norm="batch", discriminator__init="normal"), id="dcgan"),
-        pytest.param(gan(objective="realness"), id="realness"),
+        pytest.param(gan(objective="realness", terms__orthogonal__weight=1e-4), id="realness"),
+        pytest.param(gan(terms__feature_matching__weight=1, terms__pulling_away__weight=0.1), id="features"),
     ],
 )
 @pytest.mark.parametrize("index", [0, 1])
