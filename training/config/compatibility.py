@@ -15,6 +15,8 @@ REMEDIES = {
     "categorical codes": "--set condition.kind=codes and condition.categorical=10",
     "continuous codes": "--set condition.kind=codes and condition.continuous=1,1",
     "information": "--set terms.categorical_information.weight=1 or terms.continuous_information.weight=0.5",
+    "cross entropy": "--set objective=non_saturating or objective=minimax",
+    "energy": "--set discriminator.kind=autoencoder",
     "lipschitz": "--set terms.gradient_penalty.weight=10, discriminator.norm=spectral or discriminator.clip=0.01",
 }
 """What brings each thing that may be needed."""
@@ -44,6 +46,10 @@ CONTRADICTIONS = {
     ("minibatch discrimination", "slope of an image"): "where images are compared, a score depends on the whole batch, "
     "so an image has no slope of its own: --set discriminator.minibatch=0, or terms.gradient_penalty.weight=0 and "
     "terms.r1.weight=0 and terms.r2.weight=0",
+    ("several outcomes", "projection"): "a projection adds one number to a score, and here a score has several: "
+    "--set objective=non_saturating, or discriminator.projection=false and discriminator.concat=true",
+    ("several outcomes", "slope of an image"): "a score of several numbers has no one slope: "
+    "--set objective=non_saturating, or terms.gradient_penalty.weight=0 and terms.r1.weight=0 and terms.r2.weight=0",
     ("spectral norm", "drawn weights"): "spectral normalisation divides a weight's scale out: "
     "--set discriminator.init=torch, or discriminator.norm=batch",
 }

@@ -67,7 +67,7 @@ class GanConfig(RunConfig):
     @model_validator(mode="after")
     def _parts_go_together(self) -> Self:
         used = {name: term for name, term in self.terms.items() if term.weight}
-        provided = self.condition.provides | self.discriminator.provides
+        provided = self.condition.provides | self.discriminator.provides | self.adversarial.provides
         provided |= {given for term in used.values() for given in term.provides}
         needs = dict.fromkeys(self.adversarial.needs, f"--set objective={self.objective}")
         needs |= {

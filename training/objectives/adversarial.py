@@ -1,6 +1,7 @@
 """The losses of both players under each adversarial objective.
 
-`real` and `fake` are the discriminator's raw outputs ("logits", any shape); a higher output means more likely real.
+`real` and `fake` are the discriminator's raw outputs ("logits", any shape); a higher output means more likely real, but
+under the one objective whose outputs are several numbers an image.
 Every loss is a float32 scalar, whatever the precision of its inputs, since sums of half-precision numbers drift.
 """
 
@@ -12,6 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.objectives.divergences import DIVERGENCES
+from training.objectives.realness import expected_realness, skewed_anchors
+
+
+def _output_itself(outputs: Tensor) -> Tensor:
+    return outputs
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,9 @@ class Objective:
         shows_real: Whether the generator's loss looks at real images too, as relativistic ones do.
         output: What an output is: the logit of being real, or the value of a critic.
         outcomes: Numbers in the output for an image; the losses take [B], or [B, outcomes] where there are several.
+        realness: From outputs to one number an image, higher where it is more likely real; what is reported.
         needs: What the discriminator must provide; see `training.config.compatibility`.
+        provides: What terms may need, or not bear.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
@@ -34,7 +42,9 @@ class Objective:
     shows_real: bool = False
     output: Literal["logit", "critic"] = "logit"
     outcomes: int = 1
+    realness: Callable[[Tensor], Tensor] = _output_itself
     needs: frozenset[str] = frozenset()
+    provides: frozenset[str] = frozenset()
 
 
 def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
@@ -58,7 +68,7 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def negative_mean(_real: Tensor | None, fake: Tensor) -> Tensor:
-    """The generator's −fake, which goes with `hinge`."""
+    """The generator's −fake, which goes with `hinge`, `energy` and `wasserstein`."""
     return -fake.float().mean()
 
 
@@ -88,9 +98,24 @@ def relativistic_generator(real: Tensor | None, fake: Tensor) -> Tensor:
     return functional.softplus(real.float() - fake.float()).mean()
 
 
+def energy(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's −real + max(0, 1 + fake); Zhao et al., 2016, arXiv:1609.03126, eq. 1, over its margin.
+
+    Scores are −energy / margin, so that samples cost nothing from the margin's energy on.
+    """
+    return functional.relu(1 + fake.float()).mean() - real.float().mean()
+
+
+_CROSS_ENTROPY = frozenset({"cross entropy"})
+_REALNESS = skewed_anchors(outcomes=10)
+
 OBJECTIVES = {
-    "minimax": Objective(cross_entropy, saturating, "Goodfellow et al., 2014, arXiv:1406.2661"),
-    "non_saturating": Objective(cross_entropy, non_saturating, "Goodfellow et al., 2014, arXiv:1406.2661"),
+    "minimax": Objective(
+        cross_entropy, saturating, "Goodfellow et al., 2014, arXiv:1406.2661", provides=_CROSS_ENTROPY
+    ),
+    "non_saturating": Objective(
+        cross_entropy, non_saturating, "Goodfellow et al., 2014, arXiv:1406.2661", provides=_CROSS_ENTROPY
+    ),
     "hinge": Objective(hinge, negative_mean, "Lim & Ye, 2017, arXiv:1705.02894"),
     "least_squares": Objective(least_squares, least_squares_generator, "Mao et al., 2017, arXiv:1611.04076"),
     "wasserstein": Objective(
@@ -102,6 +127,22 @@ OBJECTIVES = {
     ),
     "relativistic": Objective(
         relativistic, relativistic_generator, "Huang et al., 2024, arXiv:2501.05441", shows_real=True
+    ),
+    "energy": Objective(
+        energy,
+        negative_mean,
+        "Zhao et al., 2016, arXiv:1609.03126",
+        output="critic",
+        needs=frozenset({"energy"}),
+    ),
+    "realness": Objective(
+        _REALNESS.discriminator,
+        _REALNESS.generator,
+        "Xiangli et al., 2020, arXiv:2002.05512",
+        shows_real=True,
+        outcomes=len(_REALNESS.real),
+        realness=expected_realness,
+        provides=frozenset({"several outcomes"}),
     ),
     **{
         name: Objective(

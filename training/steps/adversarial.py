@@ -121,7 +121,8 @@ class Losses:
         real, fake = seen.of_real.score, seen.of_fake.score
         value, statistics = self._with_terms(seen)
         value = value + self._objective.discriminator(real, fake)
-        return Loss(value, {**statistics, "real": real.mean(), "fake": fake.mean()})
+        realness = self._objective.realness
+        return Loss(value, {**statistics, "real": realness(real).mean(), "fake": realness(fake).mean()})
 
     def of_generator(self, batch: GanBatch) -> Loss:
         """The objective on samples, and the generator's terms."""

@@ -9,10 +9,14 @@ from training.terms.attributes import AttributeRegressor
 from training.terms.base import Heads, Seen, Side, Term, Verdict
 from training.terms.classifier import AuxiliaryClassifier
 from training.terms.equivariance import Equivariance
+from training.terms.feature_matching import FeatureMatching
 from training.terms.gradient_penalty import GradientPenalty
 from training.terms.information import CategoricalInformation, ContinuousInformation
 from training.terms.invariance import Invariance
+from training.terms.label_smoothing import LabelSmoothing
 from training.terms.latent_regression import LatentRegression
+from training.terms.orthogonal import Orthogonal
+from training.terms.pulling_away import PullingAway
 from training.terms.zero_centred import R1, R2
 
 TERMS: dict[str, type[Term]] = {
@@ -21,9 +25,13 @@ TERMS: dict[str, type[Term]] = {
     "classifier": AuxiliaryClassifier,
     "continuous_information": ContinuousInformation,
     "equivariance": Equivariance,
+    "feature_matching": FeatureMatching,
     "gradient_penalty": GradientPenalty,
     "invariance": Invariance,
     "latent_regression": LatentRegression,
+    "label_smoothing": LabelSmoothing,
+    "orthogonal": Orthogonal,
+    "pulling_away": PullingAway,
     "r1": R1,
     "r2": R2,
 }

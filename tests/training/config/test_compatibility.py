@@ -19,6 +19,8 @@ BRINGS = {
     "minibatch discrimination": {"discriminator__minibatch": 4},
     "drawn weights": {"discriminator__init": "normal"},
     "concatenated condition": {"condition__kind": "label", "discriminator__concat": True},
+    "projection": {"condition__kind": "label", "discriminator__projection": True},
+    "several outcomes": {"objective": "realness"},
     "classifier": {"condition__kind": "label", "terms__classifier__weight": 0.2},
     "regressor": {"condition__kind": "attributes", "terms__attributes__weight": 1},
 }
@@ -60,8 +62,9 @@ def test_a_contradictory_pair_is_refused_and_each_flag_of_the_message_mends_it(p
     assert said == CONTRADICTIONS[pair]
     offered = alternatives(said)
     assert len(offered) >= 2
+    other_way = {"discriminator__projection": True} if "concatenated condition" in pair else {}
     for changes in offered:
-        gan(**settings | {"discriminator__projection": "concatenated condition" in pair} | changes)
+        gan(**settings | other_way | changes)
 
 
 @pytest.mark.parametrize("need", REMEDIES)
@@ -88,11 +91,11 @@ def lacking_setting(need: str) -> str:
 def test_what_a_term_needs_is_asked_for(name: str) -> None:
     needs = TERMS[name].needs
     assert needs <= REMEDIES.keys()
-    settings = {**PLAIN, f"terms__{name}__weight": 3}
+    settings = {**PLAIN, "objective": "hinge", f"terms__{name}__weight": 0.3}
     if needs:
         (need,) = needs
         assert (
-            fault(**settings) == f"--set terms.{name}.weight=3 needs {need}, which nothing provides: {REMEDIES[need]}"
+            fault(**settings) == f"--set terms.{name}.weight=0.3 needs {need}, which nothing provides: {REMEDIES[need]}"
         )
     else:
         assert name in gan(**settings).terms_of()
@@ -101,6 +104,11 @@ def test_what_a_term_needs_is_asked_for(name: str) -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_what_an_objective_of_the_table_needs_can_be_had(name: str) -> None:
     assert OBJECTIVES[name].needs <= REMEDIES.keys()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_an_objective_of_several_outcomes_says_so(name: str) -> None:
+    assert (OBJECTIVES[name].outcomes > 1) is ("several outcomes" in OBJECTIVES[name].provides)
 
 
 @pytest.mark.parametrize("way", ["concat", "projection"])

@@ -11,6 +11,12 @@ from training.objectives import OBJECTIVES
 ZERO = torch.zeros(4)
 
 
+def outputs_of(name: str, values: torch.Tensor) -> torch.Tensor:
+    """What an objective takes for images of these degrees of realness."""
+    outcomes = OBJECTIVES[name].outcomes
+    return values if outcomes == 1 else values[:, None] * torch.linspace(-1, 1, outcomes).to(values)
+
+
 def test_cross_entropy_is_log_4_for_a_discriminator_that_cannot_tell() -> None:
     """V(D*, G) = −log 4 where p_g = p_data (Goodfellow et al., 2014, theorem 1), and the loss is −V."""
     objective = OBJECTIVES["non_saturating"]
@@ -56,6 +62,13 @@ def test_least_squares_is_zero_at_its_targets() -> None:
     assert objective.generator(None, torch.tensor([3.0])).item() == 2
 
 
+def test_the_energy_of_samples_costs_nothing_beyond_the_margin() -> None:
+    """Of energies over the margin: D(x) + max(0, 1 − D(G(z))) and D(G(z)); Zhao et al., 2016, eq. 1 and 2."""
+    objective, real, fake = OBJECTIVES["energy"], torch.tensor([0.25, 0.75]), torch.tensor([0.5, 1.0, 3.0])
+    assert objective.discriminator(-real, -fake).item() == pytest.approx(0.5 + 0.5 / 3)
+    assert objective.generator(None, -fake).item() == pytest.approx(1.5)
+
+
 COUNTS_REAL, COUNTS_FAKE = torch.tensor([1, 2, 5, 4]), torch.tensor([4, 2, 1, 5])
 """How often each of four images is among twelve real ones, and among twelve samples."""
 
@@ -96,8 +109,7 @@ def test_the_best_discriminator_under_hinge_has_the_total_variation_in_its_loss(
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_only_an_objective_that_says_so_looks_at_real_images_for_the_generator(name: str) -> None:
-    fake = torch.linspace(-2, 2, 5)
-    one, other = torch.linspace(0, 3, 5), torch.linspace(-5, -1, 5)
+    fake, one, other = (outputs_of(name, torch.linspace(*ends, 5)) for ends in ((-2, 2), (0, 3), (-5, -1)))
     assert (
         torch.equal(OBJECTIVES[name].generator(one, fake), OBJECTIVES[name].generator(other, fake))
         is not OBJECTIVES[name].shows_real
@@ -108,7 +120,7 @@ def test_only_an_objective_that_says_so_looks_at_real_images_for_the_generator(n
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_losses_do_not_depend_on_the_order_within_a_batch_of_samples(name: str) -> None:
-    real, fake = torch.randn(16), torch.randn(16)
+    real, fake = (torch.randn_like(outputs_of(name, torch.zeros(16))) for _ in range(2))
     order = torch.randperm(16)
     for player in (OBJECTIVES[name].discriminator, OBJECTIVES[name].generator):
         torch.testing.assert_close(player(real, fake), player(real[order], fake[order]))
@@ -119,19 +131,26 @@ def test_the_players_pull_the_outputs_on_fakes_in_opposite_directions(name: str)
     slopes = []
     for player in ("discriminator", "generator"):
         fake = torch.tensor([0.3], requires_grad=True)
-        objective = OBJECTIVES[name]
-        loss = objective.generator(ZERO, fake) if player == "generator" else objective.discriminator(ZERO, fake)
-        loss.backward()
+        play = getattr(OBJECTIVES[name], player)
+        play(outputs_of(name, ZERO[:1]), outputs_of(name, fake)).backward()
         slopes.append(fake.grad.item())
     assert slopes[0] > 0 > slopes[1]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_losses_are_float32_and_finite_for_extreme_bfloat16_outputs(name: str) -> None:
-    extreme = torch.tensor([-3e4, 3e4], dtype=torch.bfloat16)
+    extreme = outputs_of(name, torch.tensor([-3e4, 3e4], dtype=torch.bfloat16))
     for loss in (OBJECTIVES[name].discriminator(extreme, extreme), OBJECTIVES[name].generator(extreme, extreme)):
         assert loss.dtype == torch.float32
         assert loss.isfinite()
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_what_is_reported_is_one_number_an_image_that_rises_with_its_realness(name: str) -> None:
+    reported = OBJECTIVES[name].realness(outputs_of(name, torch.linspace(-3, 3, 7)))
+    assert reported.shape == (7,)
+    assert (reported.diff() > 0).all()
+    assert reported[3].item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -12,6 +12,9 @@ from training.steps.phase import Model, Phase
 from training.terms.information import categorical_loss, continuous_loss
 
 CONFIGS = {"without": gan(), "label": label_gan(), "codes": code_gan()}
+OF_SCORES = [name for name, each in OBJECTIVES.items() if "energy" not in each.needs]
+"""The objectives that these discriminators serve."""
+
 PLAIN = {"discriminator__norm": "none"}  # a spectral norm would move with every pass
 
 
@@ -123,23 +126,34 @@ def test_the_loss_is_the_objective_and_the_weighted_terms(index: int) -> None:
     torch.testing.assert_close(value, expected + sum(weights[name] * parts[name] for name in named))
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", OF_SCORES)
 @pytest.mark.parametrize("index", [0, 1])
 def test_repeating_each_phase_lowers_its_loss(objective: str, index: int) -> None:
-    model = build(label_gan(objective=objective))
+    model = build(label_gan(objective=objective, discriminator__projection=OBJECTIVES[objective].outcomes == 1))
     reports = learn(model.phases[index], batches_of(model)[index], 60)
     assert reports[-1]["loss"] < reports[0]["loss"]
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", OF_SCORES)
 @pytest.mark.parametrize("norm", ["spectral", "layer"])
 def test_every_objective_takes_steps(objective: str, norm: str) -> None:
-    penalty = {"terms__gradient_penalty__weight": 10} if norm == "layer" else {}
+    has_slope = norm == "layer" and OBJECTIVES[objective].outcomes == 1
+    penalty = {"terms__gradient_penalty__weight": 10} if has_slope else {}
     model = build(gan(objective=objective, discriminator__norm=norm, critic_steps=2, **penalty))
     for step in range(2):
         report = take_step(model, step)
         assert {"discriminator/loss", "generator/loss", "discriminator/real", "discriminator/fake"} <= report.keys()
         assert all(value.isfinite() for value in report.values())
+
+
+def test_of_several_outcomes_the_expected_realness_is_reported() -> None:
+    model = build(gan(**PLAIN, objective="realness"))
+    batch, discriminator = batches_of(model)[0], model.phases[0].module
+    statistics = model.phases[0].loss(batch).statistics
+    for name, images in (("real", batch.images), ("fake", model.generator(batch.latents))):
+        outputs = discriminator(images)[0]
+        assert outputs.shape == (6, 10)
+        torch.testing.assert_close(statistics[name], (outputs.softmax(1) @ torch.linspace(-1, 1, 10)).mean())
 
 
 def test_an_objective_that_shows_real_images_gets_their_scores_in_the_generators_phase(monkeypatch) -> None:
@@ -307,6 +321,8 @@ def test_under_bfloat16_losses_are_float32_and_near_those_of_float32() -> None:
         pytest.param(code_gan(terms__invariance__weight=2, terms__equivariance__weight=4), id="infogan"),
         pytest.param(gan(discriminator__norm="layer", terms__gradient_penalty__weight=10), id="gradient penalty"),
         pytest.param(gan(discriminator__norm="batch", discriminator__init="normal"), id="dcgan"),
+        pytest.param(gan(objective="realness", terms__orthogonal__weight=1e-4), id="realness"),
+        pytest.param(gan(terms__feature_matching__weight=1, terms__pulling_away__weight=0.1), id="features"),
     ],
 )
 @pytest.mark.parametrize("index", [0, 1])

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
+from tests.training.terms.seen import seen, verdict
 from tests.training.tiny import batches_of, build, dots, label_gan
+from training.terms.classifier import AuxiliaryClassifier
 
 CONFIG = {"discriminator__concat": False, "terms__classifier__weight": 0.5}
 
@@ -44,6 +46,23 @@ def test_the_discriminator_learns_it_of_real_images_alone_and_the_generator_of_s
     _, features = discriminator(batch.images, condition)
     wrong = torch.full((6, 3), 1 / 3) - condition
     torch.testing.assert_close(slope, wrong.T @ features / 6, rtol=0.1, atol=2e-3)  # a spectral norm moves a little
+
+
+@pytest.mark.parametrize(
+    ("side", "samples", "expected"),
+    [
+        ("discriminator", False, math.log(1 + 2 * math.e**-2)),
+        ("discriminator", True, math.log(1 + 2 * math.e**-2) + math.log(2 + math.e)),
+        ("generator", False, math.log(2 + math.e)),
+        ("generator", True, math.log(2 + math.e)),
+    ],
+)
+def test_it_is_the_papers_by_hand(side, samples: bool, expected: float) -> None:
+    """Odena et al., 2017, eq. 3: E[log P(c | x)] + E[log P(c | G(z, c))] for one, the latter for the other."""
+    right, wrong = torch.tensor([[0.0, 2.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    heads = {"classifier": torch.nn.Identity()}
+    shown = seen(side, verdict(right, heads=heads), verdict(wrong, heads=heads), labels=torch.tensor([1]))
+    assert AuxiliaryClassifier(weight=1, samples=samples).value(shown).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_it_none_is_reported() -> None:
