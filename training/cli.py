@@ -168,6 +168,13 @@ def evaluate(
     best: Annotated[
         bool, typer.Option("--best", help="Measure the best checkpoint by the validation split, not the last.")
     ] = False,
+    truncation: Annotated[
+        float | None,
+        typer.Option(
+            help="Measure samples of latents within this of zero, e.g. 1: more typical, less varied. The figures have "
+            "files of their own."
+        ),
+    ] = None,
 ) -> None:
     """Measures a trained generator against the test split; writes figures and a report into the run's folder.
 
@@ -176,19 +183,21 @@ def evaluate(
     from training.config import ConfigError
     from training.data import DataError
     from training.engine import CheckpointError
-    from training.evaluation.evaluate import EVALUATION_FILE, REPORT_FILE, evaluate_run
+    from training.evaluation.evaluate import EVALUATION_FILE, REPORT_FILE, evaluate_run, named
     from training.evaluation.findings import EvaluationError
 
     try:
-        evaluation = evaluate_run(run, data_dir, samples, cache_dir, inception_weights, best=best)
+        evaluation = evaluate_run(
+            run, data_dir, samples, cache_dir, inception_weights, best=best, truncation=truncation
+        )
     except (ConfigError, DataError, CheckpointError, EvaluationError) as error:
         raise _failure("evaluate", error) from error
     for name, value, reference in evaluation.table():
         typer.echo(f"{name:<44}{value:>12}{reference:>14}")
     for name, text in evaluation.protocol.items():
         typer.echo(f"{name}: {text}")
-    typer.echo(f"figures and their protocol: {run / EVALUATION_FILE}")
-    typer.echo(f"report: {run / REPORT_FILE}")
+    typer.echo(f"figures and their protocol: {named(run / EVALUATION_FILE, truncation)}")
+    typer.echo(f"report: {named(run / REPORT_FILE, truncation)}")
 
 
 def compare(

@@ -6,13 +6,14 @@ An attribute lies between -1 and 1.
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, StringConstraints
 from torch import Tensor
 from torch.nn import functional
 
 from gantry.v1 import models_pb2
-from training.conditions.base import Condition, Draws, Showcase, class_infos, read_list, sweeps
+from training.conditions.base import Condition, Draws, Showcase, class_infos, sweeps
 from training.config import ConfigError
+from training.config.lists import split
 from training.data import DatasetInfo, ImageDataset
 from training.evaluation.result import Codes
 
@@ -30,7 +31,7 @@ class AttributesCondition(Condition):
     classes: bool = True
     """Whether the class stands beside the attributes, where the data have classes."""
 
-    names: Annotated[tuple[str, ...], BeforeValidator(read_list)] = ()
+    names: Annotated[tuple[Annotated[str, StringConstraints(strip_whitespace=True)], ...], BeforeValidator(split)] = ()
     """The attributes that are given; all that the data have where empty. As a text: "weight,slant"."""
 
     @property

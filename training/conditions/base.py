@@ -124,11 +124,6 @@ class Condition(SettingsGroup, ABC):
         """
 
 
-def read_list(value: object) -> object:
-    """Reads "10,2" as a list, so that --set can give one; nothing is an empty one."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 def sweeps(rows: int, numbers: int) -> Tensor:
     """Sweeps of each number from -1 to 1 beside each other, the others held at 0; the same in each row.
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gantry.v1 import models_pb2
-from training.conditions.base import Condition, Draws, Showcase, read_list, sweeps
+from training.conditions.base import Condition, Draws, Showcase, sweeps
+from training.config.lists import split
 from training.data import DatasetInfo
 from training.evaluation.result import CodeNumber, Codes, CodeValues
 from training.nets.posterior import Posterior, PosteriorConfig
@@ -22,10 +23,10 @@ class CodesCondition(Condition):
 
     kind: Literal["codes"] = "codes"
 
-    categorical: Annotated[tuple[Annotated[int, Field(ge=2, le=1000)], ...], BeforeValidator(read_list)] = (10,)
+    categorical: Annotated[tuple[Annotated[int, Field(ge=2, le=1000)], ...], BeforeValidator(split)] = (10,)
     """Number of values of each categorical code; a value is drawn uniformly. As a text: "10,2"."""
 
-    continuous: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], BeforeValidator(read_list)] = (1, 1)
+    continuous: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], BeforeValidator(split)] = (1, 1)
     """Numbers in each continuous code, each drawn uniformly from [-1, 1]."""
 
     posterior: PosteriorConfig = PosteriorConfig()

@@ -69,11 +69,14 @@ class GanConfig(RunConfig):
         used = {name: term for name, term in self.terms.items() if term.weight}
         provided = self.condition.provides | self.discriminator.provides | self.adversarial.provides
         provided |= {given for term in used.values() for given in term.provides}
+        reads_condition = "condition input" in self.discriminator.provides
+        if reads_condition:
+            provided |= {"label input", "attribute input"}
         needs = dict.fromkeys(self.adversarial.needs, f"--set objective={self.objective}")
         needs |= {
             need: f"--set terms.{name}.weight={term.weight:g}" for name, term in used.items() for need in term.needs
         }
-        if "condition input" in self.discriminator.provides:
+        if reads_condition:
             needs["label or attributes"] = "--set discriminator.concat or discriminator.projection"
         needs |= dict.fromkeys(sorted(self.condition.needs), f"condition {self.condition.kind}")
         if fault := find_fault(needs, frozenset(provided)):

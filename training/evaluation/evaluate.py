@@ -42,8 +42,12 @@ def evaluate_run(
     inception_weights: Path | None = None,
     *,
     best: bool = False,
+    truncation: float | None = None,
 ) -> Evaluation:
     """Measures a training run's generator, and writes `EVALUATION_FILE`, `REPORT_FILE` and figures into its folder.
+
+    Under truncation the two files have names of their own, see `named`, and there are no figures: what is packed is
+    measured without.
 
     Args:
         run_dir: Where the run was trained.
@@ -52,20 +56,28 @@ def evaluate_run(
         cache_dir: Where classifiers are kept; `.cache` beside the run's folder where None.
         inception_weights: For translators, torch-fidelity's file of Inception-v3 weights, where the user has it.
         best: Whether to measure the checkpoint with the lowest validation figure instead of the last one.
+        truncation: The largest absolute value in a latent, see `truncated_normal`; None for latents as trained on.
 
     Raises:
         ConfigError: If there is no run in the folder.
         CheckpointError: If it has no readable checkpoint.
-        EvaluationError: If there are too few samples or pictures, or the data are not the run's.
+        EvaluationError: If there are too few samples or pictures, the data are not the run's, or the truncation is not
+            allowed.
         DataError: If the data set is not to be found, or not usable.
     """
     run, device = load_run(run_dir, best=best), resolve_device("auto")
     config, provenance, generator = run.config, trained_on(run), run.generator.to(device)
+    if truncation is not None and not (truncation > 0 and isinstance(config, GanConfig)):
+        raise EvaluationError(
+            f"--truncation {truncation:g}: must be more than 0, of a model that makes pictures from noise"
+        )
     train, place = _training_split(run, data_dir)
     if isinstance(config, GanConfig):
         validation, test = (config.load(split, place) for split in ("validation", "test"))
         subject = Subject(
-            sampler=Sampler(generator, config.condition, config.latent_size, run.data, device, validation.known),
+            sampler=Sampler(
+                generator, config.condition, config.latent_size, run.data, device, validation.known, truncation
+            ),
             splits={"train": train, "validation": validation, "test": test},
             posterior=_posterior(config, run, run_dir, best=best),
             count=samples,
@@ -76,16 +88,23 @@ def evaluate_run(
     else:
         found = measure_directions(generator, config, config.load("test", place), device, inception_weights)
     found.protocol |= {"training": provenance, "torch": f"{torch.__version__} on {device.type}"}
-    for earlier in figures_of(run_dir):
-        earlier.unlink()
-    for name, figure in found.figures.items():
-        path = run_dir / _FIGURES_FOLDER / name
-        path.parent.mkdir(exist_ok=True)
-        figure.save(path, optimize=True)
-    found.evaluation.save(run_dir / EVALUATION_FILE)
     title = f"{run_dir.resolve().name} after {run.images_seen:,} training images"
-    page(title, found.evaluation, found.panels).save(run_dir / REPORT_FILE)
+    if truncation is None:
+        _keep_figures(run_dir, found)
+    else:
+        title += f", truncation {truncation:g}"
+        found.protocol["truncation"] = (
+            f"values of latents beyond {truncation:g} drawn again (Brock et al. 2018, section 3.1); not the truncation "
+            "of serving, which shrinks latents"
+        )
+    found.evaluation.save(named(run_dir / EVALUATION_FILE, truncation))
+    page(title, found.evaluation, found.panels).save(named(run_dir / REPORT_FILE, truncation))
     return found.evaluation
+
+
+def named(path: Path, truncation: float | None) -> Path:
+    """Where a file of an evaluation lies: under truncation it has that in its name."""
+    return path if truncation is None else path.with_stem(f"{path.stem}-truncation-{truncation:g}")
 
 
 def measure(subject: Subject) -> Findings:
@@ -114,6 +133,16 @@ def trained_on(run: Run) -> str:
     for value in run.generator.state_dict().values():
         digest.update(value.cpu().numpy().tobytes())
     return f"{run.images_seen:,} training images seen; SHA-256 of the weights begins with {digest.hexdigest()[:16]}"
+
+
+def _keep_figures(run_dir: Path, found: Findings) -> None:
+    """Puts the pictures that a model card shows where `figures_of` finds them, in place of earlier ones."""
+    for earlier in figures_of(run_dir):
+        earlier.unlink()
+    for name, figure in found.figures.items():
+        path = run_dir / _FIGURES_FOLDER / name
+        path.parent.mkdir(exist_ok=True)
+        figure.save(path, optimize=True)
 
 
 def figures_of(run_dir: Path) -> list[Path]:

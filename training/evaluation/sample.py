@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from training.data import DatasetInfo
+from training.evaluation.truncation import truncated_normal
 from training.grids import to_uint8
 
 _ROWS = 250  # pictures made in one pass
@@ -31,16 +32,23 @@ class Sampler:
     info: DatasetInfo
     device: torch.device
     known: Mapping[str, Tensor] = field(default_factory=dict)  # of real images that attributes are taken from
+    truncation: float | None = None  # threshold of `truncated_normal`; None draws latents as they were trained on
 
     def draw(self, count: int) -> Inputs:
         """Draws inputs: number i has seed i and, where the condition has a class, class i mod classes."""
         latents, drawn = [], []
         for number in range(count):
             source = torch.Generator().manual_seed(number)
-            latents.append(torch.randn(1, self.latent_size, generator=source))
+            latents.append(self.latents(1, source))
             drawn.append(self.conditions(1, number, source))
         draws = {name: torch.cat([each[name] for each in drawn]) for name in drawn[0]}
         return Inputs(torch.cat(latents), draws["labels"] if self.condition.class_names(self.info) else None, draws)
+
+    def latents(self, count: int, source: torch.Generator) -> Tensor:
+        """Draws latents, float32 [count, latent size]."""
+        if self.truncation is None:
+            return torch.randn(count, self.latent_size, generator=source)
+        return truncated_normal(count, self.latent_size, self.truncation, source)
 
     def conditions(self, count: int, first: int, source: torch.Generator) -> Mapping[str, Tensor]:
         """Draws the conditions of samples from the number `first` on: classes in turn.

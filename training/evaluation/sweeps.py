@@ -29,7 +29,7 @@ def measured_sweeps(
         [SWEEPS, STOPS, M] for each number.
     """
     source = torch.Generator().manual_seed(1)
-    latents = torch.randn(SWEEPS, sampler.latent_size, generator=source).repeat_interleave(STOPS, dim=0)
+    latents = sampler.latents(SWEEPS, source).repeat_interleave(STOPS, dim=0)
     drawn = sampler.conditions(SWEEPS, 0, source)
     draws = {each: values.repeat_interleave(STOPS, dim=0) for each, values in drawn.items()}
     distributed.say(f"sweeping each of {draws[name].shape[1]} numbers, {SWEEPS * STOPS:,} samples…")
@@ -50,7 +50,7 @@ def traversal(
         number: Which is swept.
         titles: Of the rows.
     """
-    latent = torch.randn(1, sampler.latent_size, generator=torch.Generator().manual_seed(2))
+    latent = sampler.latents(1, torch.Generator().manual_seed(2))
     repeated = {each: values.repeat_interleave(SHOWN_STOPS, dim=0) for each, values in draws.items()}
     swept = {**repeated, name: _swept(repeated[name], number, SHOWN_STOPS)}
     images = sampler.make(latent.expand(len(titles) * SHOWN_STOPS, -1), swept)

@@ -78,8 +78,6 @@ class DiscriminatorConfig(SettingsGroup, ABC):
         """What objectives and terms may ask for, or not bear; see `training.config.compatibility`."""
         given = {
             "condition input": self.concat or self.projection,
-            "label input": self.concat or self.projection,
-            "attribute input": self.concat or self.projection,
             "concatenated condition": self.concat,
             "projection": self.projection,
             "batch norm": self.norm == "batch",

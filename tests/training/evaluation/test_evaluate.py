@@ -45,6 +45,27 @@ def test_a_cgan_leaves_figures_and_report_with_the_run(command, tmp_path):
     assert result.stderr.startswith("training a classifier of digits (11,968 images)…\nmaking 120 samples…\n")
 
 
+def test_figures_under_truncation_stand_beside_those_that_are_packed(command, tmp_path):
+    run = tmp_path / "a-run"
+    config = (
+        RECIPES["dcgan"].config("digits").changed({"total_images": 64, "batch": 64, "tick": 64, "precision": "float32"})
+    )
+    engine.train(config.changed({"generator.width": 4, "discriminator.width": 4}), run, device="cpu")
+
+    result = command(run, "--samples", 100, "--truncation", 0.5)
+
+    assert result.exit_code == 0, result.output
+    assert str(run / "evaluation-truncation-0.5.json") in result.output
+    figures = Evaluation.read(run / "evaluation-truncation-0.5.json")
+    assert figures.protocol["truncation"].startswith("values of latents beyond 0.5 drawn again")
+    assert figures["recall"].reference is not None
+    assert (run / "report-truncation-0.5.png").exists()
+    assert not (run / "evaluation.json").exists()
+    refused = command(run, "--truncation", 0)
+    assert refused.exit_code == 1
+    assert "--truncation 0: must be more than 0" in refused.stderr
+
+
 def test_an_infogan_leaves_its_codes_and_a_traversal_of_each_number(command, tmp_path, monkeypatch):
     monkeypatch.setattr("training.evaluation.sweeps.SWEEPS", 5)
     run = tmp_path / "a-run"

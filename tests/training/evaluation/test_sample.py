@@ -56,3 +56,9 @@ def test_attributes_are_those_of_a_real_image_of_the_class():
     assert {tuple(row) for row in asked.tolist()} == rows
     for label in (0, 1):
         assert (asked[many.labels == label][:, 0] == label).all()
+
+
+def test_under_truncation_latents_lie_within_the_threshold():
+    whole, within = (Sampler(echo, NoCondition(), 4, INFO, CPU, truncation=limit).draw(50) for limit in (None, 0.7))
+    assert whole.latents.abs().max() > 0.7
+    assert within.latents.abs().max() <= 0.7
