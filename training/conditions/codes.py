@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from gantry.v1 import models_pb2
 from training.conditions.base import Condition, Draws, Showcase
+from training.config.lists import split
 from training.data import DatasetInfo
 from training.evaluation.result import CodeNumber, Codes, CodeValues
 from training.nets.posterior import Posterior, PosteriorConfig
@@ -19,20 +20,15 @@ HEAD = "codes"
 _FRAMES = 7  # of a sweep that a tick shows
 
 
-def _split(value: object) -> object:
-    """Reads "10,2" as a list, so that --set can give one; nothing is an empty one."""
-    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 class CodesCondition(Condition):
     """Codes; the generator's vector has each categorical code as one-hot, then the continuous ones."""
 
     kind: Literal["codes"] = "codes"
 
-    categorical: Annotated[tuple[Annotated[int, Field(ge=2, le=1000)], ...], BeforeValidator(_split)] = (10,)
+    categorical: Annotated[tuple[Annotated[int, Field(ge=2, le=1000)], ...], BeforeValidator(split)] = (10,)
     """Number of values of each categorical code; a value is drawn uniformly. As a text: "10,2"."""
 
-    continuous: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], BeforeValidator(_split)] = (1, 1)
+    continuous: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], BeforeValidator(split)] = (1, 1)
     """Numbers in each continuous code, each drawn uniformly from [-1, 1]."""
 
     posterior: PosteriorConfig = PosteriorConfig()

@@ -30,7 +30,7 @@ CONTRADICTIONS = {
     ("minibatch discrimination", "slope of an image"): "where images are compared, a score depends on the whole batch, "
     "so an image has no slope of its own: --set discriminator.minibatch=0, or terms.gradient_penalty.weight=0 and "
     "terms.r1.weight=0 and terms.r2.weight=0",
-    ("spectral norm", "drawn weights"): "spectral normalisation divides a weight's scale out: "
+    ("spectral norm", "normal weights"): "spectral normalisation divides a weight's scale out: "
     "--set discriminator.init=torch, or discriminator.norm=batch",
 }
 """Pairs of what is provided that make no sense together, and why."""

@@ -10,7 +10,7 @@ from training.nets.discriminator import ConditionEmbedding, Discriminator
 from training.nets.patches import PatchDiscriminatorConfig, PatchGenerator, PatchGeneratorConfig
 
 CONDITIONS = torch.eye(3)  # of three classes
-NORMS = ["none", "spectral", "batch", "layer"]
+NORMS = ["none", "spectral", "batch", "layer", "weight"]
 
 
 def make_generator(size: int = 16, channels: int = 1, condition_size: int = 3, **changes) -> PatchGenerator:
@@ -83,7 +83,7 @@ def test_without_a_condition_neither_net_asks_for_one() -> None:
 def test_concatenation_equals_label_planes_beside_the_input() -> None:
     """The claim in the net's comment: away from the border, planes are one number a class and output channel."""
     discriminator = make_discriminator(norm="none")
-    convolution, embedding = discriminator.trunk.convolutions[0], discriminator.trunk.concatenated[0]
+    convolution, embedding = discriminator.trunk.layers[0], discriminator.trunk.concatenated[0]
     with_planes = nn.Conv2d(4 + 3, 4, kernel_size=3, padding=1)
     with torch.no_grad():
         with_planes.bias.copy_(convolution.bias)
@@ -115,7 +115,7 @@ def test_spectral_norm_holds_the_largest_singular_value_of_every_weight_at_one(c
         net(images, conditions)
     net.eval()
     layers = seen_by_features(net)
-    assert {"score", "projection", "trunk.convolutions.0", "trunk.convolutions.1"} <= layers.keys()
+    assert {"score", "projection", "trunk.layers.0", "trunk.layers.1"} <= layers.keys()
     for name, layer in layers.items():
         largest = torch.linalg.svdvals(layer.weight.detach().flatten(1)).max()
         assert largest.item() == pytest.approx(1, abs=1e-3), name
@@ -129,7 +129,7 @@ def test_without_spectral_norm_weights_are_parameters_as_they_are() -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_norm_stands_behind_every_convolution_but_the_first(norm: str) -> None:
-    kinds = {"none": nn.Identity, "spectral": nn.Identity, "batch": nn.BatchNorm2d, "layer": nn.GroupNorm}
+    kinds = dict.fromkeys(NORMS, nn.Identity) | {"batch": nn.BatchNorm2d, "layer": nn.GroupNorm}
     norms = make_discriminator(norm=norm).trunk.norms
     assert len(norms) == 3
     assert isinstance(norms[0], nn.Identity)
@@ -154,6 +154,13 @@ def test_a_layer_norm_is_over_all_channels_and_places_of_an_image() -> None:
     torch.testing.assert_close(layer(maps), nn.functional.layer_norm(maps, maps.shape[1:]))
 
 
+def test_weight_normalisation_learns_lengths_apart_from_directions() -> None:
+    for name, layer in seen_by_features(make_discriminator(norm="weight")).items():
+        length, direction = layer.parametrizations.weight.original0, layer.parametrizations.weight.original1
+        rows = torch.nn.functional.normalize(direction.flatten(1), dim=1)
+        torch.testing.assert_close(layer.weight.flatten(1), length.flatten(1) * rows, msg=name)
+
+
 def test_first_weights_of_dcgan_are_normal() -> None:
     for net in (make_generator(width=32, init="normal"), make_discriminator(width=32, norm="batch", init="normal")):
         layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
@@ -168,7 +175,7 @@ def test_first_weights_of_dcgan_are_normal() -> None:
 
 def test_torchs_own_first_weights_are_others() -> None:
     """The spread that a plain DCGAN must not have: it follows the layers' sizes."""
-    spreads = [layer.weight.std().item() for layer in make_discriminator(width=32, norm="batch").trunk.convolutions]
+    spreads = [layer.weight.std().item() for layer in make_discriminator(width=32, norm="batch").trunk.layers]
     assert max(spreads) / min(spreads) > 2
 
 
@@ -181,7 +188,7 @@ def test_every_parameter_of_both_nets_learns(norm: str) -> None:
     for name, parameter in [*generator.named_parameters(), *discriminator.named_parameters()]:
         assert parameter.grad is not None, name
         # A bias in front of a batch normalisation has no effect.
-        if norm != "batch" or not (name.startswith("trunk.convolutions") and name.endswith("bias")):
+        if norm != "batch" or not (name.startswith("trunk.layers") and name.endswith("bias")):
             assert parameter.grad.abs().sum() > 0, name
 
 
