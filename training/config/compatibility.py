@@ -50,7 +50,7 @@ CONTRADICTIONS = {
     "--set objective=non_saturating, or discriminator.projection=false and discriminator.concat=true",
     ("several outcomes", "slope of an image"): "a score of several numbers has no one slope: "
     "--set objective=non_saturating, or terms.gradient_penalty.weight=0 and terms.r1.weight=0 and terms.r2.weight=0",
-    ("spectral norm", "drawn weights"): "spectral normalisation divides a weight's scale out: "
+    ("spectral norm", "normal weights"): "spectral normalisation divides a weight's scale out: "
     "--set discriminator.init=torch, or discriminator.norm=batch",
 }
 """Pairs of what is provided that make no sense together, and why."""

@@ -72,8 +72,10 @@ def _nearest(path: list[str], values: Any) -> str:
 
 def _path_of(error: ErrorDetails, values: Any) -> Iterator[str]:
     """The setting's dotted name: pydantic's path also has the `kind` of a group, and places in a list."""
-    for part in error["loc"]:
-        if isinstance(part, int) or (isinstance(values, Mapping) and part not in values and values.get("kind") == part):
+    for place, part in enumerate(error["loc"], 1):
+        if isinstance(part, int):
             continue
+        if isinstance(values, Mapping) and part not in values and place < len(error["loc"]):
+            continue  # the kind
         yield part
         values = values.get(part) if isinstance(values, Mapping) else None

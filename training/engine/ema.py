@@ -8,12 +8,15 @@ from torch import Tensor, nn
 
 from training.config import EmaConfig
 
+_SINGULAR_VECTORS = ("parametrizations.weight.0._u", "parametrizations.weight.0._v")  # as torch names them
+
 
 class Ema:
     """An averaged copy of a net, always in evaluation mode.
 
     The running statistics of batch normalisation are averaged with the weights, so that they belong to each other;
-    whole numbers (batch counters) are copied.
+    whole numbers (batch counters) are copied, and so are the singular vectors of spectral normalisation, of which a
+    mean would be too short.
     """
 
     def __init__(self, net: nn.Module, config: EmaConfig) -> None:
@@ -41,7 +44,7 @@ class Ema:
         values: list[Tensor] = []
         now = net.state_dict()
         for name, average in self.module.state_dict().items():
-            if average.is_floating_point():
+            if average.is_floating_point() and not name.endswith(_SINGULAR_VECTORS):
                 averages.append(average)
                 values.append(now[name])
             else:

@@ -32,7 +32,10 @@ class _WholeBatchNorm(_BatchNorm):
         variance = (variances + (means - mean).square()).mean(0)
         self._remember(mean.detach(), variance.detach(), distributed.count() * maps.numel() // maps.shape[1])
         beside = (-1, *[1] * (maps.ndim - 2))  # the shape that stretches over [B, C, ...]
-        scale: Tensor = self.weight * torch.rsqrt(variance + self.eps)
+        scale = torch.rsqrt(variance + self.eps)
+        if not self.affine:
+            return ((exact - mean.view(beside)) * scale.view(beside)).to(maps.dtype)
+        scale = self.weight * scale
         return ((exact - mean.view(beside)) * scale.view(beside) + self.bias.view(beside)).to(maps.dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor, values: int) -> None:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.nets.batch_norm import BatchNorm2d
-from training.nets.discriminator import ConditionEmbedding, DiscriminatorConfig, Trunk, held, norm_of
+from training.nets.discriminator import ConcatenatingConfig, Trunk
 from training.nets.first_weights import drawn
 from training.nets.generator import GeneratorConfig, Given
+from training.nets.layered import LayeredTrunk
 
 PATCH = 2
 """Height and width of the patches that the layers at full resolution work on."""
@@ -35,7 +36,7 @@ class PatchGeneratorConfig(GeneratorConfig):
         return drawn(PatchGenerator(self, given, channels, size), self.init)
 
 
-class PatchDiscriminatorConfig(DiscriminatorConfig):
+class PatchDiscriminatorConfig(ConcatenatingConfig):
     """The shape of a discriminator whose first layer takes patches."""
 
     kind: Literal["patches"] = "patches"
@@ -79,33 +80,16 @@ class PatchGenerator(nn.Module):
         return torch.tanh(self.layers(maps.contiguous(memory_format=torch.channels_last)).float())
 
 
-class PatchTrunk(Trunk):
-    """Patches, convolutions of kernel 4 and stride 2, and leaky ReLUs of slope 0.2."""
+class PatchTrunk(LayeredTrunk):
+    """Patches, and convolutions of kernel 4 and stride 2."""
 
     def __init__(self, config: PatchDiscriminatorConfig, condition_size: int, channels: int, size: int) -> None:
         """Makes the net; see `DiscriminatorConfig.build`."""
-        super().__init__()
-        convolutions, self.features = _convolutions(channels, size, config.width)
-        self.patches = nn.PixelUnshuffle(PATCH)
-        self.convolutions = nn.ModuleList([held(layer, config.norm) for layer in convolutions])
-        self.norms = nn.ModuleList(
-            [norm_of(config.norm if index else "none", layer.out_channels) for index, layer in enumerate(convolutions)]
-        )
-        # Planes that hold the condition, put beside a convolution's input, add one number to each of its output
-        # channels (the image's border apart). These embeddings are those numbers, without the planes' cost.
-        self.concatenated = nn.ModuleList(
-            [ConditionEmbedding(condition_size, layer.out_channels) for layer in convolutions] if config.concat else []
-        )
+        convolutions, features = _convolutions(channels, size, config.width)
+        super().__init__(convolutions, config, condition_size=condition_size, features=features)
 
     def forward(self, images: Tensor, condition: Tensor | None) -> Tensor:  # noqa: D102
-        maps = self.patches(images)
-        for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            maps = norm(convolution(maps))
-            if self.concatenated:
-                maps = maps + self.concatenated[index](condition)[:, :, None, None].to(maps.dtype)
-            maps = functional.leaky_relu(maps, 0.2, inplace=True)
-        features: Tensor = maps.flatten(1)
-        return features
+        return super().forward(functional.pixel_unshuffle(images, PATCH), condition)
 
 
 def _doublings(size: int) -> int:

@@ -4,13 +4,14 @@ Both are fully convolutional. The instance normalisation is written out as a mea
 format that convolutions in bfloat16 are fastest in; torch's own module does not.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from training.config import SettingsGroup
+from training.nets.upsampling import Upsampling, resized
 
 MULTIPLE = 4
 """Height and width of a generator's input must be divisible by it."""
@@ -28,7 +29,7 @@ class TranslatorConfig(SettingsGroup):
     blocks: Annotated[int, Field(ge=1, le=32)] = 9
     """Residual blocks at a quarter of the resolution; the paper has 6 at 128 pixels and 9 at 256."""
 
-    upsampling: Literal["transposed", "resize"] = "transposed"
+    upsampling: Upsampling = "transposed"
     """How resolution doubles: a transposed convolution (the paper's), or nearest-neighbour enlargement and a
     convolution, which leaves no checkerboard (Odena et al., 2016) and costs four times as much in those layers."""
 
@@ -199,8 +200,4 @@ def _transposed(before: int, after: int) -> nn.Sequential:
 
 
 def _resized(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="nearest"),
-        nn.Conv2d(before, after, 3, padding=1, bias=False),
-        InstanceNorm(),
-    )
+    return nn.Sequential(*resized(before, after, bias=False), InstanceNorm())

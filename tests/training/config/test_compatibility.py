@@ -17,7 +17,7 @@ BRINGS = {
     "clipped weights": {"discriminator__clip": 0.01},
     "slope of an image": {"terms__r1__weight": 10},
     "minibatch discrimination": {"discriminator__minibatch": 4},
-    "drawn weights": {"discriminator__init": "normal"},
+    "normal weights": {"discriminator__init": "normal"},
     "concatenated condition": {"condition__kind": "label", "discriminator__concat": True},
     "projection": {"condition__kind": "label", "discriminator__projection": True},
     "several outcomes": {"objective": "realness"},

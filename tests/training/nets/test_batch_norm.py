@@ -25,8 +25,8 @@ def normalised(kind: type[nn.Module], shape: tuple[int, ...], dtype: torch.dtype
     torch.manual_seed(0)
     batch, counts = case(shape)
     norm = kind(shape[1])
-    nn.init.uniform_(norm.weight)
-    nn.init.uniform_(norm.bias)
+    for parameter in norm.parameters():
+        nn.init.uniform_(parameter)
     with distributed.joined(torch.device("cpu")):
         rank = torch.distributed.get_rank() if distributed.count() > 1 else 0
         share = batch.chunk(distributed.count())[rank].to(dtype).requires_grad_()
@@ -48,6 +48,14 @@ def test_two_processes_normalise_as_one_does(ours: type, torchs: type, shape: tu
     assert first[2:] == second[2:]
     for found, expected in zip(first[2:], statistics, strict=True):
         assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_gains_of_its_own_it_is_the_same_for_two_processes() -> None:
+    outputs, *_ = normalised(partial(nn.BatchNorm2d, affine=False), (6, 5, 3, 4))
+    first, second = (
+        end.result for end in together(*[partial(normalised, partial(BatchNorm2d, affine=False), (6, 5, 3, 4))] * 2)
+    )
+    assert first[0] + second[0] == pytest.approx(outputs, rel=1e-4, abs=1e-4)
 
 
 def test_a_process_alone_would_normalise_otherwise() -> None:

@@ -65,10 +65,10 @@ def test_the_score_and_every_head_teach_the_shared_trunk(part: str) -> None:
     reading = net.heads["codes"](features)
     output = {"score": scores, "categorical": reading.categorical[1], "mean": reading.mean}[part]
     output.square().sum().backward()
-    assert net.trunk.convolutions[0].bias.grad.abs().sum() > 0
+    assert net.trunk.layers[0].bias.grad.abs().sum() > 0
 
 
 def test_spectral_norm_holds_the_trunk_and_the_score_but_not_q() -> None:
     net = code_gan().build_discriminator(dots().info)
-    assert all(parametrize.is_parametrized(layer) for layer in [*net.trunk.convolutions, net.score])
+    assert all(parametrize.is_parametrized(layer) for layer in [*net.trunk.layers, net.score])
     assert not any(parametrize.is_parametrized(layer) for layer in net.heads["codes"].modules())
