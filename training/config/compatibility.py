@@ -15,6 +15,8 @@ REMEDIES = {
     "categorical codes": "--set condition.kind=codes and condition.categorical=10",
     "continuous codes": "--set condition.kind=codes and condition.continuous=1,1",
     "information": "--set terms.categorical_information.weight=1 or terms.continuous_information.weight=0.5",
+    "class logits": "--set objective=classes",
+    "labelled images": "--set terms.labelled.weight=1",
     "lipschitz": "--set terms.gradient_penalty.weight=10, discriminator.norm=spectral or discriminator.clip=0.01",
 }
 """What brings each thing that may be needed."""

@@ -66,7 +66,7 @@ class GanConfig(RunConfig):
     @model_validator(mode="after")
     def _parts_go_together(self) -> Self:
         used = {name: term for name, term in self.terms.items() if term.weight}
-        provided = self.condition.provides | self.discriminator.provides
+        provided = self.condition.provides | self.discriminator.provides | self.adversarial.provides
         provided |= {given for term in used.values() for given in term.provides}
         reads_condition = "condition input" in self.discriminator.provides
         if reads_condition:
@@ -91,6 +91,11 @@ class GanConfig(RunConfig):
     def adversarial(self) -> Objective:
         """The objective."""
         return OBJECTIVES[self.objective]
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the discriminator is a classifier of the data's classes, which is kept too."""
+        return self.adversarial.outcomes == "classes"
 
     def terms_of(self, side: Side | None = None) -> Mapping[str, Term]:
         """The terms of a side's loss by name, or of either side's; without those of no weight."""
@@ -126,12 +131,13 @@ class GanConfig(RunConfig):
                 named |= term.heads(features, info)
             return named
 
+        outcomes = self.adversarial.outcomes
         return self.discriminator.build(
             condition_size=self.condition.size(info),
             channels=info.channels,
             size=info.size,
             heads=heads,
-            outcomes=self.adversarial.outcomes,
+            outcomes=len(info.class_names) if outcomes == "classes" else outcomes,
         )
 
     def card(self, info: DatasetInfo, codes: Codes | None) -> models_pb2.ModelCard:  # noqa: D102

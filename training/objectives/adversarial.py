@@ -14,6 +14,10 @@ from torch.nn import functional
 from training.objectives.divergences import DIVERGENCES
 
 
+def _output_itself(outputs: Tensor) -> Tensor:
+    return outputs
+
+
 @dataclass(frozen=True)
 class Objective:
     """What each player minimises.
@@ -24,8 +28,11 @@ class Objective:
         paper: Where it is from.
         shows_real: Whether the generator's loss looks at real images too, as relativistic ones do.
         output: What an output is: the logit of being real, or the value of a critic.
-        outcomes: Numbers in the output for an image; the losses take [B], or [B, outcomes] where there are several.
+        outcomes: Numbers in the output for an image, or "classes" where it has one for each class of the data; the
+            losses take [B], or [B, outcomes] where there are several.
+        realness: From outputs to one number an image, higher where it is more likely real; what is reported.
         needs: What the discriminator must provide; see `training.config.compatibility`.
+        provides: What terms may need, or not bear.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
@@ -33,8 +40,10 @@ class Objective:
     paper: str
     shows_real: bool = False
     output: Literal["logit", "critic"] = "logit"
-    outcomes: int = 1
+    outcomes: int | Literal["classes"] = 1
+    realness: Callable[[Tensor], Tensor] = _output_itself
     needs: frozenset[str] = frozenset()
+    provides: frozenset[str] = frozenset()
 
 
 def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
@@ -88,6 +97,14 @@ def relativistic_generator(real: Tensor | None, fake: Tensor) -> Tensor:
     return functional.softplus(real.float() - fake.float()).mean()
 
 
+def logit_of_any_class(outputs: Tensor) -> Tensor:
+    """The logit of being of any class, log Σ exp(output) = log Z, of outputs [B, classes].
+
+    Salimans et al., 2016, arXiv:1606.03498, section 5: a sample's own output is 0, so that D(x) = Z / (Z + 1).
+    """
+    return outputs.float().logsumexp(-1)
+
+
 OBJECTIVES = {
     "minimax": Objective(cross_entropy, saturating, "Goodfellow et al., 2014, arXiv:1406.2661"),
     "non_saturating": Objective(cross_entropy, non_saturating, "Goodfellow et al., 2014, arXiv:1406.2661"),
@@ -102,6 +119,15 @@ OBJECTIVES = {
     ),
     "relativistic": Objective(
         relativistic, relativistic_generator, "Huang et al., 2024, arXiv:2501.05441", shows_real=True
+    ),
+    "classes": Objective(
+        lambda real, fake: cross_entropy(logit_of_any_class(real), logit_of_any_class(fake)),
+        lambda _, fake: non_saturating(None, logit_of_any_class(fake)),
+        "Salimans et al., 2016, arXiv:1606.03498",
+        outcomes="classes",
+        realness=logit_of_any_class,
+        needs=frozenset({"labelled images"}),
+        provides=frozenset({"several outcomes", "class logits"}),
     ),
     **{
         name: Objective(

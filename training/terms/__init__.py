@@ -9,9 +9,11 @@ from training.terms.attributes import AttributeRegressor
 from training.terms.base import Heads, Seen, Side, Term, Verdict
 from training.terms.classifier import AuxiliaryClassifier
 from training.terms.equivariance import Equivariance
+from training.terms.feature_matching import FeatureMatching
 from training.terms.gradient_penalty import GradientPenalty
 from training.terms.information import CategoricalInformation, ContinuousInformation
 from training.terms.invariance import Invariance
+from training.terms.labelled import Labelled
 from training.terms.zero_centred import R1, R2
 
 TERMS: dict[str, type[Term]] = {
@@ -20,8 +22,10 @@ TERMS: dict[str, type[Term]] = {
     "classifier": AuxiliaryClassifier,
     "continuous_information": ContinuousInformation,
     "equivariance": Equivariance,
+    "feature_matching": FeatureMatching,
     "gradient_penalty": GradientPenalty,
     "invariance": Invariance,
+    "labelled": Labelled,
     "r1": R1,
     "r2": R2,
 }
