@@ -94,6 +94,11 @@ def attribute_gan(**changes: Any) -> GanConfig:
     return gan(**{"condition__kind": "attributes", "discriminator__projection": True} | changes)
 
 
+def class_gan(**changes: Any) -> GanConfig:
+    """The same without a condition, whose discriminator is a classifier that learns from six labelled images."""
+    return gan(**{"objective": "classes", "terms__labelled__weight": 1, "terms__labelled__count": 6} | changes)
+
+
 def code_gan(**changes: Any) -> GanConfig:
     """The same with codes, and the bounds that make them visible."""
     codes = {

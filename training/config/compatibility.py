@@ -17,6 +17,8 @@ REMEDIES = {
     "information": "--set terms.categorical_information.weight=1 or terms.continuous_information.weight=0.5",
     "cross entropy": "--set objective=non_saturating or objective=minimax",
     "energy": "--set discriminator.kind=autoencoder",
+    "class logits": "--set objective=classes",
+    "labelled images": "--set terms.labelled.weight=1",
     "lipschitz": "--set terms.gradient_penalty.weight=10, discriminator.norm=spectral or discriminator.clip=0.01",
 }
 """What brings each thing that may be needed."""

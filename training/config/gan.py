@@ -93,6 +93,11 @@ class GanConfig(RunConfig):
         """The objective."""
         return OBJECTIVES[self.objective]
 
+    @property
+    def classifies(self) -> bool:
+        """Whether the discriminator is a classifier of the data's classes, which is kept too."""
+        return self.adversarial.outcomes == "classes"
+
     def terms_of(self, side: Side | None = None) -> Mapping[str, Term]:
         """The terms of a side's loss by name, or of either side's; without those of no weight."""
         return {name: t for name, t in self.terms.items() if t.weight and (side is None or side in t.sides)}
@@ -127,12 +132,13 @@ class GanConfig(RunConfig):
                 named |= term.heads(features, info, self.latent_size)
             return named
 
+        outcomes = self.adversarial.outcomes
         return self.discriminator.build(
             condition_size=self.condition.size(info),
             channels=info.channels,
             size=info.size,
             heads=heads,
-            outcomes=self.adversarial.outcomes,
+            outcomes=len(info.class_names) if outcomes == "classes" else outcomes,
         )
 
     def card(self, info: DatasetInfo, codes: Codes | None) -> models_pb2.ModelCard:  # noqa: D102

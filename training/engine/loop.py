@@ -110,12 +110,14 @@ def train(
 
         # 3. All that must survive a stop.
         ema = Ema(model.generator, config.ema)
+        others = {name: Ema(net, config.ema) for name, net in model.averaged.items()}
         progress = Progress(dataset.info)
         statistics = Statistics(where)
         state: dict[str, Stateful] = {
             "progress": progress,
             "statistics": statistics,
             "ema": ema,
+            **{f"{name}/ema": average for name, average in others.items()},
             **model.extra_state,
             **{f"{phase.name}/net": phase.module for phase in model.phases},
             **{f"{phase.name}/optimizer": phase.optimizer for phase in model.phases},
@@ -149,6 +151,8 @@ def train(
             progress.step += 1
             progress.images += config.step_images
             ema.update(model.generator, progress.images, config.step_images)
+            for name, average in others.items():
+                average.update(model.averaged[name], progress.images, config.step_images)
             if observer:
                 observer.advance(config.step_images)
 
@@ -163,8 +167,9 @@ def train(
                         named = {f"validation/{name}": figure for name, figure in figures.items()}
                         observer.tick(progress.images, progress.step, {**means, **named}, ema.module)
                         if _is_best(figures, progress):
-                            kept = ("progress", "ema", *(f"{phase.name}/net" for phase in model.phases))
-                            best = {name: state[name].state_dict() for name in kept}
+                            kept = {"progress", "ema", *(f"{name}/ema" for name in others)}
+                            kept |= {f"{phase.name}/net" for phase in model.phases}
+                            best = {name: each.state_dict() for name, each in state.items() if name in kept}
                             checkpoint.save(place.best, best, origin)
             if is_tick or is_stopped:
                 statistics.means(progress.images)  # what has diverged is not saved

@@ -249,12 +249,12 @@ def load_run(run_dir: Path, *, best: bool = False) -> Run:
     return Run(config, generator.eval().requires_grad_(False), images, data, saved.path, place)
 
 
-def load_net(run_dir: Path, phase: str, net: Net, *, best: bool = False) -> Net:
+def load_net(run_dir: Path, name: str, net: Net, *, best: bool = False) -> Net:
     """Loads a net that learnt beside the generator, for example a discriminator.
 
     Args:
         run_dir: The run's folder.
-        phase: The phase that it learnt in.
+        name: "<phase that it learnt in>/net", or "<name in `Model.averaged`>/ema" for its moving average.
         net: Of the same shape.
         best: As of `load_run`.
 
@@ -266,7 +266,7 @@ def load_net(run_dir: Path, phase: str, net: Net, *, best: bool = False) -> Net:
     """
     place = RunDir(run_dir)
     saved = checkpoint.read(place.best) if best else _read_last(place)
-    net.load_state_dict(saved.state[f"{phase}/net"])
+    net.load_state_dict(saved.state[name])
     return net.eval().requires_grad_(False)
 
 

@@ -20,6 +20,7 @@ from training.evaluation.codes import measure_codes
 from training.evaluation.directions import measure_directions
 from training.evaluation.distribution import measure_distribution
 from training.evaluation.findings import EvaluationError, Findings, share
+from training.evaluation.guesses import measure_guesses
 from training.evaluation.novelty import measure_novelty
 from training.evaluation.page import page
 from training.evaluation.result import Evaluation
@@ -80,6 +81,7 @@ def evaluate_run(
             ),
             splits={"train": train, "validation": validation, "test": test},
             posterior=_posterior(config, run, run_dir, best=best),
+            class_logits=_class_logits(config, run, run_dir, best=best),
             count=samples,
             cache_dir=cache_dir or run_dir.parent / ".cache",
             settings=ClassifierConfig(),
@@ -114,6 +116,8 @@ def measure(subject: Subject) -> Findings:
         measure_classes(subject, found)
     if subject.posterior:
         measure_codes(subject, found)
+    if subject.class_logits:
+        measure_guesses(subject, found)
     if subject.samples.attributes is not None:
         measure_attributes(subject, found)
     measure_distribution(subject, found)
@@ -170,6 +174,15 @@ def _posterior(config: GanConfig, run: Run, run_dir: Path, *, best: bool) -> Cal
     """Q of a model with codes, as it was trained beside the generator."""
     if config.condition.kind != "codes":
         return None
-    net = load_net(run_dir, "discriminator", config.build_discriminator(run.data), best=best)
+    net = load_net(run_dir, "discriminator/net", config.build_discriminator(run.data), best=best)
     net.to(resolve_device("auto"))
     return lambda images: net.heads[HEAD](net(images)[1])
+
+
+def _class_logits(config: GanConfig, run: Run, run_dir: Path, *, best: bool) -> Callable[[Tensor], Tensor] | None:
+    """The moving average of a discriminator that is a classifier."""
+    if not config.classifies:
+        return None
+    net = load_net(run_dir, "discriminator/ema", config.build_discriminator(run.data), best=best)
+    net.to(resolve_device("auto"))
+    return lambda images: net(images)[0]

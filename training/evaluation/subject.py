@@ -61,15 +61,18 @@ class Subject:
         cache_dir: Path,
         settings: ClassifierConfig,
         posterior: Callable[[Tensor], Reading] | None = None,
+        class_logits: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """Trains the classifier where there is none yet, makes `count` samples, and looks at all pictures.
 
-        A model with codes has a posterior, Q, which reads them from float images [B, C, H, W].
+        A model with codes has a posterior, Q, which reads them from float images [B, C, H, W]. One whose discriminator
+        is a classifier has its logits of the classes, from such images to [B, classes].
 
         Raises:
             EvaluationError: If there are too few pictures or samples.
         """
         self.sampler, self.settings, self.posterior, self.train = sampler, settings, posterior, splits["train"]
+        self.class_logits = class_logits
         self.is_labelled = bool(sampler.condition.class_names(sampler.info))
         self.cache_dir = cache_dir
         self._refuse_few(splits, count)

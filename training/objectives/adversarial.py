@@ -30,7 +30,8 @@ class Objective:
         paper: Where it is from.
         shows_real: Whether the generator's loss looks at real images too, as relativistic ones do.
         output: What an output is: the logit of being real, or the value of a critic.
-        outcomes: Numbers in the output for an image; the losses take [B], or [B, outcomes] where there are several.
+        outcomes: Numbers in the output for an image, or "classes" where it has one for each class of the data; the
+            losses take [B], or [B, outcomes] where there are several.
         realness: From outputs to one number an image, higher where it is more likely real; what is reported.
         needs: What the discriminator must provide; see `training.config.compatibility`.
         provides: What terms may need, or not bear.
@@ -41,7 +42,7 @@ class Objective:
     paper: str
     shows_real: bool = False
     output: Literal["logit", "critic"] = "logit"
-    outcomes: int = 1
+    outcomes: int | Literal["classes"] = 1
     realness: Callable[[Tensor], Tensor] = _output_itself
     needs: frozenset[str] = frozenset()
     provides: frozenset[str] = frozenset()
@@ -106,6 +107,14 @@ def energy(real: Tensor, fake: Tensor) -> Tensor:
     return functional.relu(1 + fake.float()).mean() - real.float().mean()
 
 
+def logit_of_any_class(outputs: Tensor) -> Tensor:
+    """The logit of being of any class, log Σ exp(output) = log Z, of outputs [B, classes].
+
+    Salimans et al., 2016, arXiv:1606.03498, section 5: a sample's own output is 0, so that D(x) = Z / (Z + 1).
+    """
+    return outputs.float().logsumexp(-1)
+
+
 _CROSS_ENTROPY = frozenset({"cross entropy"})
 _REALNESS = skewed_anchors(outcomes=10)
 
@@ -143,6 +152,15 @@ OBJECTIVES = {
         outcomes=len(_REALNESS.real),
         realness=expected_realness,
         provides=frozenset({"several outcomes"}),
+    ),
+    "classes": Objective(
+        lambda real, fake: cross_entropy(logit_of_any_class(real), logit_of_any_class(fake)),
+        lambda _, fake: non_saturating(None, logit_of_any_class(fake)),
+        "Salimans et al., 2016, arXiv:1606.03498",
+        outcomes="classes",
+        realness=logit_of_any_class,
+        needs=frozenset({"labelled images"}),
+        provides=frozenset({"several outcomes", "class logits"}),
     ),
     **{
         name: Objective(

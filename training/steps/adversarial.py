@@ -7,7 +7,7 @@ given beside its latent, and the nets. Nothing here knows of any one of them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Generator as Stream
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -84,6 +84,7 @@ def build(config: GanConfig, dataset: ImageDataset, device: torch.device) -> Mod
         ],
         batches=_Batches(config, dataset, device),
         sample_grid=_SampleGrid(config, info),
+        averaged={"discriminator": discriminator} if config.classifies else {},
     )
 
 
@@ -205,19 +206,33 @@ class _Batches:
         self._config, self._device = config, device
         self._real = Batches(dataset, config.batch, config.seed, device)
         self._draws = draws_of(config, dataset.info)
+        self._beside = {
+            name: Batches(beside, config.batch, seeds.derive_seed(config.seed, name), device)
+            for name, term in config.terms_of().items()
+            if (beside := term.beside(dataset, config.seed)) is not None
+        }
 
     def __call__(self, step: int) -> Stream[GanBatch, object, None]:
         config, critic_steps = self._config, self._config.critic_steps
         source = seeds.random_source(config.seed, "latents", step)
         for phase in itertools.count():
             if phase < critic_steps:  # the generator's phase has the last of them
-                images, known = self._real.batch(step * critic_steps + phase)
+                number = step * critic_steps + phase
+                images, known = self._real.batch(number)
+                beside = dict(self._drawn_beside(number))
             latents = torch.randn(config.batch, config.latent_size, generator=source)
             draws = dict(config.condition.draw(known, config.batch, source))
-            draws |= {name: draw(config.batch, source) for name, draw in self._draws.items()}
+            draws |= {name: draw(config.batch, source) for name, draw in self._draws.items()} | beside
             moved = {name: drawn.to(self._device, non_blocking=True) for name, drawn in draws.items()}
             seen = torch.full((config.batch,), float(step * config.step_images), device=self._device)
             yield GanBatch(images, latents.to(self._device, non_blocking=True), moved, seen)
+
+    def _drawn_beside(self, number: int) -> Iterator[tuple[str, Tensor]]:
+        """The images that terms want besides, and what is known of them, by name."""
+        for name, batches in self._beside.items():
+            images, known = batches.batch(number)
+            yield f"{name}/images", images
+            yield from ((f"{name}/{what}", values) for what, values in known.items())
 
 
 class _SampleGrid:

@@ -75,6 +75,7 @@ class Model:
         batches: What the phases are given.
         sample_grid: Draws what a tick shows of an averaged generator.
         extra_state: What must survive a stop besides nets and optimizers, by name.
+        averaged: Nets besides the generator whose moving averages are kept, by name.
     """
 
     generator: nn.Module
@@ -82,3 +83,4 @@ class Model:
     batches: Batches
     sample_grid: Callable[[Any], Image.Image]
     extra_state: Mapping[str, Stateful] = field(default_factory=dict)
+    averaged: Mapping[str, nn.Module] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from training.terms.gradient_penalty import GradientPenalty
 from training.terms.information import CategoricalInformation, ContinuousInformation
 from training.terms.invariance import Invariance
 from training.terms.label_smoothing import LabelSmoothing
+from training.terms.labelled import Labelled
 from training.terms.latent_regression import LatentRegression
 from training.terms.orthogonal import Orthogonal
 from training.terms.pulling_away import PullingAway
@@ -32,6 +33,7 @@ TERMS: dict[str, type[Term]] = {
     "label_smoothing": LabelSmoothing,
     "orthogonal": Orthogonal,
     "pulling_away": PullingAway,
+    "labelled": Labelled,
     "r1": R1,
     "r2": R2,
 }

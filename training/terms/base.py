@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from training.config import SettingsGroup
-from training.data import DatasetInfo
+from training.data import DatasetInfo, ImageDataset
 
 Side = Literal["discriminator", "generator"]
 BOTH: frozenset[Side] = frozenset({"discriminator", "generator"})
@@ -122,6 +122,21 @@ class Term(SettingsGroup, ABC):
     def views(self) -> dict[str, Callable[[Tensor, Mapping[str, Tensor]], Tensor]]:
         """What it wants the discriminator to be shown besides in its phase, by name: from (real images, draws)."""
         return {}
+
+    def beside(self, dataset: ImageDataset, seed: int) -> ImageDataset | None:  # noqa: ARG002
+        """Real images that it wants drawn besides, in batches of their own; None where it wants none.
+
+        The draws have them as "<term>/images", float32 [B, C, H, W] in [-1, 1], and what is known of them as of
+        `ImageDataset.known`, for example as "<term>/labels".
+
+        Args:
+            dataset: What is trained on.
+            seed: The run's.
+
+        Raises:
+            ConfigError: If the data do not have what it wants.
+        """
+        return None
 
     def heads(self, features: int, info: DatasetInfo, latent_size: int) -> dict[str, nn.Module]:  # noqa: ARG002
         """What the discriminator needs besides its score, by name: modules from its features [B, features]."""

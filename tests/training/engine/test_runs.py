@@ -45,11 +45,30 @@ def test_every_familys_run_loads(any_recipe: RunConfig, tmp_path: Path) -> None:
 
 def test_load_net_gives_what_learnt_beside_the_generator(infogan: GanConfig, tmp_path: Path) -> None:
     train(infogan, tmp_path)
-    net = load_net(tmp_path, "discriminator", infogan.build_discriminator(load_run(tmp_path).data))
+    net = load_net(tmp_path, "discriminator/net", infogan.build_discriminator(load_run(tmp_path).data))
     learnt = state_of(tmp_path)["discriminator/net"]
     assert all(torch.equal(learnt[name], value) for name, value in net.state_dict().items())
     assert not net.training
     assert not any(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_averages_of_other_nets_are_kept_resumed_and_loaded(config: GanConfig, tmp_path: Path) -> None:
+    settings = {"condition.kind": "none", "discriminator.concat": False, "discriminator.projection": False}
+    settings |= {"objective": "classes", "terms.labelled.weight": 1, "terms.labelled.count": 20}
+    config = GanConfig.parse(config.model_dump()).changed(settings)
+    train(config, tmp_path / "whole", quality=lambda *_: lambda _: {"figure": 1.0})
+    train(config.changed({"total_images": 64}), tmp_path / "parts")
+    train(config, tmp_path / "parts")
+    whole, parts = (state_of(tmp_path / name) for name in ("whole", "parts"))
+    averaged = whole["discriminator/ema"]
+    assert all(torch.equal(value, parts["discriminator/ema"][name]) for name, value in averaged.items())
+    net = config.build_discriminator(load_run(tmp_path / "whole").data)
+    assert net.state_dict().keys() == averaged.keys()
+    load_net(tmp_path / "whole", "discriminator/ema", net)
+    assert all(torch.equal(averaged[name], value) for name, value in net.state_dict().items())
+    assert any(not torch.equal(value, whole["discriminator/net"][name]) for name, value in averaged.items())
+    load_net(tmp_path / "whole", "discriminator/ema", net, best=True)  # of the first tick
+    assert any(not torch.equal(averaged[name], value) for name, value in net.state_dict().items())
 
 
 def test_a_folder_without_a_run_says_so(tmp_path: Path) -> None:

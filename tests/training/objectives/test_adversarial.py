@@ -69,6 +69,17 @@ def test_the_energy_of_samples_costs_nothing_beyond_the_margin() -> None:
     assert objective.generator(None, -fake).item() == pytest.approx(1.5)
 
 
+def test_classes_are_told_apart_from_samples_as_by_a_softmax_with_one_more() -> None:
+    """Of K + 1 logits the last, a sample's, may be 0: −log(1 − p(K + 1)) on real images, −log p(K + 1) on samples."""
+    real, fake = torch.randn(7, 3), torch.randn(5, 3)
+    more = [torch.cat([outputs, torch.zeros(len(outputs), 1)], 1).softmax(1)[:, -1] for outputs in (real, fake)]
+    expected = -(1 - more[0]).log().mean() - more[1].log().mean()
+    objective = OBJECTIVES["classes"]
+    torch.testing.assert_close(objective.discriminator(real, fake), expected)
+    torch.testing.assert_close(objective.generator(None, fake), -(1 - more[1]).log().mean())
+    torch.testing.assert_close(objective.realness(real).sigmoid(), 1 - more[0])
+
+
 COUNTS_REAL, COUNTS_FAKE = torch.tensor([1, 2, 5, 4]), torch.tensor([4, 2, 1, 5])
 """How often each of four images is among twelve real ones, and among twelve samples."""
 

@@ -12,7 +12,7 @@ from training.steps.phase import Model, Phase
 from training.terms.information import categorical_loss, continuous_loss
 
 CONFIGS = {"without": gan(), "label": label_gan(), "codes": code_gan()}
-OF_SCORES = [name for name, each in OBJECTIVES.items() if "energy" not in each.needs]
+OF_SCORES = [name for name, each in OBJECTIVES.items() if not each.needs & {"energy", "labelled images"}]
 """The objectives that these discriminators serve."""
 
 PLAIN = {"discriminator__norm": "none"}  # a spectral norm would move with every pass

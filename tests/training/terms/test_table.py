@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.training.tiny import attribute_gan, batches_of, build, code_gan, gan, label_gan
+from tests.training.tiny import attribute_gan, batches_of, build, class_gan, code_gan, gan, label_gan
 from training.terms import TERMS
 
 MOST = {"label_smoothing": 0.5}
@@ -14,6 +14,7 @@ def config_with(name: str, weight: float):
     """A GAN that has what a term needs."""
     makers = {
         "attributes": attribute_gan,
+        "class logits": class_gan,
         "label": label_gan,
         "categorical codes": code_gan,
         "continuous codes": code_gan,
