@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from training.objectives import OBJECTIVES
+from training.objectives import OBJECTIVES, Objective
 
 RECIPE = "dcgan"
 """The recipe that every entry changes."""
@@ -56,6 +56,7 @@ class Entry:
 # objective, as their rows say.
 _CRITIC = {"objective": "wasserstein", "critic_steps": 5}
 _OWN: dict[str, dict[str, Any]] = {
+    "energy": {"objective": "energy", "discriminator.kind": "autoencoder", "terms.pulling_away.weight": 0.1},
     "wasserstein": _CRITIC,
     "wasserstein-clipping": {
         **_CRITIC,
@@ -89,10 +90,20 @@ _CONDITIONS: dict[str, dict[str, Any]] = {
     "projection-classifier": {**_LABEL, "discriminator.projection": True, "terms.classifier.weight": 0.2},
 }
 
+
+def _is_alone(objective: Objective) -> bool:
+    """Whether it compares real images with samples, and does not learn from labelled images besides."""
+    return "labelled images" not in objective.needs
+
+
 ENTRIES: dict[str, Entry] = {
     entry.name: entry
     for entry in (
-        *(Entry(name, {"objective": name}) for name in OBJECTIVES if name not in _OWN),
+        *(
+            Entry(name, {"objective": name})
+            for name, each in OBJECTIVES.items()
+            if name not in _OWN and _is_alone(each)
+        ),
         *(Entry(name, settings) for name, settings in _OWN.items()),
         *(Entry(name, settings, "conditions") for name, settings in _CONDITIONS.items()),
     )

@@ -13,8 +13,13 @@ ZERO = torch.zeros(4)
 
 def outputs_of(name: str, values: torch.Tensor) -> torch.Tensor:
     """What an objective takes for images of these degrees of realness."""
-    outcomes = OBJECTIVES[name].outcomes
-    return values if outcomes == 1 else values[:, None] * torch.linspace(-1, 1, outcomes).to(values)
+    match OBJECTIVES[name].outcomes:
+        case 1:
+            return values
+        case "classes":
+            return (values[:, None] - math.log(3)).expand(-1, 3)  # of three classes, of which none is more likely
+        case outcomes:
+            return values[:, None] * torch.linspace(-1, 1, outcomes).to(values)
 
 
 def test_cross_entropy_is_log_4_for_a_discriminator_that_cannot_tell() -> None:

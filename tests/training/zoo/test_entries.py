@@ -19,8 +19,8 @@ def test_every_row_is_a_configuration_that_stands(name: str) -> None:
     assert config_of(name).batch == 64
 
 
-def test_every_objective_has_a_row() -> None:
-    assert {config_of(name).objective for name in ENTRIES} == OBJECTIVES.keys()
+def test_every_objective_has_a_row_but_that_which_learns_from_labelled_images_too() -> None:
+    assert {config_of(name).objective for name in ENTRIES} == OBJECTIVES.keys() - {"classes"}
 
 
 @pytest.mark.parametrize("name", ENTRIES)
