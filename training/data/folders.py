@@ -27,7 +27,8 @@ _ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 _SIZES = (28, 32, 64)  # that are chosen where none is given
 _FEWEST = 10  # pictures that a set needs to train on, and each class of it
 _NAMES: dict[Split, str] = {"train": "train training", "validation": "val valid validation", "test": "test testing"}
-_SPLITS: dict[str, Split] = {name: split for split, names in _NAMES.items() for name in names.split()}
+SPLITS: dict[str, Split] = {name: split for split, names in _NAMES.items() for name in names.split()}
+"""The split that a folder of this name holds."""
 
 
 def picture_set_at(path: Path) -> str | None:
@@ -102,17 +103,17 @@ def _layout(path: Path, files: Sequence[tuple[str, ...]]) -> tuple[list[Split], 
     """The split that each file is given to, and the folder of its class, "" where there are none."""
     if any(file[-2] in DOMAINS for file in files if len(file) > 1):
         raise DataError(
-            f"{path}: is a set of two domains ({' and '.join(DOMAINS)}), for cyclegan; expected a folder of "
-            "pictures, or of a folder for each class"
+            f"{path}: is a set of two domains ({' and '.join(DOMAINS)}), for cyclegan and pix2pix; expected a folder "
+            "of pictures, or of a folder for each class"
         )
     inner = _without_common(files)
     parts: list[Split] = ["train"] * len(inner)
     tops = {file[0] for file in inner if len(file) > 1}
-    known = sorted(top for top in tops if top.casefold() in _SPLITS)
+    known = sorted(top for top in tops if top.casefold() in SPLITS)
     if len(known) > 1 and min(map(len, inner)) > 1:  # alone, it is a class that is called "train"
         if others := sorted(tops - set(known)):
             raise DataError(f"{path}: beside {', '.join(known)} lies {', '.join(others)}, which is no split")
-        parts = [_SPLITS[file[0].casefold()] for file in inner]
+        parts = [SPLITS[file[0].casefold()] for file in inner]
         inner = _without_common([file[1:] for file in inner])
     deep, flat = max(inner, key=len), min(inner, key=len)
     if len(deep) > 2 or len(deep) != len(flat):
@@ -146,7 +147,7 @@ def _set_in(folder: Path) -> Path | None:
     folders = [each for each in _visible(folder) if each.is_dir()]
     if any(is_picture(each.name) for place in (folder, *folders) for each in _visible(place)):
         return folder
-    inner = folders if len(folders) == 1 else [each for each in folders if each.name.casefold() in _SPLITS]
+    inner = folders if len(folders) == 1 else [each for each in folders if each.name.casefold() in SPLITS]
     found = [each for each in inner if _set_in(each)]
     return found[0] if found and (found[0] / DOMAINS[0]).is_dir() else folder if found else None
 
