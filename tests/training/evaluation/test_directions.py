@@ -101,7 +101,7 @@ def test_too_few_pictures_are_refused():
 
 def test_the_sheet_has_a_row_for_each_of_five_pictures():
     of_ten = pictures(20, 10, seed=0)
-    width, height = translation_sheet(of_ten, of_ten, of_ten).size
+    width, height = translation_sheet({"in": of_ten, "out": of_ten, "none": [], "back": of_ten}).size
     assert width == 3 * 194 + 2
     assert 5 * 194 + 2 < height < 5 * 194 + 40  # names stand above
 
@@ -110,5 +110,5 @@ def test_the_sheet_has_a_row_for_each_of_five_pictures():
 def test_a_picture_of_any_size_keeps_it(height, width):
     net = Shift(0.0)
     picture = torch.rand(3, height, width) * 2 - 1
-    assert torch.equal(translate(net, picture), picture)  # type: ignore[arg-type]
+    assert torch.equal(translate(net, picture, 4), picture)  # type: ignore[arg-type]
     assert all(side % 4 == 0 for side in net.seen[0][2:])
