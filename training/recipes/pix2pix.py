@@ -20,6 +20,7 @@ PIX2PIX = Recipe(
             "batch": 4,
             "total_images": 100_000,
             "tick": 4_000,
+            "generator.width": 24,
             "generator.depth": 5,
             "crop.size": 64,
             "crop.min_side": 64,
