@@ -93,10 +93,7 @@ def _reflected(side: int, multiple: int) -> Tensor:
 
 
 def translation_sheet(columns: Mapping[str, Sequence[Tensor]]) -> Image.Image:
-    """Some pictures spread over the split, uint8 [3, H, W], a row each, under the names of those columns that have any.
-
-    Serves: what goes in, what comes out, and the way back or the target.
-    """
+    """Some pictures spread over the split, uint8 [3, H, W], a row each, under the names of the columns that have any."""
     used = {name: column for name, column in columns.items() if column}
     rows = list(zip(*used.values(), strict=True))
     chosen = rows[:: max(1, len(rows) // _SHOWN)][:_SHOWN]

@@ -14,9 +14,9 @@ from training.archive.export import export_translator
 from training.nets.unet import UNet, UNetConfig
 
 
-def make(depth: int = 3, norm: str = "instance", dropout: float = 0.5, width: int = 2) -> UNet:
+def make(depth: int = 3, norm: str = "instance", **settings: float) -> UNet:
     torch.manual_seed(0)
-    return UNetConfig(width=width, depth=depth, norm=norm, dropout=dropout).build()
+    return UNetConfig(**{"width": 2, "depth": depth, "norm": norm, **settings}).build()
 
 
 def pictures(count: int, height: int, width: int) -> torch.Tensor:
@@ -115,6 +115,12 @@ def test_what_is_dropped_follows_from_the_source_and_shows_in_training_alone() -
 
 def test_without_dropout_nothing_is_drawn() -> None:
     assert drawn(make(dropout=0), 2, 16) == {}
+
+
+def test_a_residual_net_begins_with_the_picture_itself() -> None:
+    shown = pictures(2, 16, 16)
+    torch.testing.assert_close(make(residual=True)(shown), 0.97 * shown, rtol=0, atol=1e-6)
+    assert (make()(shown) - shown).abs().mean() > 0.1
 
 
 def test_first_weights_are_the_papers() -> None:
