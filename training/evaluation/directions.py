@@ -93,7 +93,7 @@ def _reflected(side: int, multiple: int) -> Tensor:
 
 
 def translation_sheet(columns: Mapping[str, Sequence[Tensor]]) -> Image.Image:
-    """Some pictures spread over the split, uint8 [3, H, W], a row each, under the names of the columns that have any."""
+    """Some pictures spread over the split, uint8 [3, H, W], a row each; columns without any are left out."""
     used = {name: column for name, column in columns.items() if column}
     rows = list(zip(*used.values(), strict=True))
     chosen = rows[:: max(1, len(rows) // _SHOWN)][:_SHOWN]

@@ -130,8 +130,7 @@ def test_first_weights_are_the_papers() -> None:
     assert all((value == 0).all() for name, value in net.named_parameters() if "bias" in name)
 
 
-@pytest.mark.parametrize("norm", ["instance", "batch"])
-@pytest.mark.parametrize("depth", [2, 5])
+@pytest.mark.parametrize(("depth", "norm"), [(2, "batch"), (5, "instance")])
 def test_a_worker_runs_what_is_exported_at_every_size(depth: int, norm: str) -> None:
     net = make(depth, norm).eval()
     for layer in net.modules():  # as untrained the picture would hardly differ from grey
