@@ -46,8 +46,8 @@ def train(
     data_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Your pictures: a folder, zip or tar, with a folder for each class or without (for a cyclegan with "
-            "trainA, trainB, testA and testB). Or a folder to look for --data in.",
+            help="Your pictures: a folder, zip or tar, with a folder for each class or without (for cyclegan and "
+            "pix2pix with trainA, trainB, testA and testB). Or a folder to look for --data in.",
             envvar="GANTRY_DATA_DIR",
         ),
     ] = None,

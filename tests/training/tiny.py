@@ -8,10 +8,12 @@ from torch import Tensor
 
 from training.config import RunConfig
 from training.config.gan import GanConfig
-from training.data import DatasetInfo, ImageDataset, UnpairedDataset, UnpairedInfo
+from training.config.paired import PairedConfig
+from training.config.translation import TranslationConfig
+from training.data import ImageDataset, PairedDataset, UnpairedDataset
 from training.steps.phase import Model
 
-SMALL = {"batch": 4, "width": 4, "hidden": 8, "blocks": 1, "pool": 2}
+SMALL = {"batch": 4, "width": 4, "hidden": 8, "blocks": 1, "depth": 3, "pool": 2}
 """Settings by the last part of their names."""
 
 SMALL_CROP = {"crop.size": 32, "crop.min_side": 32, "crop.max_side": 40}
@@ -60,11 +62,19 @@ def noise() -> UnpairedDataset:
     )
 
 
+def pairs(count: int = 5) -> PairedDataset:
+    """Noise of several sizes, and its negatives."""
+    source = torch.Generator().manual_seed(0)
+    sizes = [(3, 32, 40), (3, 36, 32)]
+    a = [torch.randint(0, 256, sizes[each % 2], dtype=torch.uint8, generator=source) for each in range(count)]
+    return PairedDataset("pairs", "train", a, [255 - picture for picture in a])
+
+
 def dataset_for(config: RunConfig) -> Any:
     """A data set of the kind that a configuration trains on."""
     if isinstance(config, GanConfig):
         return dots(attributes=config.condition.kind == "attributes")
-    return {DatasetInfo: dots, UnpairedInfo: noise}[config.info_type]()
+    return {TranslationConfig: noise, PairedConfig: pairs}[type(config)]()
 
 
 def narrowed(config: RunConfig, **changes: Any) -> RunConfig:

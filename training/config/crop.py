@@ -8,7 +8,7 @@ from training.config.run import SettingsGroup
 
 
 class CropConfig(SettingsGroup):
-    """How a training picture is cut from a picture of the data set; each is also mirrored half of the time."""
+    """How a training picture is cut from a picture of the data set."""
 
     size: Annotated[int, Field(ge=32, le=1024, multiple_of=4)] = 256
     """Height and width of what the nets see; the discriminator needs 32."""
@@ -18,6 +18,9 @@ class CropConfig(SettingsGroup):
 
     max_side: Annotated[int, Field(ge=32, le=2048)] = 286
     """Greatest such length; a length between the two is drawn, so that the nets learn several scales."""
+
+    mirror: bool = True
+    """Whether half of them are mirrored; not where left and right differ, as in letters."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:

@@ -1,5 +1,6 @@
-"""Serves random crops of two unpaired domains, each a function of (seed, step) alone."""
+"""Serves random crops of two domains, each a function of (seed, step) alone."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -8,14 +9,14 @@ from torch.nn import functional
 
 from training import seeds
 from training.config import CropConfig
+from training.data.domains import DomainsDataset
 from training.data.streams import ahead, shuffled
-from training.data.unpaired import UnpairedDataset
 
 
-class UnpairedCrops:
-    """An endless stream of batches: each domain in its own random order, each picture cropped and mirrored anew."""
+class _Crops(ABC):
+    """An endless stream of batches of both domains; each picture is cropped and mirrored anew."""
 
-    def __init__(self, dataset: UnpairedDataset, batch: int, crop: CropConfig, seed: int, device: torch.device) -> None:
+    def __init__(self, dataset: DomainsDataset, batch: int, crop: CropConfig, seed: int, device: torch.device) -> None:
         """Moves the pictures to the device, where they are in memory; those that are streamed are cut on the CPU."""
         self._domains: dict[str, Sequence[Tensor]] = {"A": dataset.a, "B": dataset.b}
         self._batch, self._crop, self._seed, self._device = batch, crop, seed, device
@@ -33,14 +34,32 @@ class UnpairedCrops:
         a, b = self._get(step)
         return a.to(self._device), b.to(self._device)
 
+    @abstractmethod
+    def _cut_all(self, step: int) -> list[Tensor]: ...
+
+    def _cut_domain(self, pictures: Sequence[Tensor], step: int, order: str, source: torch.Generator) -> Tensor:
+        """The crops of a domain's next pictures, which come in the order of this name."""
+        indices = shuffled(len(pictures), self._seed, step * self._batch, self._batch, order).tolist()
+        crops = [_cut(pictures[index], self._crop, source) for index in indices]
+        return torch.cat(crops).contiguous(memory_format=torch.channels_last)
+
+    def _source(self, step: int) -> torch.Generator:
+        return seeds.random_source(self._seed, "crops", step)
+
+
+class UnpairedCrops(_Crops):
+    """Each domain comes in its own random order."""
+
     def _cut_all(self, step: int) -> list[Tensor]:
-        source = seeds.random_source(self._seed, "crops", step)
-        batches = []
-        for name, pictures in self._domains.items():
-            indices = shuffled(len(pictures), self._seed, step * self._batch, self._batch, name).tolist()
-            crops = [_cut(pictures[index], self._crop, source) for index in indices]
-            batches.append(torch.cat(crops).contiguous(memory_format=torch.channels_last))
-        return batches
+        source = self._source(step)
+        return [self._cut_domain(pictures, step, name, source) for name, pictures in self._domains.items()]
+
+
+class PairedCrops(_Crops):
+    """Both domains come in one random order, and both pictures of a pair are cut and mirrored alike."""
+
+    def _cut_all(self, step: int) -> list[Tensor]:
+        return [self._cut_domain(pictures, step, "pairs", self._source(step)) for pictures in self._domains.values()]
 
 
 def _cut(picture: Tensor, crop: CropConfig, source: torch.Generator) -> Tensor:
@@ -53,4 +72,4 @@ def _cut(picture: Tensor, crop: CropConfig, source: torch.Generator) -> Tensor:
     cut = picture[None, :, top : top + square, left : left + square].float()
     resized = functional.interpolate(cut, (crop.size, crop.size), mode="bicubic", antialias=True)
     scaled = resized.clamp(0, 255).div(127.5).sub(1)
-    return scaled.flip(3) if mirrored < 0.5 else scaled
+    return scaled.flip(3) if crop.mirror and mirrored < 0.5 else scaled

@@ -5,16 +5,19 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from training.data.dataset import EVALUABLE, ImageDataset, Split
-from training.data.unpaired import EVALUABLE_DOMAIN, UnpairedDataset
+from training.data.domains import EVALUABLE_DOMAIN, DomainsDataset
+from training.data.paired import PairedDataset
 
 _SHOWN = 10  # names of classes, and of attributes
 
 
-def describe(dataset: ImageDataset | UnpairedDataset) -> str:
+def describe(dataset: ImageDataset | DomainsDataset) -> str:
     """Describes a training split and what it was taken from, in one or two lines."""
-    if isinstance(dataset, UnpairedDataset):
-        a, b = map(_counted, (len(dataset.a), len(dataset.b)), dataset.counts)
-        text = f"A: {a}; B: {b}; RGB, each of its own size"
+    if isinstance(dataset, DomainsDataset):
+        is_paired = isinstance(dataset, PairedDataset)
+        what = "pairs" if is_paired else "pictures"
+        a, b = (_counted(*each, what) for each in zip((len(dataset.a), len(dataset.b)), dataset.counts, strict=True))
+        text = f"{a if is_paired else f'A: {a}; B: {b}'}; RGB, each of its own size"
         in_memory = isinstance(dataset.a, list)
         small = any(each.get("test", EVALUABLE_DOMAIN) < EVALUABLE_DOMAIN for each in dataset.counts)
         needed = f"{EVALUABLE_DOMAIN} test pictures of each domain"
@@ -33,9 +36,9 @@ def describe(dataset: ImageDataset | UnpairedDataset) -> str:
     return f"{dataset.name}: {text}{too_small}{streamed}"
 
 
-def _counted(count: int, counts: Mapping[Split, int]) -> str:
+def _counted(count: int, counts: Mapping[Split, int], what: str = "pictures") -> str:
     held = ", ".join(f"{counts[split]:,} {split}" for split in ("validation", "test") if split in counts)
-    return f"{count:,} of {sum(counts.values()):,} pictures to train on ({held})" if held else f"{count:,} to train on"
+    return f"{count:,} of {sum(counts.values()):,} {what} to train on ({held})" if held else f"{count:,} to train on"
 
 
 def _listed(what: str, names: tuple[str, ...]) -> str:

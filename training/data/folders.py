@@ -75,8 +75,8 @@ def load_pictures(path: Path, name: str, split: Split, size: int | None = None) 
         raise DataError(f"{path}: holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
     if any(folder in DOMAINS for file in pictures for folder in file.path.split("/")[-2:-1]):
         raise DataError(
-            f"{path}: is a set of two domains ({' and '.join(DOMAINS)}), for cyclegan; expected a folder of "
-            "pictures, or of a folder for each class"
+            f"{path}: is a set of two domains ({' and '.join(DOMAINS)}), for cyclegan and pix2pix; expected a folder "
+            "of pictures, or of a folder for each class"
         )
     layout = read_layout(path, pictures, notes)
     splits = _divided(path, layout)

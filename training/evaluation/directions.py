@@ -1,22 +1,21 @@
 """How well a model translates pictures between two domains, in each direction that it knows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 
 from training import distributed
-from training.data import EVALUABLE_DOMAIN, UnpairedDataset
+from training.data import EVALUABLE_DOMAIN, DomainsDataset, PairedDataset
 from training.evaluation.features import FIXED, IMAGENET_CLASSES, extract_features, resized
 from training.evaluation.findings import EvaluationError, Findings, share
 from training.evaluation.metrics import kernel_distance
 from training.evaluation.page import beside, headed
+from training.evaluation.pairs import PAIRS_PROTOCOL, measure_pairs
 from training.grids import enlarged_grid, to_uint8
-from training.nets.translator import MULTIPLE
 
 _SHOWN, _SHEET_SIDE = 5, 192  # pictures of each domain on the sheet, and their pixels
 _INCEPTION_SIDE = 299
@@ -25,7 +24,7 @@ _INCEPTION_SIDE = 299
 def measure_directions(
     generator: nn.Module,
     config: Any,
-    test: UnpairedDataset,
+    test: DomainsDataset,
     device: torch.device,
     inception_weights: Path | None = None,
 ) -> Findings:
@@ -45,9 +44,10 @@ def measure_directions(
         target = 1 - source
         way = f"{domains[source]}_to_{domains[target]}"
         distributed.say(f"translating {len(real[source])} test pictures, {way.replace('_', ' ')}…")
-        exact = [translate(there, picture.to(device).float() / 127.5 - 1) for picture in real[source]]
+        floats = [picture.to(device).float() / 127.5 - 1 for picture in real[source]]
+        exact = [translate(there, picture, config.multiple) for picture in floats]
         outputs = [to_uint8(picture).cpu() for picture in exact]
-        cycled = [to_uint8(translate(back, picture)).cpu() for picture in exact] if back else []
+        cycled = [to_uint8(translate(back, picture, config.multiple)).cpu() for picture in exact] if back else []
         ours, wanted = extract_features(outputs, device), seen[target].features
         found.add(f"kid/{way}", kernel_distance(ours.features, wanted), kernel_distance(wanted[::2], wanted[1::2]))
         for what, domain in (("top1", target), ("still", source)):
@@ -59,7 +59,11 @@ def measure_directions(
         if inception_weights:
             pairs = (real[target], outputs), (real[target][::2], real[target][1::2])
             found.add(f"inception_fid/{way}", *(_inception_distance(*pair, inception_weights) for pair in pairs))
-        sheets.append(headed(way.replace("_", " "), translation_sheet(real[source], outputs, cycled)))
+        columns = {"input": real[source], "translated": outputs, "and back": cycled}
+        if isinstance(test, PairedDataset):
+            measure_pairs(way, real[source], outputs, real[target], found)
+            columns["target"] = real[target]
+        sheets.append(headed(way.replace("_", " "), translation_sheet(columns)))
     found.panels.append(beside(*sheets))
     return found
 
@@ -73,20 +77,28 @@ def ways_of(generator: nn.Module) -> Iterator[tuple[int, nn.Module, nn.Module | 
 
 
 @torch.inference_mode()
-def translate(translator: nn.Module, picture: Tensor) -> Tensor:
+def translate(translator: nn.Module, picture: Tensor, multiple: int) -> Tensor:
     """Translates a picture of any size, float32 [3, H, W] in [-1, 1]: reflected to the net's multiple, cropped back."""
     height, width = picture.shape[1:]
-    padded = functional.pad(picture[None], (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="reflect")
-    translated: Tensor = translator(padded)
+    padded = picture[:, _reflected(height, multiple)][:, :, _reflected(width, multiple)]
+    translated: Tensor = translator(padded[None])
     return translated[0, :, :height, :width]
 
 
-def translation_sheet(*columns: Sequence[Tensor]) -> Image.Image:
-    """Some pictures spread over the split, uint8 [3, H, W], a row each: before, after and, if any, the way back."""
-    used = [column for column in columns if column]
-    rows = list(zip(*used, strict=True))[:: max(1, len(used[0]) // _SHOWN)][:_SHOWN]
-    tiles = torch.stack([resized(picture, _SHEET_SIDE) for row in rows for picture in row])
-    return enlarged_grid(tiles, columns=len(used), heads=("input", "translated", "and back")[: len(used)])
+def _reflected(side: int, multiple: int) -> Tensor:
+    """The places of a side that is reflected at its end, as often as it takes, up to a multiple; as serving does."""
+    period = max(1, 2 * (side - 1))
+    places = torch.arange(side + -side % multiple) % period
+    return torch.minimum(places, period - places)
+
+
+def translation_sheet(columns: Mapping[str, Sequence[Tensor]]) -> Image.Image:
+    """Some pictures spread over the split, uint8 [3, H, W], a row each; columns without any are left out."""
+    used = {name: column for name, column in columns.items() if column}
+    rows = list(zip(*used.values(), strict=True))
+    chosen = rows[:: max(1, len(rows) // _SHOWN)][:_SHOWN]
+    tiles = torch.stack([resized(picture, _SHEET_SIDE) for row in chosen for picture in row])
+    return enlarged_grid(tiles, columns=len(used), heads=[*used])
 
 
 def _faithfulness(
@@ -117,7 +129,7 @@ def _inception_distance(real: Sequence[Tensor], fake: Sequence[Tensor], weights:
     return float(metric.compute())
 
 
-def _protocol(test: UnpairedDataset, config: Any, inception_weights: Path | None) -> dict[str, str]:
+def _protocol(test: DomainsDataset, config: Any, inception_weights: Path | None) -> dict[str, str]:
     sides = sorted({min(picture.shape[1:]) for picture in (*test.a, *test.b)})
     resolution = f"{sides[0]}" if len(sides) == 1 else f"{sides[0]} to {sides[-1]}"
     entries = {
@@ -136,6 +148,8 @@ def _protocol(test: UnpairedDataset, config: Any, inception_weights: Path | None
         "colour_cast": "mean over pictures of output minus input per channel, in levels of 0 to 255",
         "seeds": "nothing is random",
     }
+    if isinstance(test, PairedDataset):
+        entries |= PAIRS_PROTOCOL
     if inception_weights:
         entries["inception_fid"] = (
             f"torchmetrics with {inception_weights.name}, 2048 features, resized to {_INCEPTION_SIDE} by antialiased "

@@ -1,8 +1,9 @@
-"""A cheap quality figure for every tick: how near a generator's pictures are to the validation split.
+"""Cheap quality figures for every tick: how near a generator's pictures are to the validation split.
 
 Features are those of a convolutional net with fixed random weights, which needs no training and fits any pictures: it
 ranks half-trained, noisy, blurred and collapsed generators as the eye does, where plain pixels miss blur. The figure
 compares checkpoints of one data set, and says nothing across data sets. `gantry evaluate` measures in better features.
+Where translations have targets, their L1 comes first: a translation may be a good picture of another thing.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from training import seeds
 from training.config.gan import GanConfig
+from training.data import PairedDataset
 from training.evaluation.directions import translate, ways_of
 from training.evaluation.features import resized
 from training.evaluation.metrics import kernel_distance
@@ -22,6 +24,7 @@ from training.evaluation.sample import Sampler
 from training.grids import to_uint8
 
 QUALITY = "kernel_distance_random_convolutions"  # lower is better, and 0 what real pictures have in the mean
+DIFFERENCE = "l1"  # of intensities in 0 to 1, where there are targets
 
 _MADE, _REAL, _TRANSLATED = 500, 1_000, 32  # pictures
 _LARGEST = 64  # larger pictures are averaged down to it
@@ -30,11 +33,11 @@ _WIDTHS = (32, 64, 128)
 
 
 def validation_quality(config: Any, validation: Any, device: torch.device) -> Callable[[nn.Module], dict[str, float]]:
-    """Prepares the figure: the real side, the validation split, is looked at once.
+    """Prepares the figures: the real side, the validation split, is looked at once.
 
     Returns:
-        A function of the generator, on `device`, that gives the figure by its name; the same pictures are made each
-        time; no figure where the split has less than two pictures. It leaves the generator's mode as it was.
+        A function of the generator, on `device`, that gives the figures by their names; the same pictures are made
+        each time; no figure where the split has less than two pictures. It leaves the generator's mode as it was.
     """
     is_gan = isinstance(config, GanConfig)
     if min(map(len, (validation,) if is_gan else (validation.a, validation.b))) < _FEWEST:
@@ -43,9 +46,9 @@ def validation_quality(config: Any, validation: Any, device: torch.device) -> Ca
 
     def quality(generator: nn.Module) -> dict[str, float]:
         was_training = generator.training
-        figure = measure(generator.eval())
+        figures = measure(generator.eval())
         generator.train(was_training)
-        return {QUALITY: figure}
+        return figures
 
     return quality
 
@@ -63,29 +66,32 @@ def random_features(images: Tensor) -> Tensor:
     return functional.adaptive_avg_pool2d(maps, 2).flatten(1)
 
 
-def _samples(config: Any, validation: Any, device: torch.device) -> Callable[[nn.Module], float]:
+def _samples(config: Any, validation: Any, device: torch.device) -> Callable[[nn.Module], dict[str, float]]:
     sampler = Sampler(nn.Identity(), config.condition, config.latent_size, validation.info, device, validation.known)
     real = random_features(validation.images[:_REAL].to(device))
     latents, _, draws = sampler.draw(_MADE)
 
-    def measure(generator: nn.Module) -> float:
+    def measure(generator: nn.Module) -> dict[str, float]:
         made = replace(sampler, generator=generator).make(latents, draws)
-        return kernel_distance(random_features(made.to(device)), real)
+        return {QUALITY: kernel_distance(random_features(made.to(device)), real)}
 
     return measure
 
 
-def _translations(config: Any, validation: Any, device: torch.device) -> Callable[[nn.Module], float]:
+def _translations(config: Any, validation: Any, device: torch.device) -> Callable[[nn.Module], dict[str, float]]:
     domains = [torch.stack([_square(each, config.crop.size) for each in side]) for side in (validation.a, validation.b)]
     real = [random_features(squares.to(device)) for squares in domains]
     shown = [squares[:_TRANSLATED].to(device).float() / 127.5 - 1 for squares in domains]
 
-    def measure(generator: nn.Module) -> float:
-        distances = []
+    def measure(generator: nn.Module) -> dict[str, float]:
+        distances, differences = [], []
         for source, there, _ in ways_of(generator):
-            made = to_uint8(torch.stack([translate(there, picture) for picture in shown[source]]))
-            distances.append(kernel_distance(random_features(made), real[1 - source]))
-        return sum(distances) / len(distances)
+            made = torch.stack([translate(there, picture, config.multiple) for picture in shown[source]])
+            distances.append(kernel_distance(random_features(to_uint8(made)), real[1 - source]))
+            if isinstance(validation, PairedDataset):
+                differences.append(float((made - shown[1 - source]).abs().mean() / 2))
+        figures = {DIFFERENCE: differences, QUALITY: distances}
+        return {name: sum(values) / len(values) for name, values in figures.items() if values}
 
     return measure
 

@@ -4,6 +4,7 @@ Both are fully convolutional. The instance normalisation is written out as a mea
 format that convolutions in bfloat16 are fastest in; torch's own module does not.
 """
 
+import itertools
 from typing import Annotated
 
 import torch
@@ -43,14 +44,22 @@ class TranslatorConfig(SettingsGroup):
 
 
 class PatchConfig(SettingsGroup):
-    """The shape of both discriminators."""
+    """The shape of a discriminator of patches."""
 
     width: Annotated[int, Field(ge=1, le=512)] = 64
     """Channels of the first feature maps."""
 
-    def build(self) -> "PatchDiscriminator":
-        """Makes the net of one domain."""
-        return PatchDiscriminator(self.width)
+    halvings: Annotated[int, Field(ge=1, le=5)] = 3
+    """How often resolution halves; it decides the side of a patch: 16 pixels with 1, 34 with 2, and the papers' 70
+    with 3."""
+
+    def build(self, channels: int = 3) -> "PatchDiscriminator":
+        """Makes the net.
+
+        Args:
+            channels: Of what it is shown; 6 for two pictures, one of which is the condition of the other.
+        """
+        return PatchDiscriminator(self, channels)
 
 
 class InstanceNorm(nn.Module):
@@ -104,7 +113,7 @@ class Translator(nn.Module):
             nn.ReLU(),
             last,
         )
-        self.apply(_draw_weights)
+        self.apply(draw_weights)
         if config.residual:
             nn.init.zeros_(last.weight)
 
@@ -117,8 +126,21 @@ class Translator(nn.Module):
         Returns:
             float32 [B, 3, H, W] in [-1, 1].
         """
-        change = self.layers(pictures.contiguous(memory_format=torch.channels_last)).float()
-        return torch.tanh(change + torch.atanh(_WITHIN * pictures.float()) if self.residual else change)
+        change = self.layers(pictures.contiguous(memory_format=torch.channels_last))
+        return bounded(change, pictures if self.residual else None)
+
+
+def bounded(change: Tensor, pictures: Tensor | None) -> Tensor:
+    """What a net's last layer gave as a picture: by itself, or as a change of a picture, of which 0 is none.
+
+    Args:
+        change: [B, 3, H, W], unbounded.
+        pictures: float32 [B, 3, H, W] in [-1, 1]; None where nothing is changed.
+
+    Returns:
+        float32 [B, 3, H, W] in [-1, 1].
+    """
+    return torch.tanh(change.float() if pictures is None else change.float() + torch.atanh(_WITHIN * pictures.float()))
 
 
 class TranslatorPair(nn.Module):
@@ -137,43 +159,47 @@ class TranslatorPair(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Scores overlapping patches of 70x70 pixels: higher means more likely real (Isola et al., 2017, arXiv:1611.07004).
+    """Scores overlapping patches: higher means more likely real (Isola et al., 2017, arXiv:1611.07004).
 
-    The first layer and the last are not normalised.
+    The first layer and the last are not normalised. Where the papers have batch normalisation their batch is of one
+    picture, so that it normalises as this does.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, config: PatchConfig, channels: int = 3) -> None:
         """Makes the net.
 
         Args:
-            width: Channels of the first feature maps.
+            config: Its shape.
+            channels: Of what it is shown.
         """
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(3, width, kernel_size=4, stride=2, padding=1)]
-        for before, after, stride in ((1, 2, 2), (2, 4, 2), (4, 8, 1)):
+        widths = [config.width * min(2**halving, 8) for halving in range(config.halvings + 1)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, config.width, kernel_size=4, stride=2, padding=1)]
+        for number, (before, after) in enumerate(itertools.pairwise(widths), start=1):
+            stride = 2 if number < config.halvings else 1
             layers += [
                 nn.LeakyReLU(0.2),
-                nn.Conv2d(before * width, after * width, kernel_size=4, stride=stride, padding=1, bias=False),
+                nn.Conv2d(before, after, kernel_size=4, stride=stride, padding=1, bias=False),
                 InstanceNorm(),
             ]
-        layers += [nn.LeakyReLU(0.2), nn.Conv2d(8 * width, 1, kernel_size=4, stride=1, padding=1)]
+        layers += [nn.LeakyReLU(0.2), nn.Conv2d(widths[-1], 1, kernel_size=4, stride=1, padding=1)]
         self.layers = nn.Sequential(*layers)
-        self.apply(_draw_weights)
+        self.apply(draw_weights)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Scores patches.
 
         Args:
-            pictures: float32 [B, 3, H, W] in [-1, 1], H and W at least 32.
+            pictures: float32 [B, channels, H, W] in [-1, 1], H and W at least 32.
 
         Returns:
-            float32 [B, 1, H / 8 - 2, W / 8 - 2], unbounded.
+            float32 [B, 1, H / 2^halvings - 2, W / 2^halvings - 2], unbounded.
         """
         scores: Tensor = self.layers(pictures.contiguous(memory_format=torch.channels_last))
         return scores.float()
 
 
-def _draw_weights(module: nn.Module) -> None:
+def draw_weights(module: nn.Module) -> None:
     """The paper's first weights: normal with a standard deviation of 0.02; biases of zero."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, std=0.02)

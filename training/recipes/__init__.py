@@ -7,11 +7,12 @@ from training.recipes.cgan import CGAN
 from training.recipes.cyclegan import CYCLEGAN, CYCLEGAN_LITE
 from training.recipes.dcgan import DCGAN
 from training.recipes.infogan import INFOGAN
+from training.recipes.pix2pix import PIX2PIX
 from training.recipes.recipe import Recipe
 from training.recipes.wgan_gp import WGAN_GP
 
 RECIPES: dict[str, Recipe] = {
-    recipe.defaults.recipe: recipe for recipe in (CGAN, INFOGAN, DCGAN, WGAN_GP, CYCLEGAN, CYCLEGAN_LITE)
+    recipe.defaults.recipe: recipe for recipe in (CGAN, INFOGAN, DCGAN, WGAN_GP, CYCLEGAN, CYCLEGAN_LITE, PIX2PIX)
 }
 """Every recipe by its name."""
 

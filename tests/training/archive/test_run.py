@@ -1,30 +1,37 @@
 """An evaluated run becomes an archive whose card says what the run's folder knows; any other run is refused."""
 
+import io
 import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from gantry.v1 import models_pb2, worker_pb2
+from gantry.v1.generation_pb2 import DIRECTION_A_TO_B, DIRECTION_B_TO_A, IMAGE_FORMAT_PNG
 from services.worker.archive import open_archive
 from services.worker.execution import plan_of
 from services.worker.generation import GenerationModel
 from services.worker.latents import draw_latent
+from services.worker.runner import Runner
 from tests.training.tiny import MEANINGS, attribute_gan, dots
 from training import engine
 from training.archive.package import ArchivingError
 from training.archive.run import archive_run
 from training.config import RunConfig
+from training.config.paired import PairedConfig
 from training.config.translation import TranslationConfig
 from training.data import sources
 from training.evaluation.classifier import ClassifierConfig
+from training.evaluation.directions import translate
 from training.evaluation.evaluate import evaluate_run, trained_on
 from training.evaluation.result import Evaluation
+from training.grids import to_uint8
 from training.recipes import RECIPES, parse_config
 
 INFOGAN = (
@@ -208,3 +215,47 @@ def test_a_cyclegans_card_names_its_domains(tmp_path: Path) -> None:
     translation = archive.card.translation
     assert (translation.domain_a, translation.domain_b, translation.trained_side) == ("horse", "zebra", 32)
     assert archive.card.training_data.images == 2
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_pix2pix_is_served_one_way_at_every_size(tmp_path: Path) -> None:
+    """Sides are padded to 2^3, and what a worker makes is what the run's net makes of the padded picture."""
+    noise = np.random.default_rng(0)
+    (tmp_path / "own" / "train").mkdir(parents=True)
+    for number in range(4):
+        (tmp_path / "own" / "train" / f"{number}.png").write_bytes(png(noise.integers(0, 256, (32, 64, 3), np.uint8)))
+    config = PairedConfig(
+        recipe="pix2pix", data="own", total_images=4, tick=4, domain_a="photo", domain_b="map", direction="b_to_a",
+        precision="float32",
+    ).changed(
+        {"generator.width": 2, "generator.depth": 3, "discriminator.width": 2}
+        | {f"crop.{name}": 32 for name in ("size", "min_side", "max_side")}
+    )  # fmt: skip
+    archive = archived(config, tmp_path, tmp_path)
+    assert list(archive.graphs) == ["b_to_a.pt2"]
+    (graph,) = archive.card.graphs
+    assert (graph.source_domain, graph.target_domain) == ("map", "photo")
+    assert (archive.card.translation.multiple, archive.card.translation.trained_side) == (8, 32)
+
+    runner, net = Runner(archive, "float32"), engine.load_run(tmp_path / "run").generator["b_to_a"]
+    for height, width in ((32, 32), (17, 30), (40, 23)):
+        sent = noise.integers(0, 256, (height, width, 3), np.uint8)
+        items = [
+            worker_pb2.WorkItem(
+                translate=worker_pb2.TranslateWork(image=png(sent), direction=way, max_pixels=1 << 20),
+                format=IMAGE_FORMAT_PNG,
+            )
+            for way in (DIRECTION_B_TO_A, DIRECTION_A_TO_B, DIRECTION_B_TO_A)
+        ]
+        made, refused, again = runner.run(worker_pb2.WorkRequest(items=items)).results
+        assert "direction" in refused.error
+        assert made == again  # dropout is for training alone
+        floats = torch.from_numpy(sent).permute(2, 0, 1).float() / 127.5 - 1
+        wanted = to_uint8(translate(net, floats, config.multiple)).permute(1, 2, 0).numpy()
+        served = np.asarray(Image.open(io.BytesIO(made.image.data)))
+        assert np.abs(served.astype(int) - wanted).max() <= 1

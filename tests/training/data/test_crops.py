@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from training.config import CropConfig
-from training.data import UnpairedCrops, UnpairedDataset
+from training.data import PairedCrops, PairedDataset, UnpairedCrops, UnpairedDataset
 
 CPU = torch.device("cpu")
 
@@ -60,6 +60,24 @@ def test_about_half_of_the_crops_are_mirrored() -> None:
     slopes = [slope(crop) for step in range(30) for crop in source.batch(step)[0]]
     mirrored = sum(value < 0 for value in slopes)
     assert 120 < mirrored < 180
+
+
+def test_nothing_is_mirrored_where_that_is_not_wanted() -> None:
+    crop = CropConfig(size=32, min_side=32, max_side=48, mirror=False)
+    source = UnpairedCrops(UnpairedDataset("ramps", "train", [ramp(40, 40)], [ramp(40, 40)]), 10, crop, 0, CPU)
+    assert all(slope(crop) > 0 for step in range(5) for domain in source.batch(step) for crop in domain)
+
+
+def test_both_pictures_of_a_pair_are_cut_and_mirrored_alike() -> None:
+    pictures = [ramp(64, 64), ramp(50, 80).flip(2), ramp(90, 40).flip(1)]
+    dataset = PairedDataset("ramps", "train", pictures, [255 - picture for picture in pictures])
+    source = PairedCrops(dataset, 2, CropConfig(size=32, min_side=32, max_side=64), 0, CPU)
+    places = set()
+    for step in range(20):
+        a, b = source.batch(step)
+        torch.testing.assert_close(b, -a, rtol=0, atol=0.01)
+        places |= {round(float(crop[1].min()), 2) for crop in a}
+    assert len(places) > 10  # they are cut anew each time
 
 
 def test_scales_cover_the_range_that_was_asked_for() -> None:

@@ -15,8 +15,8 @@ from tests.training.data.files import BLUE, RED, WRITERS, as_folder, as_tar, as_
 from training.config import CropConfig
 from training.data import (
     DataError,
+    DomainsInfo,
     UnpairedCrops,
-    UnpairedInfo,
     describe,
     load,
     load_unpaired,
@@ -273,7 +273,7 @@ def test_a_path_that_is_no_data_set_has_no_name(tmp_path: Path) -> None:
 def test_what_a_model_remembers_of_its_data(tmp_path: Path) -> None:
     as_folder(tmp_path / "own", FILES)
     info = load_unpaired("own", "train", tmp_path).info
-    assert info == UnpairedInfo(
+    assert info == DomainsInfo(
         "own", licence="not known to Gantry; ask whoever gave the pictures", images=3, fingerprint=info.fingerprint
     )
     as_zip(tmp_path / "horse2zebra.zip", FILES)
@@ -331,7 +331,7 @@ def test_streamed_crops_equal_resident_ones(tmp_path: Path, monkeypatch: pytest.
     }
     path = as_zip(tmp_path / "own.zip", noise)
     resident = load_unpaired("own", "train", path)
-    monkeypatch.setattr("training.data.unpaired.MEMORY_BUDGET", 100)
+    monkeypatch.setattr("training.data.domains.MEMORY_BUDGET", 100)
     streamed = load_unpaired("own", "train", path)
     assert isinstance(resident.a, list)
     assert not isinstance(streamed.a, list)

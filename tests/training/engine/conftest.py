@@ -9,10 +9,12 @@ from PIL import Image
 from training.conditions import CodesCondition, LabelCondition
 from training.config import CropConfig, OptimizerConfig, RunConfig
 from training.config.gan import GanConfig
+from training.config.paired import PairedConfig
 from training.config.translation import TranslationConfig
 from training.nets.patches import PatchDiscriminatorConfig, PatchGeneratorConfig
 from training.nets.posterior import PosteriorConfig
 from training.nets.translator import PatchConfig, TranslatorConfig
+from training.nets.unet import UNetConfig
 from training.recipes import RECIPES
 from training.terms.information import CategoricalInformation, ContinuousInformation
 
@@ -63,13 +65,7 @@ def infogan() -> GanConfig:
 @pytest.fixture
 def cyclegan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TranslationConfig:
     """Twelve steps, of which nine find the pools full; the data lie where GANTRY_DATA_DIR says."""
-    for domain, count in (("A", 3), ("B", 4)):
-        folder = tmp_path / "data" / "noise" / f"train{domain}"
-        folder.mkdir(parents=True)
-        for number in range(count):
-            grey = np.random.default_rng((ord(domain), number)).normal(128, 60 + 10 * number, (36, 40))
-            Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB").save(folder / f"{number}.png")
-    monkeypatch.setenv("GANTRY_DATA_DIR", str(tmp_path / "data"))
+    _write_noise(tmp_path / "data", monkeypatch, a=3, b=4)
     return TranslationConfig(
         recipe="cyclegan",
         data="noise",
@@ -86,12 +82,49 @@ def cyclegan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TranslationConf
     )
 
 
+@pytest.fixture
+def pix2pix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PairedConfig:
+    """Eight steps of two pairs, with dropout and statistics of batches."""
+    _write_noise(tmp_path / "data", monkeypatch, a=5, b=5)
+    return PairedConfig(
+        recipe="pix2pix",
+        data="noise",
+        domain_a="fog",
+        domain_b="snow",
+        batch=2,
+        total_images=16,
+        tick=8,
+        precision="float32",
+        generator=UNetConfig(width=2, depth=3, norm="batch"),
+        discriminator=PatchConfig(width=2, halvings=2),
+        crop=CropConfig(size=32, min_side=32, max_side=36),
+        optimizer=DECAYING,
+    )
+
+
+def _write_noise(folder: Path, monkeypatch: pytest.MonkeyPatch, **counts: int) -> None:
+    """Writes pictures of each domain and says where they are."""
+    for domain, count in counts.items():
+        place = folder / "noise" / f"train{domain.upper()}"
+        place.mkdir(parents=True)
+        for number in range(count):
+            grey = np.random.default_rng((ord(domain.upper()), number)).normal(128, 60 + 10 * number, (36, 40))
+            Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB").save(place / f"{number}.png")
+    monkeypatch.setenv("GANTRY_DATA_DIR", str(folder))
+
+
 @pytest.fixture(
-    params=["cgan", "infogan", "cyclegan", *(pytest.param(r, marks=pytest.mark.slow) for r in ("dcgan", "wgan-gp"))]
+    params=[
+        "cgan",
+        "infogan",
+        "cyclegan",
+        "pix2pix",
+        *(pytest.param(r, marks=pytest.mark.slow) for r in ("dcgan", "wgan-gp")),
+    ]
 )
 def any_recipe(request: pytest.FixtureRequest, config: GanConfig) -> RunConfig:
     """A run of each recipe in turn."""
-    if request.param in ("infogan", "cyclegan"):
+    if request.param in ("infogan", "cyclegan", "pix2pix"):
         recipe: RunConfig = request.getfixturevalue(request.param)
         return recipe
     if request.param == "cgan":

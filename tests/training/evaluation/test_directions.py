@@ -1,11 +1,13 @@
 """Translators whose faults are known, against a network that has seen the world."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from training.config.paired import PairedConfig
 from training.config.translation import TranslationConfig
-from training.data import UnpairedDataset
+from training.data import PairedDataset, UnpairedDataset
 from training.evaluation.directions import measure_directions, translate, translation_sheet
 from training.evaluation.findings import EvaluationError
 from training.nets.translator import TranslatorPair
@@ -26,6 +28,18 @@ class Shift(nn.Module):
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         self.seen.append(tuple(pictures.shape))
         return pictures + self.change
+
+
+class Kept(nn.Module):
+    """Gives what it is given, and keeps it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        self.seen += pictures
+        return pictures
 
 
 def pictures(brightness: int, count: int, seed: int) -> list[torch.Tensor]:
@@ -92,6 +106,36 @@ def test_a_model_of_one_way_has_figures_of_that_way_alone():
     assert not any("light_to_dark" in name or "cycle" in name for name in names)
 
 
+@pytest.mark.parametrize("direction", ["a_to_b", "b_to_a"])
+def test_translations_that_have_targets_are_measured_against_them(direction: str):
+    """Half of the way from dark to light, or back."""
+    dark = pictures(20, 4, seed=0)
+    test = PairedDataset("shades", "test", dark, [picture + 160 for picture in dark])
+    config = PairedConfig(
+        recipe="pix2pix", data="shades", total_images=1, tick=1, domain_a="dark", domain_b="light", direction=direction
+    ).changed({"generator.depth": 3})
+    change = 80 / 127.5 * (1 if direction == "a_to_b" else -1)
+    found = measure_directions(nn.ModuleDict({direction: Shift(change)}), config, test, CPU)
+    outcome = found.evaluation
+    way = "dark_to_light" if direction == "a_to_b" else "light_to_dark"
+    assert outcome[f"l1/{way}"].value == pytest.approx(80 / 255, abs=0.001)
+    assert outcome["l1/untranslated"].value == pytest.approx(160 / 255, abs=0.001)
+    assert outcome["ssim/untranslated"].value < outcome[f"ssim/{way}"].value < 1
+    assert f"kid/{way}" in {metric.name for metric in outcome.metrics}
+    assert {"l1", "ssim"} <= outcome.protocol.keys()
+    (panel,) = found.panels
+    assert panel.width == 3 * 194 + 2  # input, translated, target
+
+
+def test_a_perfect_translation_is_like_its_target_in_all():
+    dark = pictures(20, 4, seed=0)
+    test = PairedDataset("shades", "test", dark, [picture + 160 for picture in dark])
+    config = PairedConfig(recipe="pix2pix", data="shades", total_images=1, tick=1)
+    outcome = measure_directions(nn.ModuleDict({"a_to_b": Shift(160 / 127.5)}), config, test, CPU).evaluation
+    assert outcome["ssim/A_to_B"].value == pytest.approx(1, abs=1e-4)
+    assert outcome["l1/A_to_B"].value == pytest.approx(0, abs=1e-6)
+
+
 def test_too_few_pictures_are_refused():
     test = UnpairedDataset("shades", "test", pictures(20, 3, seed=0), pictures(180, 4, seed=1))
     config = TranslationConfig(recipe="cyclegan", data="shades", total_images=1, tick=1)
@@ -101,14 +145,15 @@ def test_too_few_pictures_are_refused():
 
 def test_the_sheet_has_a_row_for_each_of_five_pictures():
     of_ten = pictures(20, 10, seed=0)
-    width, height = translation_sheet(of_ten, of_ten, of_ten).size
+    width, height = translation_sheet({"in": of_ten, "out": of_ten, "none": [], "back": of_ten}).size
     assert width == 3 * 194 + 2
     assert 5 * 194 + 2 < height < 5 * 194 + 40  # names stand above
 
 
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 31), (40, 50)])
-def test_a_picture_of_any_size_keeps_it(height, width):
-    net = Shift(0.0)
-    picture = torch.rand(3, height, width) * 2 - 1
-    assert torch.equal(translate(net, picture), picture)  # type: ignore[arg-type]
-    assert all(side % 4 == 0 for side in net.seen[0][2:])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 31), (40, 50), (1, 2)])
+@pytest.mark.parametrize("multiple", [4, 64])
+def test_a_picture_of_any_size_keeps_it_and_is_padded_as_by_serving(height, width, multiple):
+    net, picture = Kept(), torch.rand(3, height, width) * 2 - 1
+    assert torch.equal(translate(net, picture, multiple), picture)
+    missing = ((0, 0), (0, -height % multiple), (0, -width % multiple))
+    assert torch.equal(net.seen[0], torch.from_numpy(np.pad(picture.numpy(), missing, mode="reflect")))

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from training.config.paired import PairedConfig
 from training.config.translation import TranslationConfig
-from training.data import UnpairedDataset
-from training.evaluation.quality import QUALITY, random_features, validation_quality
+from training.data import PairedDataset, UnpairedDataset
+from training.evaluation.quality import DIFFERENCE, QUALITY, random_features, validation_quality
 from training.recipes import RECIPES
 
 CPU = torch.device("cpu")
@@ -105,3 +106,19 @@ def test_translations_are_compared_with_the_target_domain():
     figures = [quality(pair(change / 127.5))[QUALITY] for change in (0, 80, 160)]
     assert figures[0] > figures[1] > figures[2]
     assert figures[2] < 0.05 * figures[0]
+
+
+@pytest.mark.parametrize("direction", ["a_to_b", "b_to_a"])
+def test_where_there_are_targets_their_l1_comes_first(direction: str):
+    source = torch.Generator().manual_seed(0)
+    dark = [torch.randint(20, 80, (3, 40, 50), generator=source).byte() for _ in range(6)]
+    config = PairedConfig(recipe="pix2pix", data="shades", total_images=1, tick=1, direction=direction).changed(
+        {"generator.depth": 3, "crop.size": 32, "crop.min_side": 32, "crop.max_side": 32}
+    )
+    pairs = PairedDataset("shades", "validation", dark, [picture + 160 for picture in dark])
+    quality = validation_quality(config, pairs, CPU)
+    sign = 1 if direction == "a_to_b" else -1
+    figures = [quality(nn.ModuleDict({direction: Shift(sign * change / 127.5)})) for change in (0, 80, 160)]
+    assert [next(iter(each)) for each in figures] == [DIFFERENCE] * 3
+    assert [each[DIFFERENCE] for each in figures] == pytest.approx([160 / 255, 80 / 255, 0], abs=1e-3)
+    assert figures[2][QUALITY] < 0.05 * figures[0][QUALITY]

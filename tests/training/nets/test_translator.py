@@ -104,25 +104,30 @@ def test_even_maps_stay_finite() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (128, 128), (256, 256), (64, 96)])
-def test_the_discriminator_scores_patches(height: int, width: int) -> None:
-    scores = PatchConfig(width=2).build()(torch.randn(1, 3, height, width))
-    assert scores.shape == (1, 1, height // 8 - 2, width // 8 - 2)
+@pytest.mark.parametrize("halvings", [1, 2, 3])
+def test_the_discriminator_scores_patches(height: int, width: int, halvings: int) -> None:
+    scores = PatchConfig(width=2, halvings=halvings).build()(torch.randn(1, 3, height, width))
+    assert scores.shape == (1, 1, height // 2**halvings - 2, width // 2**halvings - 2)
 
 
-def test_a_score_sees_seventy_pixels_a_side() -> None:
+@pytest.mark.parametrize(("halvings", "side"), [(1, 16), (2, 34), (3, 70)])
+@pytest.mark.parametrize("channels", [3, 6])
+def test_a_score_sees_a_patch_of_every_channel(halvings: int, side: int, channels: int) -> None:
     torch.manual_seed(0)
-    net = PatchConfig(width=4).build()
+    net = PatchConfig(width=4, halvings=halvings).build(channels)
     # The normalisation's statistics are of the whole picture; without it, what is left is the receptive field.
     net.layers = nn.Sequential(*[layer for layer in net.layers if not isinstance(layer, InstanceNorm)])
     for layer in net.layers:
         if isinstance(layer, nn.Conv2d):
             nn.init.uniform_(layer.weight, 0.1, 1)  # all positive, so that nothing cancels
-    pictures = torch.rand(1, 3, 160, 160, requires_grad=True)
+    pictures = torch.rand(1, channels, 160, 160, requires_grad=True)
     scores = net(pictures)
-    scores[0, 0, 9, 9].backward()
-    rows, columns = pictures.grad[0].abs().sum(0).nonzero().T
-    assert rows.max() - rows.min() + 1 == 70
-    assert columns.max() - columns.min() + 1 == 70
+    middle = scores.shape[2] // 2
+    scores[0, 0, middle, middle].backward()
+    for seen in pictures.grad[0].abs():
+        rows, columns = seen.nonzero().T
+        assert rows.max() - rows.min() + 1 == side
+        assert columns.max() - columns.min() + 1 == side
 
 
 def test_every_parameter_of_the_discriminator_learns() -> None:

@@ -13,6 +13,7 @@ from training import recipes
 from training.archive.package import list_graphs
 from training.config import ConfigError
 from training.config.gan import GanConfig
+from training.config.paired import PairedConfig
 from training.config.translation import TranslationConfig
 from training.data import DATASETS
 from training.recipes import RECIPES, find_recipe, parse_config
@@ -20,12 +21,12 @@ from training.recipes import RECIPES, find_recipe, parse_config
 LINES = 40
 """That a recipe may have, with its share of its module."""
 
-ARCHIVE_LIMITS = {GanConfig: 8_000_000, TranslationConfig: 24_000_000}
+ARCHIVE_LIMITS = {GanConfig: 8_000_000, TranslationConfig: 24_000_000, PairedConfig: 12_000_000}
 """Bytes that a shipped archive may have, weights in float32."""
 
 SHIPPED = [
     ("cgan", "mnist"), ("cgan", "fashion-mnist"), ("cgan", "digits"), ("infogan", "mnist"), ("infogan", "digits"),
-    ("dcgan", "mnist"), ("cyclegan-lite", "horse2zebra"),
+    ("dcgan", "mnist"), ("cyclegan-lite", "horse2zebra"), ("pix2pix", "emoji"),
 ]  # fmt: skip
 
 EVERY = [(name, data) for name, each in RECIPES.items() for data in dict.fromkeys([each.defaults.data, *each.on])]
