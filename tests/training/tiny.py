@@ -13,8 +13,8 @@ from training.config.translation import TranslationConfig
 from training.data import ImageDataset, PairedDataset, UnpairedDataset
 from training.steps.phase import Model
 
-SMALL = {"batch": 4, "width": 4, "hidden": 8, "blocks": 1, "depth": 3, "pool": 2}
-"""Settings by the last part of their names."""
+SMALL = {"batch": 4, "width": 4, "max_width": 8, "hidden": "8", "blocks": 1, "depth": 3, "attention": 0, "pool": 2}
+"""Settings by the last part of their names; "8" is a number of features, or a list of one."""
 
 SMALL_CROP = {"crop.size": 32, "crop.min_side": 32, "crop.max_side": 40}
 

@@ -3,17 +3,25 @@
 import json
 
 from training.config import ConfigError, RunConfig
+from training.recipes.biggan import BIGGAN
 from training.recipes.cgan import CGAN
 from training.recipes.cyclegan import CYCLEGAN, CYCLEGAN_LITE
 from training.recipes.dcgan import DCGAN
+from training.recipes.gan import GAN
 from training.recipes.infogan import INFOGAN
 from training.recipes.pix2pix import PIX2PIX
+from training.recipes.r3gan import R3GAN
 from training.recipes.recipe import Recipe
+from training.recipes.sagan import SAGAN
+from training.recipes.sngan import SNGAN
 from training.recipes.wgan_gp import WGAN_GP
 
 RECIPES: dict[str, Recipe] = {
-    recipe.defaults.recipe: recipe for recipe in (CGAN, INFOGAN, DCGAN, WGAN_GP, CYCLEGAN, CYCLEGAN_LITE, PIX2PIX)
-}
+    recipe.defaults.recipe: recipe
+    for recipe in (
+        CGAN, INFOGAN, GAN, DCGAN, WGAN_GP, SNGAN, SAGAN, BIGGAN, R3GAN, CYCLEGAN, CYCLEGAN_LITE, PIX2PIX,
+    )
+}  # fmt: skip
 """Every recipe by its name."""
 
 

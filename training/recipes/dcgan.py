@@ -1,8 +1,8 @@
-"""The plain deep convolutional GAN."""
+"""The deep convolutional GAN."""
 
 from training.config import EmaConfig, OptimizerConfig
 from training.config.gan import GanConfig
-from training.nets.patches import PatchDiscriminatorConfig, PatchGeneratorConfig
+from training.nets.dcgan import DcganDiscriminatorConfig, DcganGeneratorConfig
 from training.recipes.recipe import SMALL, Recipe
 
 DCGAN = Recipe(
@@ -14,8 +14,8 @@ DCGAN = Recipe(
         total_images=1_000_000,
         tick=50_000,
         latent_size=100,
-        generator=PatchGeneratorConfig(width=64, init="normal"),
-        discriminator=PatchDiscriminatorConfig(norm="batch", init="normal"),
+        generator=DcganGeneratorConfig(width=64),
+        discriminator=DcganDiscriminatorConfig(width=64),
         optimizer=OptimizerConfig(generator_lr=2e-4, discriminator_lr=2e-4, beta2=0.999),
         ema=EmaConfig(half_life=10_000),
     ),

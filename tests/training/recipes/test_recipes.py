@@ -16,6 +16,7 @@ from training.config.gan import GanConfig
 from training.config.paired import PairedConfig
 from training.config.translation import TranslationConfig
 from training.data import DATASETS
+from training.nets.attention import SelfAttention
 from training.recipes import RECIPES, find_recipe, parse_config
 
 LINES = 40
@@ -144,7 +145,7 @@ def test_cyclegan_is_the_papers() -> None:
 
 
 def test_dcgan_is_the_papers() -> None:
-    """First weights of deviation 0.02, batch normalisation in both nets but at the discriminator's first layer."""
+    """Its layers, first weights of deviation 0.02, batch normalisation but at the discriminator's first layer."""
     config = find_recipe("dcgan").config()
     info = dots(size=28).info
     torch.manual_seed(0)
@@ -152,6 +153,10 @@ def test_dcgan_is_the_papers() -> None:
     for net in (generator, discriminator):
         weights = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
         assert torch.cat([weight.flatten() for weight in weights]).std().item() == pytest.approx(0.02, rel=0.01)
+    assert (config.generator.kind, config.discriminator.kind) == ("dcgan", "dcgan")
+    strided = [m for m in generator.modules() if isinstance(m, nn.ConvTranspose2d)]
+    strided += [m for m in discriminator.trunk.modules() if isinstance(m, nn.Conv2d)]
+    assert {(layer.kernel_size, layer.stride) for layer in strided} == {((4, 4), (2, 2))}
     first, *others = discriminator.trunk.norms
     assert isinstance(first, nn.Identity)
     assert others
@@ -159,6 +164,41 @@ def test_dcgan_is_the_papers() -> None:
     assert any(isinstance(module, nn.BatchNorm2d) for module in generator.modules())
     rates = config.optimizer
     assert (config.latent_size, rates.generator_lr, rates.discriminator_lr, rates.beta1) == (100, 2e-4, 2e-4, 0.5)
+
+
+def test_sagan_and_biggan_are_the_papers_but_for_their_size() -> None:
+    info = dots(size=28, classes=10).info
+    for recipe, slots, embedding in (("sagan", 1, 10), ("biggan", 3, 128)):
+        config = find_recipe(recipe).config()
+        torch.manual_seed(0)
+        generator, discriminator = config.build_generator(info), config.build_discriminator(info)
+        assert config.objective == "hinge"
+        assert discriminator.projection is not None
+        gains = [block.norms[0].modulation.in_features for block in generator.blocks]
+        assert gains == [embedding + (config.latent_size // slots if slots > 1 else 0)] * 2
+        assert generator.project.in_features == config.latent_size // slots
+        attentions = [m for net in (generator, discriminator) for m in net.modules() if isinstance(m, SelfAttention)]
+        assert len(attentions) == (2 if recipe == "sagan" else 0)
+        for net in (generator, discriminator):
+            layers = {name: m for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+            free = {name for name, layer in layers.items() if not hasattr(layer, "parametrizations")}
+            assert free <= {"given.embedding"}
+
+
+def test_r3gan_is_the_papers_but_for_its_size() -> None:
+    config = find_recipe("r3gan").config()
+    assert (config.objective, config.terms.keys()) == ("relativistic", {"r1", "r2"})
+    assert config.terms["r1"].weight == config.terms["r2"].weight
+    assert (config.latent_size, config.optimizer.beta1, config.optimizer.beta2) == (64, 0, 0.99)
+    assert (config.generator.kind, config.discriminator.kind) == ("r3gan", "r3gan")
+
+
+@pytest.mark.parametrize("name", [name for name, each in RECIPES.items() if isinstance(each.defaults, GanConfig)])
+def test_the_nets_of_a_recipe_fit_own_pictures_of_64_pixels(name: str) -> None:
+    config, info = find_recipe(name).config("my pictures"), dots(size=64, channels=3).info
+    with torch.device("meta"):
+        config.build_generator(info)
+        config.build_discriminator(info)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -1,0 +1,31 @@
+"""The first GAN."""
+
+from training.config import OptimizerConfig
+from training.config.gan import GanConfig
+from training.nets.perceptron import PerceptronDiscriminatorConfig, PerceptronGeneratorConfig
+from training.recipes.recipe import Recipe
+
+GAN = Recipe(
+    paper="Goodfellow et al., 2014, arXiv:1406.2661",
+    line="Pictures from fully connected nets, under the original losses in the form that does not saturate",
+    # The authors' generator; their discriminator has maxout units, of which five pieces make 1,200 of ours 240.
+    defaults=GanConfig(
+        recipe="gan",
+        data="mnist",
+        total_images=3_000_000,
+        tick=100_000,
+        batch=100,
+        latent_size=100,
+        generator=PerceptronGeneratorConfig(hidden=(1200, 1200), batch_norm=False),
+        discriminator=PerceptronDiscriminatorConfig(hidden=(1200, 240)),
+        optimizer=OptimizerConfig(generator_lr=2e-4, discriminator_lr=2e-4),
+    ),
+    on={
+        "digits": {
+            "total_images": 400_000,
+            "tick": 80_000,
+            "generator.hidden": (256, 256),
+            "discriminator.hidden": (256, 128),
+        }
+    },
+)
