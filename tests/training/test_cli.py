@@ -129,7 +129,7 @@ def test_what_a_dry_run_prints_can_be_given_back(gantry, tmp_path: Path) -> None
     assert (refused.exit_code, "is of the recipe infogan, not of cgan" in everything(refused)) == (1, True)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("{", "not JSON"), ('{"recipe": "gan"}', "there is no recipe 'gan'")])
+@pytest.mark.parametrize(("text", "reason"), [("{", "not JSON"), ('{"recipe": "vae"}', "there is no recipe 'vae'")])
 def test_a_bad_configuration_is_refused_by_its_file(gantry, tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "config.json").write_text(text)
     refused = gantry("--config", "config.json", "--dry-run")
@@ -222,7 +222,7 @@ def test_data_of_a_name_are_sought_in_the_folder(gantry, apples: Path) -> None:
     ("arguments", "message"),
     [
         (["--data", "cats"], "unknown data set 'cats': --data must be one of digits, mnist"),
-        (["gan"], "there is no recipe 'gan'; there are cgan, infogan"),
+        (["vae"], "there is no recipe 'vae'; there are cgan, infogan"),
         (
             ["--set", "objective=vanilla"],
             "--set objective=vanilla: there is none of this name; there are minimax",
