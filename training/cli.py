@@ -33,7 +33,7 @@ def train(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="The data set: digits, mnist, fashion-mnist, or a folder or archive in --data-dir."),
+        typer.Option(help="The data set: digits, mnist, fashion-mnist, letters, or a folder or archive in --data-dir."),
     ] = None,
     data_dir: Annotated[
         Path | None,
