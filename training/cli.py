@@ -40,7 +40,7 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="The data set: digits, mnist, fashion-mnist, cifar-10, or a folder or archive in --data-dir."
+            help="The data set: digits, mnist, fashion-mnist, cifar-10, letters, or a folder or archive in --data-dir."
         ),
     ] = None,
     data_dir: Annotated[

@@ -23,6 +23,10 @@ _DIGITS = tuple("0123456789")
 _CLOTHES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
 
 
+Source = Callable[[Split, Path | None], ImageDataset]
+"""Gives a split of a data set known by name, of the folder to look in."""
+
+
 def load(name: str, split: Split, data_dir: Path | None = None, *, size: int | None = None) -> ImageDataset:
     """Loads one split of a data set: one of `DATASETS`, or any folder, zip or tar of pictures.
 
@@ -45,18 +49,29 @@ def load(name: str, split: Split, data_dir: Path | None = None, *, size: int | N
         raise DataError(f"unknown data set {name!r}: {allowed}")
     if name not in DATASETS or (data_dir and picture_set_at(data_dir) == name):
         return load_pictures(find_set(name, data_dir), name, split, size)
-    whole = DATASETS[name]("test" if split == "test" else "train", data_dir)
-    own = whole.images.shape[2]
+    loaded = DATASETS[name](split, data_dir)
+    own = loaded.images.shape[2]
     if size not in (None, own):
         raise DataError(f"--size {size}: {name} is {own}×{own}; leave --size out")
+    return loaded
+
+
+def _validated(source: Source, split: Split, data_dir: Path | None) -> ImageDataset:
+    """A data set of two splits, of whose training split a part is held out for validation."""
+    whole = source("test" if split == "test" else "train", data_dir)
     if split == "test" or whole.labels is None:
         return whole
-    parts = divide(name, {"train": range(len(whole)), "test": ()}, 2)
+    parts = divide(whole.name, {"train": range(len(whole)), "test": ()}, 2)
     chosen = torch.tensor(parts[split])
     counts = {**whole.counts, "train": len(parts["train"]), "validation": len(parts["validation"])}
-    labels, attributes = (None if known is None else known[chosen] for known in (whole.labels, whole.attributes))
-    images = whole.images[chosen]
-    return replace(whole, split=split, images=images, labels=labels, attributes=attributes, counts=counts)
+    labels, images = whole.labels[chosen], whole.images[chosen]
+    return replace(whole, split=split, images=images, labels=labels, counts=counts)
+
+
+def _letters(split: Split, data_dir: Path | None) -> ImageDataset:
+    from training.data.letters import letters  # fontTools, which a machine that trains on other data need not have
+
+    return letters(split, data_dir)
 
 
 def _digits(split: Split, _: Path | None) -> ImageDataset:
@@ -129,10 +144,14 @@ def _read_idx(path: Path, dimensions: int) -> Tensor:
         raise DataError(f"{path}: not a whole {packed}IDX file of bytes in {dimensions} dimension(s)") from error
 
 
-DATASETS: dict[str, Callable[[Split, Path | None], ImageDataset]] = {
-    "digits": _digits,
-    "mnist": partial(_idx, "mnist", "MNIST", _DIGITS, "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0"),
-    "fashion-mnist": partial(_idx, "fashion-mnist", "FashionMNIST", _CLOTHES, "Fashion-MNIST (Zalando SE), MIT"),
-    "cifar-10": load_cifar,
+_MNIST = partial(_idx, "mnist", "MNIST", _DIGITS, "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0")
+_FASHION = partial(_idx, "fashion-mnist", "FashionMNIST", _CLOTHES, "Fashion-MNIST (Zalando SE), MIT")
+
+DATASETS: dict[str, Source] = {
+    "digits": partial(_validated, _digits),
+    "mnist": partial(_validated, _MNIST),
+    "fashion-mnist": partial(_validated, _FASHION),
+    "cifar-10": partial(_validated, load_cifar),
+    "letters": _letters,
 }
-"""Every data set known by name: a function of the split and the folder to look in."""
+"""Every data set known by name."""

@@ -1,10 +1,11 @@
 """Measures by eye's terms how a stroke is drawn: slant, stroke width and size, from the pixels alone."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
+
+from training.strokes import moments, slants
 
 ATTRIBUTES = ("slant", "stroke-width", "size")
 """The names of the columns that `measured_attributes` gives."""
@@ -22,21 +23,11 @@ def measured_attributes(images: Tensor) -> NDArray[np.float64]:
     Returns:
         float64 [N, 3], one column for each of `ATTRIBUTES`; all zeros for an image without ink.
     """
-    ink = images.double().mean(1) / 255
-    mass = ink.sum((1, 2))
-
-    def mean(what: Tensor) -> Tensor:
-        return (ink * what).sum((1, 2)) / mass.clamp_min(1e-9)
-
-    rows, columns = (torch.arange(side, dtype=torch.float64) for side in ink.shape[1:])
-    down = rows[:, None] - mean(rows[:, None])[:, None, None]
-    across = columns - mean(columns)[:, None, None]
-    spread_down, spread_across = mean(down * down), mean(across * across)
-    outline = ink.diff(dim=1).abs().sum((1, 2)) + ink.diff(dim=2).abs().sum((1, 2))
-    # Rows count downwards; to the right at the top is positive.
-    slant = 0 - mean(down * across) / spread_down.clamp_min(1e-9)
-    width = 2 * mass / outline.clamp_min(1e-9)
-    return torch.stack([slant, width, (spread_down + spread_across).sqrt()], dim=1).numpy()
+    ink = images.double().mean(1).numpy() / 255
+    of = moments(ink)
+    outline = np.abs(np.diff(ink, axis=1)).sum((1, 2)) + np.abs(np.diff(ink, axis=2)).sum((1, 2))
+    width = 2 * of.mass / np.maximum(outline, 1e-9)
+    return np.stack([slants(of), width, np.sqrt(of.down + of.across)], axis=1)
 
 
 def rank_correlations(attributes: NDArray[np.float64]) -> NDArray[np.float64]:
