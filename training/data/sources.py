@@ -64,8 +64,9 @@ def _validated(source: Source, split: Split, data_dir: Path | None) -> ImageData
     parts = divide(whole.name, {"train": range(len(whole)), "test": ()}, 2)
     chosen = torch.tensor(parts[split])
     counts = {**whole.counts, "train": len(parts["train"]), "validation": len(parts["validation"])}
-    labels, images = whole.labels[chosen], whole.images[chosen]
-    return replace(whole, split=split, images=images, labels=labels, counts=counts)
+    labels, attributes = (None if known is None else known[chosen] for known in (whole.labels, whole.attributes))
+    images = whole.images[chosen]
+    return replace(whole, split=split, images=images, labels=labels, attributes=attributes, counts=counts)
 
 
 def _letters(split: Split, data_dir: Path | None) -> ImageDataset:

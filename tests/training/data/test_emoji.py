@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tests.training.data.files import WRITERS, as_folder, plain
+from tests.training.data.files import WRITERS, as_folder, encoded, plain
 from training.data import DataError, load_paired
 from training.data.emoji import family_of, prepare, split_of
 
@@ -49,7 +50,7 @@ def test_two_packages_become_a_set_of_pairs(tmp_path: Path, suffix: str) -> None
         )
         for style, blue, more in sides
     ]
-    counts = prepare(*packages, tmp_path / "emoji")
+    counts = prepare(*packages, tmp_path / "emoji", most=1)
     sets = {split: load_paired("emoji", split, tmp_path / "emoji") for split in ("train", "validation", "test")}
     assert sum(counts.values()) == sum(len(each.a) for each in sets.values()) == len(names)
     assert counts["val"] == len(sets["validation"].a)
@@ -60,6 +61,22 @@ def test_two_packages_become_a_set_of_pairs(tmp_path: Path, suffix: str) -> None
     assert len(set(places)) == 1
     with pytest.raises(DataError, match="emoji: is there already"):
         prepare(*packages, tmp_path / "emoji")
+
+
+def test_pairs_that_have_little_in_common_are_left_out(tmp_path: Path) -> None:
+    """A drawing is compared where there is one: paper has paper in common with any other."""
+
+    def drawing(grey: int) -> bytes:
+        picture = Image.new("RGB", (64, 64), "white")
+        picture.paste((grey, grey, grey), (0, 0, 8, 8))
+        return encoded(picture)
+
+    names = [f"1f40{number:x}" for number in range(16)]
+    packages = [as_folder(tmp_path / style, {f"64/{name}.png": drawing(10) for name in names}) for style in "ab"]
+    as_folder(packages[1], {"64/1f402.png": drawing(10 + 102), "64/1f403.png": drawing(10 + 51)})
+    assert sum(prepare(*packages, tmp_path / "all", most=1).values()) == 16
+    assert sum(prepare(*packages, tmp_path / "alike", most=0.3).values()) == 15
+    assert not [*(tmp_path / "alike").glob("*/1f402.png")]
 
 
 def test_a_package_without_pictures_is_named(tmp_path: Path) -> None:

@@ -92,7 +92,11 @@ def _all(found: list[Font]) -> Iterator[tuple[Font, _Alphabet]]:
 
 
 def _alphabet(font: Font) -> _Alphabet:
-    pictures = {letter: picture for letter, picture in draw_letters(font.path).items() if letter in font.letters}
+    try:
+        drawn = draw_letters(font.path)
+    except OSError as error:
+        raise DataError(f"{font.path}: not a readable font: {error}") from error
+    pictures = {letter: picture for letter, picture in drawn.items() if letter in font.letters}
     labels = np.array([LETTERS.index(letter) for letter in pictures], dtype=np.int64)
     images = np.array(list(pictures.values()), dtype=np.uint8).reshape(-1, SIZE, SIZE)
     return _Alphabet(images, labels, measured_letters(images, labels))

@@ -30,7 +30,7 @@ def measured_letters(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Fl
     Weight is the thickness of the stroke that the median of the ink is in, as a share of the cap height. Slant is the
     horizontal shift per height of the ink's axis, from second moments. Width is the ink's standard deviation across,
     once it is sheared upright, as a share of the cap height. Contrast is the logarithm of the weight over the
-    thickness that a 15 % of the strokes' length is thinner than. Serif is how much longer a stem's foot is than the
+    thickness that 15 % of the strokes' length is thinner than. Serif is how much longer a stem's foot is than the
     stem is thick, as a share of the cap height, at least 0: of `FEET`, NaN for others.
 
     Returns:
