@@ -3,11 +3,11 @@
 import typer
 
 from training.archive.command import archive
-from training.cli import compare, evaluate, recipes, train
+from training.cli import compare, evaluate, train
 from training.zoo.command import zoo
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for command in (recipes, train, evaluate, compare, archive, zoo):
+for command in (train, evaluate, compare, archive, zoo):
     app.command()(command)
 
 if __name__ == "__main__":

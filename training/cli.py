@@ -21,21 +21,11 @@ INTERRUPTED = 130
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000}
 
 
-def recipes() -> None:
-    """Lists what can be trained, with its paper and the data sets that it has settings for."""
-    from training.recipes import RECIPES
-
-    for name, recipe in RECIPES.items():
-        typer.echo(f"{name:<14}{recipe.line} ({recipe.paper})")
-        known = ", ".join(dict.fromkeys([recipe.defaults.data, *recipe.on]))
-        typer.echo(f"{'':<14}data: {known}, or your own pictures with --data-dir")
-
-
 def train(
     context: typer.Context,
     recipe: Annotated[
         str | None,
-        typer.Argument(help="What to train, cgan if not given; `gantry recipes` lists them.", show_default=False),
+        typer.Argument(help="What to train, cgan if not given; --list shows them.", show_default=False),
     ] = None,
     data: Annotated[
         str | None,
@@ -86,6 +76,9 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the configuration as JSON and train nothing.")
     ] = False,
+    list_all: Annotated[
+        bool, typer.Option("--list", help="Print every recipe, and every part that --set can choose, with its paper.")
+    ] = False,
 ) -> None:
     """Trains a GAN; the same command again goes on where it stopped.
 
@@ -93,6 +86,9 @@ def train(
     digits, for about a minute. Several processes, a GPU each, share the work: torchrun --standalone --nproc-per-node=N
     --no-python gantry train ...
     """
+    if list_all:
+        _print_list()
+        return
     # Read when torch loads: threads that wait for each other must not keep the cores of those that they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from training import distributed, engine
@@ -215,6 +211,17 @@ def compare(
     typer.echo(f"the comparison: {out}")
 
 
+def _print_list() -> None:
+    from training.listing import rows
+
+    group = ""
+    for row in rows():
+        if row.group != group:
+            typer.echo(f"{row.group}:")
+            group = row.group
+        typer.echo(f"  {row.choice}\n      {row.line}{f' ({row.paper})' if row.paper else ''}")
+
+
 def _chosen(
     name: str | None, data: str | None, data_dir: Path | None, config_file: Path | None, *, is_told: bool
 ) -> RunConfig:
@@ -244,8 +251,11 @@ def _chosen(
 
 
 def _holds(data_dir: Path, data: str) -> bool:
-    """Whether a folder holds a data set that a recipe would find there, as a folder, an archive or IDX files."""
-    return any(data_dir.glob(f"{data}*")) or any(data_dir.glob("*-ubyte*"))
+    """Whether a folder holds a data set that a recipe would find there, as a folder, an archive or IDX files.
+
+    Fonts are looked for nowhere else, so whoever loads them says what is wrong.
+    """
+    return data == "letters" or any(data_dir.glob(f"{data}*")) or any(data_dir.glob("*-ubyte*"))
 
 
 def _count(flag: str, text: str | None) -> int | None:

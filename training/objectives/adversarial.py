@@ -27,6 +27,7 @@ class Objective:
     Attributes:
         discriminator: (real outputs, fake outputs) → its loss.
         generator: (real outputs, fake outputs) → its loss. The real ones are None unless it `shows_real`.
+        line: What it is, in one line.
         paper: Where it is from.
         shows_real: Whether the generator's loss looks at real images too, as relativistic ones do.
         output: What an output is: the logit of being real, or the value of a critic.
@@ -39,6 +40,7 @@ class Objective:
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor | None, Tensor], Tensor]
+    line: str
     paper: str
     shows_real: bool = False
     output: Literal["logit", "critic"] = "logit"
@@ -120,26 +122,47 @@ _REALNESS = skewed_anchors(outcomes=10)
 
 OBJECTIVES = {
     "minimax": Objective(
-        cross_entropy, saturating, "Goodfellow et al., 2014, arXiv:1406.2661", provides=_CROSS_ENTROPY
+        cross_entropy,
+        saturating,
+        "The original game, whose generator's gradient vanishes where the discriminator is sure",
+        "Goodfellow et al., 2014, arXiv:1406.2661",
+        provides=_CROSS_ENTROPY,
     ),
     "non_saturating": Objective(
-        cross_entropy, non_saturating, "Goodfellow et al., 2014, arXiv:1406.2661", provides=_CROSS_ENTROPY
+        cross_entropy,
+        non_saturating,
+        "Cross-entropy, with a generator's loss whose gradient does not vanish",
+        "Goodfellow et al., 2014, arXiv:1406.2661",
+        provides=_CROSS_ENTROPY,
     ),
-    "hinge": Objective(hinge, negative_mean, "Lim & Ye, 2017, arXiv:1705.02894"),
-    "least_squares": Objective(least_squares, least_squares_generator, "Mao et al., 2017, arXiv:1611.04076"),
+    "hinge": Objective(
+        hinge, negative_mean, "Scores that count no more once they are beyond ±1", "Lim & Ye, 2017, arXiv:1705.02894"
+    ),
+    "least_squares": Objective(
+        least_squares,
+        least_squares_generator,
+        "Squared distances of scores from 1 and 0",
+        "Mao et al., 2017, arXiv:1611.04076",
+    ),
     "wasserstein": Objective(
         wasserstein,
         negative_mean,
+        "A critic's bound on the Wasserstein-1 distance, under clipping, a penalty or spectral norms",
         "Arjovsky et al., 2017, arXiv:1701.07875",
         output="critic",
         needs=frozenset({"lipschitz"}),
     ),
     "relativistic": Objective(
-        relativistic, relativistic_generator, "Huang et al., 2024, arXiv:2501.05441", shows_real=True
+        relativistic,
+        relativistic_generator,
+        "Pairs of a real image and a sample, of which one is to be the more real; R3GAN's with r1 and r2",
+        "Huang et al., 2024, arXiv:2501.05441",
+        shows_real=True,
     ),
     "energy": Objective(
         energy,
         negative_mean,
+        "The error of an autoencoder, up to a margin",
         "Zhao et al., 2016, arXiv:1609.03126",
         output="critic",
         needs=frozenset({"energy"}),
@@ -147,6 +170,7 @@ OBJECTIVES = {
     "realness": Objective(
         _REALNESS.discriminator,
         _REALNESS.generator,
+        "A distribution over degrees of realness in place of one score",
         "Xiangli et al., 2020, arXiv:2002.05512",
         shows_real=True,
         outcomes=len(_REALNESS.real),
@@ -156,6 +180,7 @@ OBJECTIVES = {
     "classes": Objective(
         lambda real, fake: cross_entropy(logit_of_any_class(real), logit_of_any_class(fake)),
         lambda _, fake: non_saturating(None, logit_of_any_class(fake)),
+        "A classifier with one class more, for samples: learns from a few labelled images and many without",
         "Salimans et al., 2016, arXiv:1606.03498",
         outcomes="classes",
         realness=logit_of_any_class,
@@ -164,7 +189,11 @@ OBJECTIVES = {
     ),
     **{
         name: Objective(
-            divergence.discriminator, divergence.generator, "Nowozin et al., 2016, arXiv:1606.00709", output="critic"
+            divergence.discriminator,
+            divergence.generator,
+            f"f-GAN's bound on the divergence {name}, by its convex conjugate",
+            "Nowozin et al., 2016, arXiv:1606.00709",
+            output="critic",
         )
         for name, divergence in DIVERGENCES.items()
     },

@@ -9,6 +9,7 @@ from training.recipes.cyclegan import CYCLEGAN, CYCLEGAN_LITE
 from training.recipes.dcgan import DCGAN
 from training.recipes.gan import GAN
 from training.recipes.infogan import INFOGAN
+from training.recipes.letters import LETTERS
 from training.recipes.pix2pix import PIX2PIX
 from training.recipes.r3gan import R3GAN
 from training.recipes.recipe import Recipe
@@ -19,7 +20,7 @@ from training.recipes.wgan_gp import WGAN_GP
 RECIPES: dict[str, Recipe] = {
     recipe.defaults.recipe: recipe
     for recipe in (
-        CGAN, INFOGAN, GAN, DCGAN, WGAN_GP, SNGAN, SAGAN, BIGGAN, R3GAN, CYCLEGAN, CYCLEGAN_LITE, PIX2PIX,
+        CGAN, INFOGAN, GAN, DCGAN, WGAN_GP, SNGAN, SAGAN, BIGGAN, R3GAN, LETTERS, CYCLEGAN, CYCLEGAN_LITE, PIX2PIX,
     )
 }  # fmt: skip
 """Every recipe by its name."""
@@ -32,7 +33,7 @@ def find_recipe(name: str) -> Recipe:
         ConfigError: If there is none; the message lists those there are.
     """
     if name not in RECIPES:
-        raise ConfigError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}: see `gantry recipes`")
+        raise ConfigError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}: see `gantry train --list`")
     return RECIPES[name]
 
 

@@ -70,7 +70,7 @@ class CategoricalInformation(Term):
 
 
 class ContinuousInformation(Term):
-    """The same of the continuous codes."""
+    """Teaches Q to read the continuous codes from a sample, and the generator to write them legibly."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"continuous codes"})
     provides: ClassVar[frozenset[str]] = frozenset({"information"})

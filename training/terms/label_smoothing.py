@@ -13,7 +13,7 @@ from training.terms.base import Seen, Side, Term
 
 
 class LabelSmoothing(Term):
-    """The mean score of real images."""
+    """The mean score of real images, by which a target of less than one differs from one."""
 
     sides: ClassVar[frozenset[Side]] = frozenset({"discriminator"})
     needs: ClassVar[frozenset[str]] = frozenset({"cross entropy"})

@@ -1,4 +1,4 @@
-"""Samples whose features point in different directions (EBGAN's repelling regulariser; Zhao et al., 2016)."""
+"""Samples whose features point in different directions (EBGAN; Zhao et al., 2016, arXiv:1609.03126)."""
 
 from typing import Annotated, ClassVar
 

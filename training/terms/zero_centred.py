@@ -40,7 +40,7 @@ class R1(_ZeroCentred):
 
 
 class R2(_ZeroCentred):
-    """Flattens it at samples."""
+    """Flattens the discriminator at samples."""
 
     def places(self, seen: Seen) -> Tensor:  # noqa: D102
         return seen.fake

@@ -70,7 +70,7 @@ def test_a_contradictory_pair_is_refused_and_each_flag_of_the_message_mends_it(p
 @pytest.mark.parametrize("need", REMEDIES)
 def test_what_an_objective_needs_is_asked_for_and_each_flag_of_the_message_brings_it(need: str, monkeypatch) -> None:
     known = OBJECTIVES["hinge"]
-    wanting = Objective(known.discriminator, known.generator, paper="", needs=frozenset({need}))
+    wanting = Objective(known.discriminator, known.generator, line="", paper="", needs=frozenset({need}))
     monkeypatch.setitem(OBJECTIVES, "wanting", wanting)
     lacking = {**PLAIN, "objective": "wanting"}
     if need in NEEDED_BY:  # which is first needed by its condition

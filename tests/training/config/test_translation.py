@@ -52,7 +52,7 @@ def test_a_bad_setting_is_refused_by_the_name_of_its_flag(settings, message: str
 @pytest.mark.parametrize("trait", [{"needs": frozenset({"lipschitz"})}, {"shows_real": True}])
 def test_an_objective_that_does_not_fit_is_refused(trait, monkeypatch) -> None:
     known = OBJECTIVES["hinge"]
-    monkeypatch.setitem(OBJECTIVES, "odd", Objective(known.discriminator, known.generator, paper="", **trait))
+    monkeypatch.setitem(OBJECTIVES, "odd", Objective(known.discriminator, known.generator, line="", paper="", **trait))
     with pytest.raises(ConfigError) as caught:
         CYCLEGAN.changed({"objective": "odd"})
     said = str(caught.value)

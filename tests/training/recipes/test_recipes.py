@@ -202,7 +202,9 @@ def test_the_nets_of_a_recipe_fit_own_pictures_of_64_pixels(name: str) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"there is no recipe 'vae'; there are cgan, infogan, .*: see `gantry recip"):
+    with pytest.raises(
+        ConfigError, match=r"there is no recipe 'vae'; there are cgan, infogan, .*: see `gantry train --list"
+    ):
         find_recipe("vae")
 
 

@@ -164,7 +164,9 @@ def test_an_objective_that_shows_real_images_gets_their_scores_in_the_generators
         assert real is not None
         return nn.functional.softplus(real - fake).mean()
 
-    monkeypatch.setitem(OBJECTIVES, "shown", Objective(known.discriminator, relativistic, paper="", shows_real=True))
+    monkeypatch.setitem(
+        OBJECTIVES, "shown", Objective(known.discriminator, relativistic, line="", paper="", shows_real=True)
+    )
     model = build(gan(**PLAIN, objective="shown"))
     passes = count_passes(model.phases[0].module)
     batch = batches_of(model)[1]
