@@ -1,4 +1,4 @@
-"""The list of all that can be trained: every name is in it, is a flag that stands, and says what it is and where from."""
+"""The list of all that can be trained: every name is in it, and says what it is and where it is from."""
 
 import pytest
 
