@@ -8,8 +8,8 @@ from training.recipes.recipe import Recipe
 GAN = Recipe(
     paper="Goodfellow et al., 2014, arXiv:1406.2661",
     line="Pictures from fully connected nets, under the original losses in the form that does not saturate",
-    # The authors' widths: 1,200 units, in the discriminator 240 maxout units of five pieces. Their generator has no batch
-    # normalisation; without it samples of the digits collapse to a few.
+    # The authors' widths: 1,200 units, in the discriminator 240 maxout units of five pieces. Their generator has no
+    # batch normalisation; without it samples of the digits collapse to a few.
     defaults=GanConfig(
         recipe="gan",
         data="mnist",
@@ -27,6 +27,8 @@ GAN = Recipe(
             "tick": 60_000,
             "generator.hidden": (256, 256),
             "discriminator.hidden": (256, 128),
+            "discriminator.noise": 0.3,
+            "optimizer": OptimizerConfig(generator_lr=1e-3, discriminator_lr=5e-4),
         }
     },
 )
