@@ -1,7 +1,7 @@
 """The variational lower bound of the mutual information between codes and images (Chen et al., 2016, eq. 5).
 
-InfoGAN, arXiv:1606.03657: I(c; G(z, c)) >= E[log Q(c | G(z, c))] + H(c). The entropy H of a code's fixed distribution is
-a constant, which is left out of losses and put back where the bound itself is reported, in nats.
+InfoGAN, arXiv:1606.03657: I(c; G(z, c)) >= E[log Q(c | G(z, c))] + H(c). The entropy H of a code's fixed distribution
+is a constant, which is left out of losses and put back where the bound itself is reported, in nats.
 """
 
 import math

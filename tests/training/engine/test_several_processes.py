@@ -33,16 +33,22 @@ STOP = 3
 Incident = Callable[[nn.Module], None]
 
 
-@pytest.fixture(params=["cgan", "hinge", "infogan", "regularized", "cyclegan", "residual", "pix2pix"])
+@pytest.fixture(params=["cgan", "hinge", "infogan", "regularized", "biggan", "cyclegan", "residual", "pix2pix"])
 def config_of_two(request: pytest.FixtureRequest) -> RunConfig:
     """Every family, and every part of its losses at least once; batches of an even number."""
     name = request.param
     changes: dict[str, Any] = {
         "hinge": {"objective": "hinge", "terms.classifier.weight": 0.2, "discriminator.concat": False},
         "regularized": {"terms.invariance.weight": 2, "terms.equivariance.weight": 4},
+        "biggan": {
+            "objective": "hinge",
+            "generator": {"kind": "residual", "width": 4, "spectral": True, "modulation": True, "skip_latent": True},
+            "discriminator": {"kind": "residual", "width": 4, "projection": True},
+        },
         "residual": {"identity_weight": 0, "generator.residual": True, "generator.upsampling": "resize"},
     }
-    family = {"cgan": "config", "hinge": "config", "regularized": "infogan", "residual": "cyclegan"}.get(name, name)
+    families = {"config": ("cgan", "hinge", "biggan"), "infogan": ("infogan", "regularized")}
+    family = next((family for family, names in families.items() if name in names), "cyclegan")
     return four_steps(request.getfixturevalue(family)).changed(changes.get(name, {}))
 
 
