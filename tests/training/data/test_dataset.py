@@ -59,5 +59,5 @@ def test_some_attributes_are_kept_in_the_order_of_the_data() -> None:
 
 
 def test_attributes_are_named_before_training() -> None:
-    assert describe(dots(attributes=True)).endswith("3 classes: class 0, class 1, class 2; attributes: shade, place")
+    assert describe(dots(attributes=True)).endswith("3 classes: class 0, class 1, class 2, 2 attributes: shade, place")
     assert "attributes" not in describe(dots())
