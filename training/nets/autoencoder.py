@@ -27,8 +27,9 @@ class AutoencoderConfig(DiscriminatorConfig):
     width: Annotated[int, Field(ge=1, le=1024)] = 64
     """Channels at half the image's resolution; each lower one has twice as many."""
 
-    margin: Annotated[float, Field(gt=0, le=100)] = 1
-    """The energy up to which samples are pushed away, in squared differences of pixels, which lie in [-1, 1]."""
+    margin: Annotated[float, Field(gt=0, le=100)] = 0.25
+    """The energy up to which samples are pushed away, in squared differences of pixels, which lie in [-1, 1]. It should
+    be like that of a coarse reconstruction: with 1 a net came to reconstruct samples as well as digits."""
 
     @property
     def provides(self) -> frozenset[str]:  # noqa: D102
