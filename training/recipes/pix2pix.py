@@ -1,6 +1,5 @@
 """pix2pix, as in its paper, and for small pictures on two CPU cores."""
 
-from training.config import CropConfig
 from training.config.paired import PairedConfig
 from training.recipes.recipe import SMALL, Recipe
 
@@ -8,9 +7,7 @@ PIX2PIX = Recipe(
     paper="Isola et al., 2017, arXiv:1611.07004",
     line="Pictures of one domain as pictures of another, one way, learnt from pairs, at 256 pixels; for a GPU",
     # The authors' 200 epochs of 400 facades, whose labels are turned into photographs.
-    defaults=PairedConfig(
-        recipe="pix2pix", data="facades", total_images=80_000, tick=4_000, crop=CropConfig(min_side=286, max_side=286)
-    ),
+    defaults=PairedConfig(recipe="pix2pix", data="facades", total_images=80_000, tick=4_000),
     on={
         "facades": {"domain_a": "photo", "domain_b": "labels", "direction": "b_to_a"},
         "emoji": {
