@@ -43,9 +43,7 @@ def load_paired(name: str, split: Split, data_dir: Path | None = None, *, max_si
     """
     source = find_set(name, data_dir or environment_dir())
     files = picture_files(source)
-    given, halved = _in_two_folders(source, files), False
-    if not given:
-        given, halved = _side_by_side(files), True
+    given = _in_two_folders(source, files) or _side_by_side(files)
     if "train" not in given:
         raise DataError(
             f"{source}: holds no pairs; put their pictures in trainA and trainB under the same names, or both of a "
@@ -54,20 +52,18 @@ def load_paired(name: str, split: Split, data_dir: Path | None = None, *, max_si
     splits = divide(f"{source}: pairs in train", given, 1)
     # Of all splits, so that what is no pair is found before training rather than at its evaluation.
     pairs = [pair for part in splits.values() for pair in part]
-    every = [file for pair in pairs for file in (pair[:1] if halved else pair)]
-    sizes = [size for size, _ in in_threads(read_header, every, f"looking at {name}")]
-    if halved:
-        _refuse_other_shapes(source, every, sizes)
+    every = list(dict.fromkeys(file for pair in pairs for file in pair))
+    headers = in_threads(read_header, every, f"looking at {name}")
+    sizes = {file: size for file, (size, _) in zip(every, headers, strict=True)}
+    a, b = ([pair[side] for pair in splits[split]] for side in (0, 1))
+    if len(every) == len(pairs):
+        _refuse_other_shapes(source, sizes)
+        domains: tuple[Pictures, Pictures] = _Half(a, max_side, "left"), _Half(b, max_side, "right")
     else:
         _refuse_unequal_sizes(source, pairs, sizes)
-    a, b = ([pair[side] for pair in splits[split]] for side in (0, 1))
-    domains = (
-        (_Half(a, max_side, "left"), _Half(b, max_side, "right"))
-        if halved
-        else (Pictures(a, max_side), Pictures(b, max_side))
-    )
+        domains = Pictures(a, max_side), Pictures(b, max_side)
     counts = [{part: len(pairs) for part, pairs in splits.items()}] * 2
-    return PairedDataset(name, split, *held_in_memory(name, domains, sizes, max_side), counts)
+    return PairedDataset(name, split, *held_in_memory(name, domains, sizes.values(), max_side), counts)
 
 
 class _Half(Pictures):
@@ -125,14 +121,14 @@ def _in_folders(files: Sequence[File]) -> Iterable[tuple[str, File]]:
             yield path[-2], file
 
 
-def _refuse_unequal_sizes(source: Path, pairs: Sequence[Pair], sizes: Sequence[tuple[int, int]]) -> None:
-    for (a, b), of_a, of_b in zip(pairs, sizes[::2], sizes[1::2], strict=True):
-        if of_a != of_b:
-            shown = [f"{file.path} has {width}×{height}" for file, (width, height) in ((a, of_a), (b, of_b))]
+def _refuse_unequal_sizes(source: Path, pairs: Sequence[Pair], sizes: Mapping[File, tuple[int, int]]) -> None:
+    for pair in pairs:
+        if sizes[pair[0]] != sizes[pair[1]]:
+            shown = [f"{file.path} has {'×'.join(map(str, sizes[file]))}" for file in pair]
             raise DataError(f"{source}: {' and '.join(shown)}; the pictures of a pair must have one size")
 
 
-def _refuse_other_shapes(source: Path, files: Sequence[File], sizes: Sequence[tuple[int, int]]) -> None:
-    for file, (width, height) in zip(files, sizes, strict=True):
+def _refuse_other_shapes(source: Path, sizes: Mapping[File, tuple[int, int]]) -> None:
+    for file, (width, height) in sizes.items():
         if width != 2 * height:
             raise DataError(f"{source}: {file.path} has {width}×{height}; a pair side by side is twice as wide as high")

@@ -43,6 +43,10 @@ class UNetConfig(SettingsGroup):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Share of the values that training drops in the three decoder's layers next to the middle."""
 
+    upsampling: Literal["transposed", "resize"] = "transposed"
+    """How resolution doubles: a transposed convolution (the paper's), or nearest-neighbour enlargement and a
+    convolution, which leaves no grid on even areas (Odena et al., 2016) and costs twice as much in those layers."""
+
     residual: bool = False
     """Whether the net gives a change of the picture, at first none, instead of the picture, which the paper's does."""
 
@@ -70,13 +74,13 @@ class UNet(nn.Module):
             self.encoder.append(nn.Sequential(_halving(before, after, bias=not norm), *norm, nn.LeakyReLU(0.2)))
         self.decoder = nn.ModuleList()
         for before, after in itertools.pairwise(reversed(widths)):
-            seen = 2 * before if len(self.decoder) else before
-            self.decoder.append(nn.Sequential(_doubling(seen, after, bias=False), _norm(config, after), nn.ReLU()))
-        last = _doubling(2 * widths[0], 3)
-        self.decoder.append(last)
+            doubling = _doubling(config, 2 * before if len(self.decoder) else before, after, bias=False)
+            self.decoder.append(nn.Sequential(doubling, _norm(config, after), nn.ReLU()))
+        self.decoder.append(_doubling(config, 2 * widths[0], 3))
         self.apply(draw_weights)
         if config.residual:
-            nn.init.zeros_(last.weight)
+            for weight in self.decoder[-1].parameters():
+                nn.init.zeros_(weight)
 
     def draw_dropout(self, count: int, side: int, source: torch.Generator) -> dict[str, Tensor]:
         """What training multiplies the maps of some layers by: 0 where a value is dropped, else 1 / (1 - rate).
@@ -130,5 +134,8 @@ def _halving(before: int, after: int, *, bias: bool = True) -> nn.Conv2d:
     return nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=bias)
 
 
-def _doubling(before: int, after: int, *, bias: bool = True) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1, bias=bias)
+def _doubling(config: UNetConfig, before: int, after: int, *, bias: bool = True) -> nn.Module:
+    if config.upsampling == "transposed":
+        return nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1, bias=bias)
+    enlargement = nn.Upsample(scale_factor=2, mode="nearest")
+    return nn.Sequential(enlargement, nn.Conv2d(before, after, kernel_size=3, padding=1, bias=bias))

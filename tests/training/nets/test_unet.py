@@ -14,7 +14,7 @@ from training.archive.export import export_translator
 from training.nets.unet import UNet, UNetConfig
 
 
-def make(depth: int = 3, norm: str = "instance", **settings: float) -> UNet:
+def make(depth: int = 3, norm: str = "instance", **settings: object) -> UNet:
     torch.manual_seed(0)
     return UNetConfig(**{"width": 2, "depth": depth, "norm": norm, **settings}).build()
 
@@ -41,10 +41,11 @@ def test_a_translation_has_the_size_of_its_picture(depth: int, norm: str) -> Non
 
 @pytest.mark.parametrize("depth", [2, 3, 5])
 @pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
 @pytest.mark.parametrize("count", [1, 2])
-def test_every_parameter_learns(depth: int, norm: str, count: int) -> None:
+def test_every_parameter_learns(depth: int, norm: str, upsampling: str, count: int) -> None:
     """Also from one picture that comes to one point in the middle, where nothing could be normalised."""
-    net, unit = make(depth, norm), UNetConfig(depth=depth).multiple
+    net, unit = make(depth, norm, upsampling=upsampling), UNetConfig(depth=depth).multiple
     translated = net(pictures(count, unit, unit), drawn(net, count, unit))
     (translated * torch.randn_like(translated)).sum().backward()
     for name, parameter in net.named_parameters():
@@ -65,6 +66,16 @@ def test_the_papers_net_has_its_size() -> None:
             count = sum(parameter.numel() for parameter in UNetConfig(norm=norm).build().parameters())
         assert count == encoder + decoder + biases + more
         assert 54.3e6 < count < 54.5e6
+
+
+@pytest.mark.parametrize(("upsampling", "pattern"), [("transposed", True), ("resize", False)])
+def test_only_transposed_convolutions_leave_a_grid(upsampling: str, pattern: bool) -> None:
+    """An even map stays even under resizing and convolving; under a transposed convolution it gets a grid."""
+    last = make(upsampling=upsampling).decoder[-1]
+    enlarged = last(torch.ones(1, 4, 8, 8))
+    assert enlarged.shape == (1, 3, 16, 16)
+    inner = enlarged[:, :, 2:-2, 2:-2]
+    assert (inner.amax(dim=(2, 3)) - inner.amin(dim=(2, 3)) > 1e-4).any() == pattern
 
 
 def test_the_decoder_sees_what_the_encoder_saw() -> None:
@@ -117,9 +128,11 @@ def test_without_dropout_nothing_is_drawn() -> None:
     assert drawn(make(dropout=0), 2, 16) == {}
 
 
-def test_a_residual_net_begins_with_the_picture_itself() -> None:
+@pytest.mark.parametrize("upsampling", ["transposed", "resize"])
+def test_a_residual_net_begins_with_the_picture_itself(upsampling: str) -> None:
     shown = pictures(2, 16, 16)
-    torch.testing.assert_close(make(residual=True)(shown), 0.97 * shown, rtol=0, atol=1e-6)
+    translated = make(residual=True, upsampling=upsampling)(shown)
+    torch.testing.assert_close(translated, 0.97 * shown, rtol=0, atol=1e-6)
     assert (make()(shown) - shown).abs().mean() > 0.1
 
 
@@ -132,7 +145,7 @@ def test_first_weights_are_the_papers() -> None:
 
 @pytest.mark.parametrize(("depth", "norm"), [(2, "batch"), (5, "instance")])
 def test_a_worker_runs_what_is_exported_at_every_size(depth: int, norm: str) -> None:
-    net = make(depth, norm).eval()
+    net = make(depth, norm, upsampling="resize" if norm == "batch" else "transposed").eval()
     for layer in net.modules():  # as untrained the picture would hardly differ from grey
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, std=0.1)
